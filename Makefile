@@ -1,0 +1,99 @@
+# Everything a person does here: make run, make test. Both install what they need first.
+#
+#   make run         start the demonstration app in a 512 MB budget
+#   make test        lint, types, docs and tests, as the continuous integration does
+#   make bench       list the measurements, or run one: make bench WHAT="overload --seconds 10"
+#
+# Needed: Python 3.11 or later with its venv module, make, a C compiler.
+
+# The first Python that is new enough and can make an environment.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo $$python && break; done)
+MEMORY ?= 512M
+WHAT ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-test install-bench run test lint types docs docs-check tests \
+	coverage soak bench lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# -- set-up; a stamp is newer than the lock it was made from, so that a second run is instant
+
+$(VENV)/made:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or later with venv was found:" \
+		"install one (Debian: python3 python3-venv), or name it with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: requirements/run.txt pyproject.toml | $(VENV)/made
+	$(PIP) install --require-hashes --requirement requirements/run.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/installed-test: requirements/test.txt $(VENV)/installed
+	$(PIP) install --require-hashes --requirement requirements/test.txt
+	touch $@
+
+$(VENV)/installed-bench: requirements/bench.txt $(VENV)/installed-test
+	$(PIP) install --require-hashes --requirement requirements/bench.txt
+	touch $@
+
+install: $(VENV)/installed
+install-test: $(VENV)/installed-test
+install-bench: $(VENV)/installed-bench
+
+# -- use
+
+run: install
+	$(BIN)/tonnage run --app-dir examples/hello app:app --memory $(MEMORY)
+
+bench: install-bench
+	$(BIN)/python -m benchmarks $(WHAT)
+
+# -- checks; the tests come last, so that their sum closes the output
+
+test: install-test
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory docs-check
+	@$(MAKE) --no-print-directory tests
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install-test
+	$(BIN)/mypy
+
+docs-check: install-test
+	$(BIN)/python scripts/make_options_page.py --check
+
+tests: install-test
+	$(BIN)/python -m pytest
+
+coverage: install-test
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+soak: install-test
+	$(BIN)/python -m pytest -m soak
+
+# -- upkeep
+
+docs: install
+	$(BIN)/python scripts/make_options_page.py
+
+lock:
+	scripts/lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	find src tests scripts examples benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The ``tonnage`` command: arguments become settings, settings are handed on. No logic."""

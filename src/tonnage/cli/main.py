@@ -1,0 +1,138 @@
+"""The command line: parse, load the settings, hand over.
+
+`main` promises one line and exit status 2 for whatever a user got wrong, and no traceback for it.
+What the commands do is elsewhere: :mod:`tonnage.server` runs, :mod:`tonnage.budget` plans. Both are
+imported only by the command that needs them, so that ``tonnage --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tonnage import __version__
+from tonnage.config import Settings, load_settings
+from tonnage.errors import TargetError, TonnageError, UsageError
+from tonnage.options import GROUPS, OPTIONS, Option
+
+OPTIONS_NOTE = (
+    "Each option can also be set as TONNAGE_<NAME> in the environment or in an env file, or as a "
+    "key of [tool.tonnage] in pyproject.toml. A flag wins over the environment, the environment "
+    "over the env file, and that over pyproject.toml."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out the command in *argv* (by default the process's own) and return its exit status.
+
+    2 is a mistake of the user's, 1 a server that could not be kept up, 130 an interruption.
+
+    Raises:
+        SystemExit: with 0 after ``--help`` and ``--version``.
+    """
+    try:
+        return _carry_out(_parser().parse_args(argv))
+    except UsageError as error:
+        return _complain(error, 2)
+    except TonnageError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        # 128 + SIGINT, as shells count.
+        return 130
+
+
+def _carry_out(arguments: argparse.Namespace) -> int:
+    settings = load_settings(vars(arguments), os.environ, Path.cwd())
+    if arguments.command == "plan":
+        return _plan(settings, arguments.json)
+    return _run(settings)
+
+
+def _run(settings: Settings) -> int:
+    if settings.app.target is None:
+        raise TargetError("no application is named: write for example tonnage run main:app")
+    from tonnage.server import run
+
+    return run(settings)
+
+
+def _plan(settings: Settings, as_json: bool) -> int:
+    from tonnage.budget.command import show_plan
+
+    return show_plan(settings, as_json, sys.stdout)
+
+
+def _complain(error: TonnageError, status: int) -> int:
+    print(f"tonnage: error: {error}", file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        # A shortened flag would change its meaning when an option is added.
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}: see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="tonnage",
+        usage="tonnage COMMAND [TARGET] [OPTIONS]",
+        description="Run a Python web backend inside its memory limit.",
+        epilog="tonnage COMMAND --help shows the options of a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"tonnage {__version__}")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True, prog="tonnage"
+    )
+    _add_command(commands, "run", "run TARGET, an ASGI or WSGI application")
+    plan = _add_command(commands, "plan", "show who gets what of the memory limit, and why")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    return parser
+
+
+def _add_command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        usage=f"tonnage {name} [TARGET] [OPTIONS]",
+        epilog=OPTIONS_NOTE,
+    )
+    groups = {group: parser.add_argument_group(title) for group, title in GROUPS.items()}
+    for option in OPTIONS:
+        if not option.is_secret:
+            _add_option(groups[option.group], option)
+    return parser
+
+
+def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
+    # No type and no default here: the settings parse text from every place alike.
+    text = _help(option).replace("%", "%%")
+    if option.is_target:
+        group.add_argument(option.name, nargs="?", metavar=option.kind.metavar, help=text)
+    elif option.is_switch:
+        group.add_argument(
+            option.flag,
+            dest=option.name,
+            help=text,
+            default=None,
+            action=argparse.BooleanOptionalAction,
+        )
+    else:
+        group.add_argument(option.flag, dest=option.name, metavar=option.kind.metavar, help=text)
+
+
+def _help(option: Option) -> str:
+    default = option.default_note or option.default
+    notes = [f"default: {default}"] if default else []
+    notes += [f"also {name}" for name in option.conventional]
+    return f"{option.help} ({'; '.join(notes)})" if notes else option.help

@@ -1,0 +1,358 @@
+"""Settings: found in four places, checked once, carried as frozen records.
+
+`load_settings` takes the flags of the command line, the environment, an env file and the
+``[tool.tonnage]`` table of a TOML file, in this order of precedence, and returns `Settings` with a
+record for each concern. Every value remembers where it came from. Nothing here looks for limits or
+decides how many workers there are: that is :mod:`tonnage.budget`. The options themselves are in
+:mod:`tonnage.options`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from tonnage.errors import ConfigError
+from tonnage.options import GROUPS, OPTIONS, Option
+from tonnage.units import Threshold
+
+__all__ = [
+    "OPTIONS",
+    "AdmissionSettings",
+    "AppSettings",
+    "ListenSettings",
+    "LoggingSettings",
+    "MemorySettings",
+    "Option",
+    "ProcessSettings",
+    "Settings",
+    "load_settings",
+]
+
+# The files that have to be known before the others can be read; an env file cannot name them.
+FOUND_FIRST = ("config", "env_file")
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """What to run and how to load it."""
+
+    target: str | None
+    factory: bool
+    interface: Literal["auto", "asgi", "wsgi"]
+    app_dir: Path
+    env_file: Path | None
+    config: Path | None
+    reload: bool
+    preload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """Where to listen, and whom in front of the server to believe."""
+
+    host: str
+    port: int
+    uds: Path | None
+    fd: int | None
+    backlog: int
+    admin_port: int | None
+    keep_alive_seconds: float
+    proxy_hops: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """The limit the user wants (None: what is found), and the marks on the way to it."""
+
+    limit_bytes: int | None
+    warning_at: Threshold
+    critical_at: Threshold
+    exhausted_at: Threshold
+    free_floor_bytes: int
+    allocator: Literal["auto", "huge", "mmap", "default"]
+    memory_log_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """How many processes and threads, and how long they may take to start and stop."""
+
+    workers: int | None
+    clustering: bool | None
+    threads: int
+    stop_seconds: float
+    start_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionSettings:
+    """Who may enter, how long they may wait, and what is told to whom."""
+
+    admission: bool
+    queue_seconds: float
+    queue_requests: int | None
+    retry_after_seconds: float | None
+    health_path: str
+    admin_token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingSettings:
+    """What is logged, and how."""
+
+    log_level: Literal["debug", "info", "warning", "error", "critical"]
+    log_format: Literal["auto", "json", "text"]
+    access_log: bool
+    environment: Literal["production", "development"]
+
+    @property
+    def as_json(self) -> bool:
+        """Whether log lines are JSON, with ``auto`` resolved."""
+        if self.log_format == "auto":
+            return self.environment == "production"
+        return self.log_format == "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, grouped by concern.
+
+    ``sources`` maps an option's name to where its value came from: ``flag``,
+    ``environment MAX_MEMORY_MB``, ``env file .env``, ``pyproject.toml`` or ``default``.
+    ``env_file_variables`` is what the env file holds, for the application's own environment.
+    """
+
+    app: AppSettings
+    listen: ListenSettings
+    memory: MemorySettings
+    process: ProcessSettings
+    admission: AdmissionSettings
+    logging: LoggingSettings
+    sources: Mapping[str, str] = field(repr=False)
+    env_file_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def origin(self, name: str) -> str:
+        """Return how a message should call the option *name*, by the place it was set in.
+
+        ``--memory``, ``MAX_MEMORY_MB``, ``memory in pyproject.toml``; the flag for a default.
+        """
+        source = self.sources[name]
+        if source.startswith("environment "):
+            return source.removeprefix("environment ")
+        if source in ("flag", "default"):
+            return next(option.flag for option in OPTIONS if option.name == name)
+        return f"{name} in {source.removeprefix('env file ')}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value as someone wrote it: where (``source``), and as what (``label``, for messages)."""
+
+    value: object
+    source: str
+    label: str
+
+
+def load_settings(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    directory: Path,
+    *,
+    on_terminal: Callable[[], bool] | None = None,
+) -> Settings:
+    """Find every option: its flag, else environment, env file, TOML file, default.
+
+    An empty variable counts as unset. Paths are taken relative to *directory*, which is also where
+    pyproject.toml is looked for. *flags* maps option names to text (or to a bool for switches);
+    None or absence means not given. *on_terminal* says whether a person is watching, which decides
+    the default of ``env``.
+
+    Raises:
+        ConfigError: if a value makes no sense, the TOML file has an unknown key, or a named file
+            cannot be read.
+    """
+    table, table_name = _read_table(_find_file("config", flags, environ, {}, directory), directory)
+    env_file = _find_file("env_file", flags, environ, table, directory)
+    variables = _read_env_file(env_file) if env_file is not None else {}
+
+    def places(option: Option) -> Iterator[_Given]:
+        yield from _from_flags(option, flags)
+        yield from _from_variables(option, environ)
+        if env_file is not None and option.name not in FOUND_FIRST:
+            yield from _from_variables(option, variables, file=env_file.name)
+        yield from _from_table(option, table, table_name)
+
+    given = {option.name: next(places(option), None) for option in OPTIONS}
+    values = {option.name: _parse(option, given[option.name]) for option in OPTIONS}
+    sources = {name: found.source if found else "default" for name, found in given.items()}
+    if sources["host"] == "default" and sources["port"] == "environment PORT":
+        values["host"] = "0.0.0.0"
+    if values["env"] is None:
+        watched = (on_terminal or _stderr_is_terminal)()
+        values["env"] = "development" if watched else "production"
+    for name in ("app_dir", "env_file", "config", "uds"):
+        path = values[name]
+        values[name] = directory / path if isinstance(path, Path) else None
+    settings = _build(values, sources, variables)
+    _check_together(settings)
+    return settings
+
+
+def _build(
+    values: Mapping[str, Any], sources: Mapping[str, str], variables: Mapping[str, str]
+) -> Settings:
+    groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    for option in OPTIONS:
+        groups[option.group][option.field_name] = values[option.name]
+    return Settings(
+        app=AppSettings(**groups["app"]),
+        listen=ListenSettings(**groups["listen"]),
+        memory=MemorySettings(**groups["memory"]),
+        process=ProcessSettings(**groups["process"]),
+        admission=AdmissionSettings(**groups["admission"]),
+        logging=LoggingSettings(**groups["logging"]),
+        sources=MappingProxyType(dict(sources)),
+        env_file_variables=MappingProxyType(dict(variables)),
+    )
+
+
+def _check_together(settings: Settings) -> None:
+    memory, listen = settings.memory, settings.listen
+    marks = (memory.warning_at, memory.critical_at, memory.exhausted_at)
+    percents = [mark.percent for mark in marks if mark.percent is not None]
+    sizes = [mark.bytes for mark in marks if mark.bytes is not None]
+    # A percentage can be held against a size only once the limit is known.
+    if percents != sorted(percents) or sizes != sorted(sizes):
+        raise ConfigError(
+            f"warning at {marks[0]}, critical at {marks[1]}, exhausted at {marks[2]}: "
+            "write them in rising order"
+        )
+    if listen.uds is not None and listen.fd is not None:
+        raise ConfigError(
+            f"{settings.origin('uds')} and {settings.origin('fd')} both say where to listen: "
+            "keep one"
+        )
+
+
+def _from_flags(option: Option, flags: Mapping[str, object]) -> Iterator[_Given]:
+    value = None if option.is_secret else flags.get(option.name)
+    if value is not None:
+        label = option.kind.metavar if option.is_target else option.flag
+        yield _Given(value, "flag", label)
+
+
+def _from_variables(
+    option: Option, variables: Mapping[str, str], file: str = ""
+) -> Iterator[_Given]:
+    for name in option.env:
+        text = variables.get(name, "")
+        if text.strip():
+            counts_mb = name.endswith("_MB") and text.strip().replace(".", "", 1).isdigit()
+            text = f"{text.strip()}M" if counts_mb else text
+            if file:
+                yield _Given(text, f"env file {file}", f"{file}: {name}")
+            else:
+                yield _Given(text, f"environment {name}", name)
+
+
+def _from_table(option: Option, table: Mapping[str, object], source: str) -> Iterator[_Given]:
+    if option.name in table:
+        yield _Given(table[option.name], source, f"{source}: {option.name}")
+
+
+def _parse(option: Option, given: _Given | None) -> object:
+    if given is None:
+        return None if option.default is None else option.kind.parse(option.default)
+    value = given.value
+    # Lists, tables and dates exist in TOML files only, and no option is one.
+    if not isinstance(value, (str, int, float)):
+        raise _nonsense(option, given)
+    if isinstance(value, bool) != option.is_switch and not isinstance(value, str):
+        raise _nonsense(option, given)
+    try:
+        return option.kind.parse(str(value))
+    except (ConfigError, ValueError) as error:
+        raise _nonsense(option, given) from error
+
+
+def _nonsense(option: Option, given: _Given) -> ConfigError:
+    value = "..." if option.is_secret else repr(given.value)
+    return ConfigError(f"{given.label}={value} makes no sense: write {option.kind.expected}")
+
+
+def _find_file(
+    name: str,
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    table: Mapping[str, object],
+    directory: Path,
+) -> Path | None:
+    """Return the file that the option *name* leads to, looking no further than it has to."""
+    option = next(option for option in OPTIONS if option.name == name)
+    for given in (
+        *_from_flags(option, flags),
+        *_from_variables(option, environ),
+        *_from_table(option, table, "the TOML file"),
+    ):
+        return directory / str(_parse(option, given))
+    return None
+
+
+def _read_table(named: Path | None, directory: Path) -> tuple[Mapping[str, object], str]:
+    """Return the [tool.tonnage] table with ``_`` in its keys, and the name of its file."""
+    path = named or directory / "pyproject.toml"
+    if named is None and not path.is_file():
+        return {}, path.name
+    import tomllib  # Only here: it costs a megabyte, and most servers have no such file.
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    tool = document.get("tool", {})
+    table = tool.get("tonnage", {}) if isinstance(tool, dict) else {}
+    if named is not None and not table:
+        raise ConfigError(f"{path} has no [tool.tonnage] table: add one, or leave --config out")
+    if not isinstance(table, dict):
+        raise ConfigError(f"tool.tonnage in {path} is not a table: write [tool.tonnage]")
+    return {_known_key(key, path.name): value for key, value in table.items()}, path.name
+
+
+def _known_key(key: str, file_name: str) -> str:
+    known = [option.name for option in OPTIONS if option.in_file]
+    name = key.replace("-", "_")
+    if name in known:
+        return name
+    import difflib  # Only here: most starts have no mistake to explain.
+
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f": did you mean {nearest[0]}?" if nearest else ": see the options with tonnage --help"
+    raise ConfigError(f"[tool.tonnage] in {file_name} has an unknown key {key!r}{hint}")
+
+
+def _read_env_file(path: Path) -> Mapping[str, str]:
+    try:
+        from dotenv import dotenv_values  # Only here: it is imported where an env file is named.
+    except ImportError as error:
+        raise ConfigError(
+            "an env file needs python-dotenv: pip install 'tonnage[dotenv]', "
+            "or set the variables in the environment"
+        ) from error
+    if not path.is_file():
+        raise ConfigError(f"cannot read the env file {path}: there is no such file")
+    try:
+        values = dotenv_values(path, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read the env file {path}: {error}") from error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _stderr_is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()

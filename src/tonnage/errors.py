@@ -1,0 +1,43 @@
+"""Every error that Tonnage raises on purpose.
+
+* TonnageError
+  x UsageError             what the user asked for cannot be done as written (exit status 2)
+    + ConfigError          an option, variable or file holds something that makes no sense
+    + TargetError          MODULE:ATTR does not lead to an application
+    + ListenError          the address cannot be listened on
+    + PlanError            the processes asked for do not fit into the memory limit
+  x WorkerError            a worker or the zygote could not be started or did not stay up
+
+A message is one line that says what is wrong and what to do about it: the command line prints it
+as it is, without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class TonnageError(Exception):
+    """The base of all errors raised by Tonnage."""
+
+
+class UsageError(TonnageError):
+    """The request cannot be carried out as written; the command ends with exit status 2."""
+
+
+class ConfigError(UsageError):
+    """An option, an environment variable or a configuration file holds a value without sense."""
+
+
+class TargetError(UsageError):
+    """``MODULE:ATTR`` does not lead to an ASGI or WSGI application."""
+
+
+class ListenError(UsageError):
+    """The address cannot be listened on: in use, not ours, or not permitted."""
+
+
+class PlanError(UsageError):
+    """What was asked for does not fit into the memory limit; the message holds the sum."""
+
+
+class WorkerError(TonnageError):
+    """A worker, or the zygote that makes them, did not start or did not stay up."""

@@ -1,0 +1,155 @@
+"""Which request may start, which waits, which is refused.
+
+Covers the order at the desk: slow start for routes not yet known, first come first served among
+large requests, small ones past them, a bounded queue. Does not cover how many bytes are free
+(:mod:`tonnage.governor.ledger`) nor the waiting itself (:mod:`tonnage.web.gate`).
+
+Nothing here waits, and time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from tonnage.governor.levels import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tonnage.governor.costs import Expectation, RouteCost
+    from tonnage.governor.ledger import Ledger
+
+
+class Verdict(Enum):
+    """The desk's answer to a request."""
+
+    ADMITTED = "admitted"
+    WAIT = "wait"
+    QUEUE_FULL = "queue full"
+    NOTHING_TO_WAIT_FOR = "nothing in flight could make room"
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request at the desk, and what is known of its growth."""
+
+    route: RouteCost
+    arrived_seconds: float
+    is_small: bool = False
+    first_bytes: float = 0.0
+    later_bytes: float = 0.0
+    later_worst_bytes: float = 0.0
+    first_done: bool = False
+    # Work of this request that is in a thread; its reservation stays until the thread is done,
+    # since a thread cannot be cancelled.
+    threads: int = 0
+    has_ended: bool = False
+
+    def grow(self, delta_bytes: int) -> None:
+        """Add growth (or shrinking) of the process that this request caused."""
+        if not self.first_done:
+            self.first_bytes += delta_bytes
+            return
+        self.later_bytes += delta_bytes
+        if self.later_bytes > self.later_worst_bytes:
+            self.later_worst_bytes = self.later_bytes
+
+    def remaining(self, room_bytes: int) -> Expectation:
+        """Return the growth still to come, where *room_bytes* is all room."""
+        if self.first_done:
+            return self.route.rest(self.later_bytes, room_bytes)
+        return self.route.whole(room_bytes)
+
+
+class Desk:
+    """The requests in flight in this worker and those that wait; at most *queue_limit* wait."""
+
+    def __init__(self, ledger: Ledger, *, queue_limit: int, wait_seconds: float) -> None:
+        self.ledger = ledger
+        self.wait_seconds = wait_seconds
+        self.queue_limit = queue_limit
+        self.in_flight: set[Request] = set()
+        self._by_route: Counter[RouteCost] = Counter()
+        # Bounded by queue_limit together: see _may_wait.
+        self._large: deque[Request] = deque()
+        self._small: deque[Request] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._large) + len(self._small)
+
+    def ask(self, request: Request) -> Verdict:
+        """Admit *request* if it fits and nobody before it waits; else queue it, if it may wait."""
+        queue = self._queue_of(request)
+        if not queue and self._try(request):
+            return Verdict.ADMITTED
+        if self.waiting >= self.queue_limit:
+            return Verdict.QUEUE_FULL
+        if self.ledger.level >= Level.EXHAUSTED and not self.ledger.anyone_in_flight():
+            return Verdict.NOTHING_TO_WAIT_FOR
+        queue.append(request)
+        return Verdict.WAIT
+
+    def ready(self) -> Iterator[Request]:
+        """Admit and yield those who wait and now fit, small ones first, in order of arrival.
+
+        A request held back by slow start lets others pass; one held back by memory does not, or
+        a large request would starve behind an unending row of lesser ones.
+        """
+        for queue in (self._small, self._large):
+            position = 0
+            while position < len(queue):
+                request = queue[position]
+                if not self._window_open(request):
+                    position += 1
+                elif self._try(request):
+                    del queue[position]
+                    yield request
+                else:
+                    break
+
+    def abandon(self, request: Request) -> None:
+        """Take a waiting *request* out of the queue: its time is up or its client went."""
+        queue = self._queue_of(request)
+        if request in queue:
+            queue.remove(request)
+
+    def leave(self, request: Request) -> None:
+        """Note the end of an admitted *request*."""
+        self.in_flight.discard(request)
+        self._by_route[request.route] -= 1
+        if not self._by_route[request.route]:
+            del self._by_route[request.route]
+
+    def retry_after_seconds(self, route: RouteCost) -> int:
+        """Return when to try again: the time the queue needs at the present pace, 1 to 30 s."""
+        rounds = self.waiting / max(len(self.in_flight), 1)
+        return int(min(max(1.0, (rounds + 1.0) * route.seconds), 30.0))
+
+    def _queue_of(self, request: Request) -> deque[Request]:
+        return self._small if request.is_small else self._large
+
+    def _window_open(self, request: Request) -> bool:
+        window = request.route.window
+        return window is None or self._by_route[request.route] < window
+
+    def _try(self, request: Request) -> bool:
+        if not self._window_open(request):
+            return False
+        fits = self.ledger.reserve(request, self.in_flight, small=request.is_small)
+        if not fits and not self._alone():
+            return False
+        self.in_flight.add(request)
+        self._by_route[request.route] += 1
+        return True
+
+    def _alone(self) -> bool:
+        """Whether nothing is in flight and there is room left: then one request always goes on.
+
+        Its cost may be overestimated, and nobody would ever correct the estimate otherwise.
+        """
+        return self.ledger.level < Level.EXHAUSTED and not self.ledger.anyone_in_flight()

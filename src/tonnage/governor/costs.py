@@ -1,0 +1,209 @@
+"""What a request of each route costs in memory, learned from what its forerunners did.
+
+Covers:
+- the learned numbers of a route (:class:`RouteCost`), kept in the shared page so that they outlive
+  a worker and serve all workers;
+- what is still to be expected of requests in flight (:func:`promise`).
+
+Does not cover how growth is measured (:mod:`tonnage.web.meter`), which route a request belongs to
+(:mod:`tonnage.web.routes`), nor whether it may start (:mod:`tonnage.governor.admission`).
+
+Growth is split in two: what the request allocates in its *first* step, before it first waits for
+anything, and what comes *later*. After the first step its share is no expectation any more but a
+fact in the process's size, and only the later part remains promised. Without the split, a route
+that costs 8 MB today and 40 MB tomorrow would hold 40 MB for each of its requests to the end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tonnage.units import KIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Observations after which the learned numbers are trusted; until then concurrency doubles with
+# every observation, as TCP's window does (slow start).
+KNOWN_AFTER = 6
+
+# What a request of a route without any observation is taken to cost: this share of all room ...
+GUESS_SHARE = 1 / 8
+# ... but at least this.
+LEAST_GUESS_BYTES = 4 * MIB
+# While a route is not known, its worst is taken to be so many times the worst seen.
+UNKNOWN_FACTOR = 1.5
+
+# A route is small if its mean stays under this. Small requests do not queue behind large ones.
+SMALL_MEAN_BYTES = 256 * KIB
+# One arena of CPython's small-object allocator: any request may happen to be the one that needs a
+# new one, so growth up to this says nothing about a route.
+NOISE_BYTES = 2 * MIB
+
+# Growth beyond this many times the worst seen (and beyond noise) makes the route unknown again.
+SURPRISE_FACTOR = 2.0
+
+# Old observations fade: means over about 32 requests, the worst over about 128.
+_MEAN_SHARE = 1 / 32
+_WORST_FADE = 1 / 128
+
+# 2.5 standard deviations: with many requests in flight their sum is nearly normal, and is above
+# that once in 160.
+SIGMAS = 2.5
+
+(_COUNT, _FIRST_MEAN, _FIRST_VARIANCE, _FIRST_WORST) = range(4)
+(_LATER_MEAN, _LATER_VARIANCE, _LATER_WORST, _SECONDS, _TOTAL, _SMALL) = range(4, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Growth still to come, in bytes: its mean, its variance, its worst."""
+
+    mean_bytes: float
+    variance: float
+    worst_bytes: float
+
+
+NOTHING = Expectation(0.0, 0.0, 0.0)
+
+
+def promise(expectations: Iterable[Expectation]) -> int:
+    """Return how many bytes to keep free for requests that grow independently of each other.
+
+    The means of all, the excess of the single worst, and :data:`SIGMAS` standard deviations of the
+    sum; but never more than if each did its worst.
+    """
+    mean = variance = all_worst = excess = 0.0
+    for expected in expectations:
+        mean += expected.mean_bytes
+        variance += expected.variance
+        all_worst += expected.worst_bytes
+        excess = max(excess, expected.worst_bytes - expected.mean_bytes)
+    return int(min(mean + excess + SIGMAS * math.sqrt(variance), all_worst))
+
+
+class RouteCost:
+    """The learned numbers of one route; a view into the shared page, or into any ten doubles."""
+
+    __slots__ = ("_n", "name")
+
+    def __init__(self, name: str, numbers: memoryview[float]) -> None:
+        self.name = name
+        self._n = numbers
+
+    @property
+    def observations(self) -> int:
+        """How many observations the numbers rest on, since the last surprise."""
+        return int(self._n[_COUNT])
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the numbers are trusted."""
+        return self._n[_COUNT] >= KNOWN_AFTER
+
+    @property
+    def is_small(self) -> bool:
+        """Whether a request of this route is known to be too small to be made to queue."""
+        # Worked out when learning, since every request asks.
+        return self._n[_SMALL] != 0.0
+
+    @property
+    def window(self) -> int | None:
+        """How many requests of an unknown route may be in flight at once; None: any number."""
+        return None if self.is_known else 2**self.observations
+
+    @property
+    def seconds(self) -> float:
+        """How long a request takes, on average."""
+        return self._n[_SECONDS]
+
+    @property
+    def mean_bytes(self) -> float:
+        """How much a request grows by, on average."""
+        return self._n[_FIRST_MEAN] + self._n[_LATER_MEAN]
+
+    @property
+    def worst_bytes(self) -> float:
+        """How much a request grows by at worst (fading)."""
+        return self._n[_FIRST_WORST] + self._n[_LATER_WORST]
+
+    def whole(self, room_bytes: int) -> Expectation:
+        """Return what to expect of a request that has not begun, where *room_bytes* is all room."""
+        n = self._n
+        if self.is_known:
+            return Expectation(
+                n[_FIRST_MEAN] + n[_LATER_MEAN],
+                n[_FIRST_VARIANCE] + n[_LATER_VARIANCE],
+                n[_FIRST_WORST] + n[_LATER_WORST],
+            )
+        return self._unknown(n[_FIRST_WORST] + n[_LATER_WORST], room_bytes)
+
+    def rest(self, grown_later_bytes: float, room_bytes: int) -> Expectation:
+        """Return what to expect of a request that is past its first step.
+
+        Args:
+            grown_later_bytes: what it has grown by since its first step.
+            room_bytes: all room, for the guess where the route is not known.
+        """
+        n = self._n
+        if self.is_known:
+            expected = Expectation(n[_LATER_MEAN], n[_LATER_VARIANCE], n[_LATER_WORST])
+        elif n[_COUNT]:
+            expected = self._unknown(n[_LATER_WORST], 0)
+        else:
+            expected = self._unknown(0, room_bytes)
+        worst = expected.worst_bytes - grown_later_bytes
+        if worst <= 0:
+            return NOTHING
+        mean = max(0.0, expected.mean_bytes - grown_later_bytes)
+        return Expectation(mean, expected.variance, worst)
+
+    def _unknown(self, worst_bytes: float, room_bytes: int) -> Expectation:
+        if self._n[_COUNT]:
+            guess = worst_bytes * UNKNOWN_FACTOR + NOISE_BYTES
+        else:
+            guess = max(room_bytes * GUESS_SHARE, LEAST_GUESS_BYTES)
+        return Expectation(guess, 0.0, guess)
+
+    def observe(self, first_bytes: float, later_bytes: float, seconds: float) -> bool:
+        """Learn from a request that has ended; return whether it was a surprise."""
+        n = self._n
+        first, later = max(first_bytes, 0.0), max(later_bytes, 0.0)
+        seen = n[_FIRST_WORST] + n[_LATER_WORST]
+        surprise = bool(n[_COUNT]) and first + later > max(seen * SURPRISE_FACTOR, NOISE_BYTES)
+        if surprise:
+            # One observation, of this request alone: slow start begins anew.
+            n[_COUNT] = 0.0
+        count = n[_COUNT] = n[_COUNT] + 1.0
+        share = max(1.0 / count, _MEAN_SHARE)
+        self._learn(_FIRST_MEAN, first, share, anew=count == 1.0)
+        self._learn(_LATER_MEAN, later, share, anew=count == 1.0)
+        n[_SECONDS] += (seconds - n[_SECONDS]) * share
+        n[_TOTAL] += 1.0
+        n[_SMALL] = float(
+            count >= KNOWN_AFTER
+            and self.mean_bytes <= SMALL_MEAN_BYTES
+            and self.worst_bytes <= 2 * NOISE_BYTES
+        )
+        return surprise
+
+    def _learn(self, mean_at: int, value: float, share: float, *, anew: bool) -> None:
+        """Update mean, variance and worst, which lie side by side."""
+        n, variance_at, worst_at = self._n, mean_at + 1, mean_at + 2
+        if anew:
+            n[mean_at], n[variance_at], n[worst_at] = value, 0.0, value
+            return
+        delta = value - n[mean_at]
+        n[mean_at] += delta * share
+        n[variance_at] = (1.0 - share) * (n[variance_at] + share * delta * delta)
+        faded = n[worst_at] - (n[worst_at] - n[mean_at]) * _WORST_FADE
+        n[worst_at] = max(value, faded)
+
+    def __repr__(self) -> str:
+        state = "small" if self.is_small else "known" if self.is_known else "unknown"
+        return (
+            f"<RouteCost {self.name}: {state}, {self.observations} seen, "
+            f"mean {self.mean_bytes / MIB:.2f} MB, worst {self.worst_bytes / MIB:.2f} MB>"
+        )

@@ -1,0 +1,164 @@
+"""The truth about this server at one moment, as a frozen record.
+
+The same record feeds the health endpoints, the log, the tests and, later, metrics and the live
+page. It is read from the shared page alone, so any process of the tree can make it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from tonnage.governor.levels import Level
+
+if TYPE_CHECKING:
+    from tonnage.governor.page import SharedPage, Slot
+
+NANOSECONDS = 1_000_000_000
+
+# A worker whose event loop has not turned for so long is stuck in a synchronous call.
+STUCK_SECONDS = 1.0
+
+#: How use was measured; the page holds the index.
+MEASURES = (
+    "not yet measured",
+    "cgroup working set",
+    "PSS of our processes",
+    "host MemTotal - MemAvailable",
+)
+
+
+class WorkerState(IntEnum):
+    """Where a worker is in its life."""
+
+    STARTING = 0
+    READY = 1
+    DRAINING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatistics:
+    """One worker: sizes in bytes, times in seconds."""
+
+    index: int
+    pid: int
+    state: WorkerState
+    age_seconds: float
+    quiet_seconds: float
+    pss_bytes: int
+    uss_bytes: int
+    held_bytes: int
+    promised_bytes: int
+    kept_bytes: int
+    in_flight: int
+    waiting: int
+    connections: int
+    requests: int
+    refused: int
+    waited: int
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its event loop has stopped turning."""
+        return self.state is not WorkerState.STARTING and self.quiet_seconds > STUCK_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The whole tree: sizes in bytes, times in seconds."""
+
+    level: Level
+    level_seconds: float
+    used_bytes: int
+    measured: str
+    limit_bytes: int
+    ceiling_bytes: int
+    raw_bytes: int
+    cache_bytes: int
+    others_bytes: int
+    supervisor_pss_bytes: int
+    zygote_pss_bytes: int
+    uptime_seconds: float
+    kernel_kills: int
+    reclaims: int
+    reclaimed_bytes: int
+    is_blind: bool
+    is_stopping: bool
+    is_clustering: bool
+    desired_workers: int
+    workers: tuple[WorkerStatistics, ...]
+
+    @property
+    def available_bytes(self) -> int:
+        """What is left to the limit."""
+        return max(0, self.limit_bytes - self.used_bytes)
+
+    @property
+    def usage_percent(self) -> float:
+        """Use as a share of the limit."""
+        return round(100 * self.used_bytes / max(self.limit_bytes, 1), 1)
+
+    @property
+    def tree_pss_bytes(self) -> int:
+        """What all our processes hold, shared pages counted once."""
+        own = self.supervisor_pss_bytes + self.zygote_pss_bytes
+        return own + sum(worker.pss_bytes for worker in self.workers)
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What requests in flight have been promised beyond what they hold."""
+        return sum(worker.promised_bytes for worker in self.workers)
+
+    @property
+    def ready_workers(self) -> int:
+        """How many workers accept requests."""
+        return sum(worker.state is WorkerState.READY for worker in self.workers)
+
+
+def read_statistics(page: SharedPage, now_nanoseconds: int) -> Statistics:
+    """Return the statistics in *page*; *now_nanoseconds* is the monotonic clock."""
+    header = page.header
+    return Statistics(
+        level=Level(header.level),
+        level_seconds=(now_nanoseconds - header.level_since_nanoseconds) / NANOSECONDS,
+        used_bytes=header.used_bytes,
+        measured=MEASURES[header.measured_how],
+        limit_bytes=header.limit_bytes,
+        ceiling_bytes=header.ceiling_bytes,
+        raw_bytes=header.raw_bytes,
+        cache_bytes=header.cache_bytes,
+        others_bytes=header.others_bytes,
+        supervisor_pss_bytes=header.supervisor_pss_bytes,
+        zygote_pss_bytes=header.zygote_pss_bytes,
+        uptime_seconds=(now_nanoseconds - header.started_nanoseconds) / NANOSECONDS,
+        kernel_kills=header.kernel_kills,
+        reclaims=header.reclaims,
+        reclaimed_bytes=header.reclaimed_bytes,
+        is_blind=bool(header.blind),
+        is_stopping=bool(header.stopping),
+        is_clustering=bool(header.clustering),
+        desired_workers=header.desired_workers,
+        workers=tuple(_worker(slot, now_nanoseconds) for slot in page.live_slots()),
+    )
+
+
+def _worker(slot: Slot, now_nanoseconds: int) -> WorkerStatistics:
+    return WorkerStatistics(
+        index=slot.index,
+        pid=slot.pid,
+        state=WorkerState(slot.state),
+        age_seconds=(now_nanoseconds - slot.started_nanoseconds) / NANOSECONDS,
+        quiet_seconds=max(0, now_nanoseconds - slot.heartbeat_nanoseconds) / NANOSECONDS,
+        pss_bytes=slot.pss_bytes,
+        uss_bytes=slot.uss_bytes,
+        held_bytes=slot.held_bytes,
+        promised_bytes=slot.promised_bytes,
+        kept_bytes=slot.kept_bytes,
+        in_flight=slot.in_flight,
+        waiting=slot.waiting,
+        connections=slot.connections,
+        requests=slot.requests,
+        refused=slot.refused,
+        waited=slot.waited,
+    )

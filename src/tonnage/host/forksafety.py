@@ -1,0 +1,51 @@
+"""Whether this process can be forked after its imports, and what it holds open.
+
+A fork copies only the calling thread: locks that another thread holds stay locked for ever in the
+child, and connections that were opened before are shared by all children.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+
+def why_not_fork() -> str | None:
+    """Return why a fork is not safe here (threads were started), or None if it is."""
+    try:
+        count = len(os.listdir("/proc/self/task"))
+    except OSError:
+        count = threading.active_count()
+    if count <= 1:
+        return None
+    named = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    started = ", ".join(named[:5]) if named else "by a library in C"
+    return f"importing the application started {count - 1} thread(s): {started}"
+
+
+def sockets_opened(known: frozenset[int]) -> list[str]:
+    """Return, in words, the sockets among our descriptors that are not in *known*."""
+    if not sys.platform.startswith("linux"):
+        return []
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        if target.startswith("socket:") and fd not in known:
+            found.append(f"{_describe(fd)} (descriptor {fd})")
+    return found
+
+
+def _describe(fd: int) -> str:
+    import socket
+
+    try:
+        with socket.socket(fileno=os.dup(fd)) as opened:
+            peer = opened.getpeername()
+    except OSError:
+        return "a socket"
+    return f"a connection to {peer[0]}:{peer[1]}" if isinstance(peer, tuple) else f"to {peer}"

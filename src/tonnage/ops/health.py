@@ -1,0 +1,211 @@
+"""What the operations' endpoints answer: health, readiness, memory.
+
+Works on the shared page alone and does no I/O, so that a worker answers over ASGI
+(:mod:`tonnage.web.endpoints`) and the supervisor over its own sockets (:mod:`tonnage.server.desk`)
+with the same words, and answers while everything else is refused.
+
+Keys and units of ``/health/memory`` are those that the backends this project comes from already
+had; figures in MB (2**20 bytes). For Python they mean:
+
+- ``rss``: PSS of the whole process tree, shared pages counted once;
+- ``heapTotal``: what allocators hold: the workers' own memory above the shared base, plus the base;
+- ``heapUsed``: of that, what is in use: without what malloc freed but kept;
+- ``external``: the rest of ``rss``: mapped files, libraries.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tonnage.governor.levels import Level
+from tonnage.governor.statistics import read_statistics
+from tonnage.units import in_mb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tonnage.governor.page import SharedPage
+    from tonnage.governor.statistics import Statistics, WorkerStatistics
+
+_LOOPBACK = ("127.", "::1", "::ffff:127.")
+# Any of these means that a proxy stands between, and the peer's address says nothing.
+_FORWARDING = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via", b"x-client-ip"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete response: status, JSON body, further headers."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers to send, with type and length."""
+        return [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(self.body)).encode()),
+            (b"cache-control", b"no-store"),
+            *self.headers,
+        ]
+
+
+def is_trusted(
+    peer: str | None, headers: Iterable[tuple[bytes, bytes]], admin_token: str | None
+) -> bool:
+    """Return whether details may be shown: a bearer token, or a loopback peer without a proxy.
+
+    Args:
+        peer: the address at the other end of the connection, as the kernel has it.
+        headers: lower-case names and values.
+        admin_token: the token that opens, if one is set.
+    """
+    found = dict(headers)
+    if admin_token:
+        given = found.get(b"authorization", b"")
+        if hmac.compare_digest(given, b"Bearer " + admin_token.encode()):
+            return True
+    return bool(peer and peer.startswith(_LOOPBACK) and _FORWARDING.isdisjoint(found))
+
+
+class Health:
+    """The endpoints by path; *where* says which process answers."""
+
+    def __init__(
+        self,
+        page: SharedPage,
+        *,
+        path: str = "/health",
+        where: str = "worker",
+        worker_index: int | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._page = page
+        self._where = where
+        self._worker_index = worker_index
+        self._clock = clock
+        self._paths: dict[str, Callable[[bool], Answer]] = {
+            path: self._health,
+            f"{path}/ready": self._ready,
+            f"{path}/memory": self._memory,
+        }
+
+    def find(self, path: str) -> Callable[[bool], Answer] | None:
+        """Return what answers *path*, given whether the asker is trusted; None: not ours."""
+        return self._paths.get(path)
+
+    def _statistics(self) -> Statistics:
+        return read_statistics(self._page, self._clock())
+
+    def _health(self, trusted: bool) -> Answer:
+        now = self._statistics()
+        body: dict[str, Any] = {
+            "status": now.level.name,
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "uptime": round(now.uptime_seconds, 1),
+        }
+        if trusted:
+            body["memory"] = _memory_keys(now)
+            body["answeredBy"] = self._where
+        return Answer(200, msgspec.json.encode(body))
+
+    def _ready(self, trusted: bool) -> Answer:
+        now = self._statistics()
+        ready = now.level < Level.EXHAUSTED and not now.is_stopping and now.ready_workers > 0
+        body = {"ready": ready, "status": now.level.name, "stopping": now.is_stopping}
+        return Answer(200 if ready else 503, msgspec.json.encode(body))
+
+    def _memory(self, trusted: bool) -> Answer:
+        if not trusted:
+            return Answer(403, msgspec.json.encode(_FORBIDDEN))
+        now = self._statistics()
+        body = {
+            "status": now.level.name,
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "memory": _memory_keys(now),
+            "clustering": {
+                "enabled": now.is_clustering,
+                "isWorker": self._worker_index is not None,
+                "workerId": self._worker_index,
+            },
+            "level": now.level.name,
+            "levelSeconds": round(now.level_seconds, 1),
+            "used": in_mb(now.used_bytes),
+            "measured": now.measured,
+            "blind": now.is_blind,
+            "ceiling": in_mb(now.ceiling_bytes),
+            "reserved": in_mb(now.reserved_bytes),
+            "kernelKills": now.kernel_kills,
+            "workers": [_worker_keys(worker) for worker in now.workers],
+            "ledger": _ledger_keys(now),
+            "answeredBy": self._where,
+        }
+        return Answer(200, msgspec.json.encode(body))
+
+
+_FORBIDDEN = {
+    "error": "forbidden",
+    "detail": "memory figures are shown to loopback peers without a proxy, or with "
+    "'Authorization: Bearer <TONNAGE_ADMIN_TOKEN>'",
+}
+
+
+def _memory_keys(now: Statistics) -> dict[str, Any]:
+    rss = now.tree_pss_bytes
+    held = sum(max(0, worker.held_bytes) for worker in now.workers)
+    kept = sum(worker.kept_bytes for worker in now.workers)
+    private = sum(worker.uss_bytes for worker in now.workers)
+    total = min(max(held, private), rss) if rss else held
+    return {
+        "rss": in_mb(rss),
+        "heapTotal": in_mb(total),
+        "heapUsed": in_mb(max(0, total - kept)),
+        "external": in_mb(max(0, rss - total)),
+        "limit": in_mb(now.limit_bytes),
+        "usagePercent": now.usage_percent,
+        "available": in_mb(now.available_bytes),
+    }
+
+
+def _worker_keys(worker: WorkerStatistics) -> dict[str, Any]:
+    return {
+        "workerId": worker.index,
+        "pid": worker.pid,
+        "state": "STUCK" if worker.is_stuck else worker.state.name,
+        "age": round(worker.age_seconds, 1),
+        "pss": in_mb(worker.pss_bytes),
+        "uss": in_mb(worker.uss_bytes),
+        "held": in_mb(worker.held_bytes),
+        "promised": in_mb(worker.promised_bytes),
+        "kept": in_mb(worker.kept_bytes),
+        "inFlight": worker.in_flight,
+        "waiting": worker.waiting,
+        "connections": worker.connections,
+        "requests": worker.requests,
+        "refused": worker.refused,
+        "waited": worker.waited,
+    }
+
+
+def _ledger_keys(now: Statistics) -> dict[str, float]:
+    """Return the books: the lines add up to what is charged (or measured, without a cgroup)."""
+    held = sum(worker.held_bytes for worker in now.workers)
+    known = now.supervisor_pss_bytes + now.zygote_pss_bytes
+    base = sum(max(0, worker.pss_bytes - max(0, worker.held_bytes)) for worker in now.workers)
+    unexplained = now.used_bytes - held - known - base
+    return {
+        "supervisor": in_mb(now.supervisor_pss_bytes),
+        "zygote": in_mb(now.zygote_pss_bytes),
+        "workersShared": in_mb(base),
+        "workersOwn": in_mb(held),
+        "unexplained": in_mb(unexplained),
+        "used": in_mb(now.used_bytes),
+        "cache": in_mb(now.cache_bytes),
+        "charged": in_mb(now.raw_bytes),
+    }

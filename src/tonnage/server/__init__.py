@@ -1,0 +1,22 @@
+"""Processes: the supervisor, the zygote, the workers; from `tonnage run` to the last drained request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tonnage.config import Settings
+
+__all__ = ["run"]
+
+
+def run(settings: Settings) -> int:
+    """Serve the application that *settings* name until told to stop; return the exit status.
+
+    Raises:
+        TonnageError: the server cannot start; the message is one line that says what to do.
+    """
+    from tonnage.server.start import prepare_environment, start
+
+    prepare_environment(settings)
+    return start(settings)

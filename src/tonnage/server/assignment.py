@@ -1,0 +1,27 @@
+"""What a worker is told when it is made. A module of its own, so that the supervisor need not import
+what a worker imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+
+    from tonnage.config import Settings
+    from tonnage.governor.page import SharedPage
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is told: everything but the application itself."""
+
+    settings: Settings
+    page: SharedPage
+    index: int
+    listening: socket.socket
+    supervisor_pid: int
+    queue_requests: int
+    threads: int
+    huge_pages: bool

@@ -1,0 +1,56 @@
+"""The control socket: where it is, and that only its owner may use it.
+
+A Unix socket in a directory of mode 0700; no network. Who can open it is trusted.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tonnage.errors import ListenError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def control_path(name: str, environ: Mapping[str, str]) -> Path:
+    """Return where the control socket of the server *name* (its port) belongs."""
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    base = Path(runtime) / "tonnage" if runtime else _in_temporary()
+    return base / f"{name}.sock"
+
+
+def _in_temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"tonnage-{os.getuid()}"
+
+
+def open_control(path: Path) -> socket.socket:
+    """Listen on *path*.
+
+    Raises:
+        ListenError: its directory belongs to somebody else, or it cannot be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.parent.stat()
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise ListenError(
+                f"the control socket's directory {path.parent} must belong to this user with mode "
+                "700: remove it, or set XDG_RUNTIME_DIR"
+            )
+        with suppress(FileNotFoundError):
+            path.unlink()
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(os.fspath(path))
+    except OSError as error:
+        raise ListenError(f"cannot make the control socket {path}: {error.strerror}") from error
+    path.chmod(0o600)
+    listening.listen(16)
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,133 @@
+"""Everything the supervisor answers itself: control socket, admin port, and the stand-in.
+
+Owns those sockets and the conversations on them, at most
+:data:`~tonnage.server.operations.MOST_CONNECTIONS` at once.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from tonnage.server.operations import DEADLINE_SECONDS, MOST_CONNECTIONS, Conversation
+from tonnage.server.standin import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tonnage.ops.health import Health
+    from tonnage.server.channel import Channel
+    from tonnage.server.reactor import Reactor
+
+
+class FrontDesk:
+    """The supervisor's own sockets."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        health: Health,
+        *,
+        admin_token: str | None,
+        listening: socket.socket,
+        clock: Callable[[], float],
+    ) -> None:
+        self._reactor = reactor
+        self._health = health
+        self._admin_token = admin_token
+        self._listening = listening
+        self._clock = clock
+        self._doors: list[socket.socket] = []
+        # Bounded by MOST_CONNECTIONS: see _accept.
+        self._conversations: set[Conversation] = set()
+        self._control_path: Path | None = None
+        self._standin = StandIn(listening, health, admin_token)
+        self._is_standing_in = False
+
+    def open(self, listening: socket.socket, *, trusted: bool, path: Path | None = None) -> None:
+        """Answer on *listening* from now on; *trusted*: whoever can reach it may see everything."""
+        self._doors.append(listening)
+        self._control_path = path or self._control_path
+        self._reactor.register(listening, lambda: self._accept(listening, trusted=trusted))
+
+    def stand_in(self, stuck: bool, channel: Channel | None) -> None:
+        """Take over the app's port while all workers are *stuck*; give back to *channel* after."""
+        if stuck and not self._is_standing_in:
+            self._is_standing_in = True
+            self._reactor.register(self._listening, self._take)
+        elif not stuck and self._is_standing_in:
+            self._is_standing_in = False
+            self._reactor.unregister(self._listening)
+        for connection in self._standin.overdue(self._clock()):
+            self._reactor.unregister(connection)
+        if not stuck and channel is not None and not self._standin.is_empty:
+            for connection in self._standin.release():
+                self._reactor.unregister(connection)
+            self._standin.hand_over(channel)
+        if self._is_standing_in:
+            self._pause_when_full()
+
+    def tidy(self) -> None:
+        """End the conversations whose time is up."""
+        now = self._clock()
+        for conversation in [each for each in self._conversations if now >= each.deadline_seconds]:
+            self._end(conversation)
+
+    def close(self) -> None:
+        """Close every socket and remove the control socket's file."""
+        for conversation in list(self._conversations):
+            self._end(conversation)
+        for door in self._doors:
+            self._reactor.unregister(door)
+            door.close()
+        self._doors.clear()
+        self._standin.close()
+        if self._control_path is not None:
+            self._control_path.unlink(missing_ok=True)
+
+    def _accept(self, listening: socket.socket, *, trusted: bool) -> None:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return
+        if len(self._conversations) >= MOST_CONNECTIONS:
+            connection.close()
+            return
+        conversation = Conversation(
+            connection,
+            self._health,
+            admin_token=self._admin_token,
+            is_trusted_socket=trusted,
+            deadline_seconds=self._clock() + DEADLINE_SECONDS,
+        )
+        self._conversations.add(conversation)
+        self._reactor.register(conversation, lambda: self._converse(conversation))
+
+    def _converse(self, conversation: Conversation) -> None:
+        if conversation.on_readable():
+            self._end(conversation)
+
+    def _end(self, conversation: Conversation) -> None:
+        self._reactor.unregister(conversation)
+        self._conversations.discard(conversation)
+        conversation.close()
+
+    def _take(self) -> None:
+        connection = self._standin.accept(self._clock())
+        if connection is None:
+            return
+        self._reactor.register(connection, lambda: self._look_at(connection))
+        self._pause_when_full()
+
+    def _look_at(self, connection: socket.socket) -> None:
+        # Unregistered first: once answered, the connection is closed and has no descriptor.
+        self._reactor.unregister(connection)
+        if not self._standin.on_readable(connection):
+            self._reactor.register(connection, lambda: self._look_at(connection))
+
+    def _pause_when_full(self) -> None:
+        if self._standin.is_full:
+            self._reactor.unregister(self._listening)
+        else:
+            self._reactor.register(self._listening, self._take)

@@ -1,0 +1,110 @@
+"""The HTTP server inside a worker: uvicorn, embedded, with a drain that loses nothing.
+
+This is the only module that knows uvicorn; another server can be put behind the same few names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from tonnage.config import Settings
+    from tonnage.web.respond import ASGIApp
+
+# Idle keep-alive connections stay open for so long after the drain began: a client that was just
+# about to send its next request gets an answer with "Connection: close" instead of a reset.
+LINGER_SECONDS = 0.5
+_STEP_SECONDS = 0.02
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server, without its signal handlers, and with our way of stopping."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        *,
+        on_ready: Callable[[], None],
+        on_drain: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app=app,
+                http="httptools",
+                interface="asgi3",
+                lifespan="auto",
+                log_config=None,
+                access_log=settings.logging.access_log,
+                proxy_headers=False,
+                backlog=settings.listen.backlog,
+                timeout_keep_alive=int(settings.listen.keep_alive_seconds),
+            )
+        )
+        self._on_ready = on_ready
+        self._on_drain = on_drain
+        self._stop_seconds = settings.process.stop_seconds
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open."""
+        return len(self.server_state.connections)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: they are the worker's."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Run the application's startup, then accept."""
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def adopt(self, connection: socket.socket) -> None:
+        """Serve a connection that somebody else has accepted."""
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(
+            config=self.config,  # type: ignore[call-arg]
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, finish what has begun, end idle connections, run the app's shutdown."""
+        deadline = time.monotonic() + self._stop_seconds
+        self._on_drain()
+        # One turn of the loop takes what is already in the accept queue.
+        await asyncio.sleep(_STEP_SECONDS)
+        for server in self.servers:
+            server.close()
+        await self._until(lambda: not self.open_connections, time.monotonic() + LINGER_SECONDS)
+        for connection in list(self.server_state.connections):
+            # Idle ones are closed; on busy ones the present response is the last.
+            connection.shutdown()
+        done = await self._until(self._is_quiet, deadline)
+        if not done:
+            for task in list(self.server_state.tasks):
+                task.cancel(msg="the time to stop is up")
+            await asyncio.sleep(_STEP_SECONDS)
+        await self.lifespan.shutdown()
+
+    def _is_quiet(self) -> bool:
+        return not self.server_state.connections and not self.server_state.tasks
+
+    async def _until(self, condition: Callable[[], Any], deadline_seconds: float) -> bool:
+        while not condition() and not self.force_exit:
+            if time.monotonic() >= deadline_seconds:
+                return False
+            await asyncio.sleep(_STEP_SECONDS)
+        return True

@@ -1,0 +1,57 @@
+"""What importing an application costs: measured in a zygote that is thrown away."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tonnage.budget.plan import AppSize
+from tonnage.governor.page import SharedPage
+from tonnage.host.processes import read_rollup
+from tonnage.server.assignment import Assignment
+from tonnage.server.loader import check_target
+from tonnage.server.zygote import Zygote
+
+if TYPE_CHECKING:
+    from tonnage.config import Settings
+
+
+def measure_app(settings: Settings) -> AppSize:
+    """Import the application in a child process and return its size.
+
+    Raises:
+        TargetError: the application was not found or is none.
+        WorkerError: its own code failed, or took too long.
+    """
+    check_target(settings.app.target)
+    for name, value in settings.env_file_variables.items():
+        os.environ.setdefault(name, value)
+    with socket.socket() as unused:
+        zygote = Zygote.start(
+            Assignment(
+                settings=settings,
+                page=SharedPage(),
+                index=0,
+                listening=unused,
+                supervisor_pid=os.getpid(),
+                queue_requests=0,
+                threads=settings.process.threads,
+                huge_pages=False,
+            )
+        )
+        try:
+            zygote.await_ready(settings.process.start_seconds)
+            rollup = read_rollup(zygote.pid)
+        finally:
+            zygote.stop()
+            with suppress(ChildProcessError):
+                os.waitpid(zygote.pid, 0)
+    return AppSize(
+        zygote_bytes=rollup.pss_bytes,
+        private_anon_bytes=rollup.pss_anon_bytes,
+        worker_own_bytes=None,
+        how="measured",
+        seconds=zygote.seconds,
+    )

@@ -1,0 +1,136 @@
+"""The stand-in: answers health on the app's port while every worker is stuck.
+
+A worker that sits in a synchronous call accepts nothing. When that is so of all of them, the
+supervisor takes connections from the shared socket, looks at what they ask without consuming it,
+answers if it is health, and passes every other connection to a worker, whole and unread, to be
+served when the call is over. Nothing is lost, and at most :data:`MOST_HELD` are held.
+
+Connections that a stuck worker has already accepted cannot be helped.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from tonnage.ops.health import is_trusted
+from tonnage.server.operations import LONGEST_HEAD_BYTES, answer, read_head, write
+
+if TYPE_CHECKING:
+    from tonnage.ops.health import Health
+    from tonnage.server.channel import Channel
+
+MOST_HELD: Final = 64
+# Without a complete request line after so long, it is not for us to judge.
+PEEK_SECONDS: Final = 0.5
+
+
+class StandIn:
+    """Connections taken in the workers' stead."""
+
+    def __init__(
+        self, listening: socket.socket, health: Health, admin_token: str | None
+    ) -> None:
+        self._listening = listening
+        self._health = health
+        self._admin_token = admin_token
+        # Both bounded by MOST_HELD together: see accept.
+        self.looking: dict[socket.socket, float] = {}
+        self._held: deque[socket.socket] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further connection may be taken."""
+        return len(self.looking) + len(self._held) >= MOST_HELD
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self.looking and not self._held
+
+    def accept(self, now_seconds: float) -> socket.socket | None:
+        """Take one connection, and return it to be watched until it can be read."""
+        if self.is_full:
+            return None
+        try:
+            connection, _ = self._listening.accept()
+        except OSError:
+            return None
+        connection.setblocking(False)
+        self.looking[connection] = now_seconds + PEEK_SECONDS
+        return connection
+
+    def on_readable(self, connection: socket.socket) -> bool:
+        """Look at what *connection* asks; return True once it need not be watched any more."""
+        try:
+            seen = connection.recv(LONGEST_HEAD_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            seen = b""
+        if not seen:
+            self._drop(connection)
+            return True
+        try:
+            head = read_head(seen)
+        except httptools.HttpParserError:
+            self._hold(connection)
+            return True
+        if head is None:
+            return False
+        if head.method in ("GET", "HEAD") and self._health.find(head.path) is not None:
+            self._answer(connection)
+        else:
+            self._hold(connection)
+        return True
+
+    def overdue(self, now_seconds: float) -> list[socket.socket]:
+        """Hold the connections that have not said enough for too long; return them."""
+        late = [each for each, deadline in self.looking.items() if now_seconds >= deadline]
+        for connection in late:
+            self._hold(connection)
+        return late
+
+    def release(self) -> list[socket.socket]:
+        """Stop looking: hold whatever was still being looked at, and return it."""
+        waiting = list(self.looking)
+        for connection in waiting:
+            self._hold(connection)
+        return waiting
+
+    def hand_over(self, channel: Channel) -> None:
+        """Pass what is held to the worker at the other end of *channel*."""
+        while self._held:
+            connection = self._held[0]
+            if not channel.send("connection", fds=(connection.fileno(),)):
+                return
+            self._held.popleft().close()
+
+    def close(self) -> None:
+        """Close everything held."""
+        for connection in (*self.looking, *self._held):
+            connection.close()
+        self.looking.clear()
+        self._held.clear()
+
+    def _answer(self, connection: socket.socket) -> None:
+        # Consumed only now that it is certain that we answer.
+        head = read_head(connection.recv(LONGEST_HEAD_BYTES))
+        if head is not None:
+            peer = connection.getpeername()
+            trusted = is_trusted(
+                peer[0] if isinstance(peer, tuple) else None, head.headers, self._admin_token
+            )
+            connection.send(write(answer(self._health, head, trusted=trusted), head.method))
+        self._drop(connection)
+
+    def _hold(self, connection: socket.socket) -> None:
+        self.looking.pop(connection, None)
+        self._held.append(connection)
+
+    def _drop(self, connection: socket.socket) -> None:
+        self.looking.pop(connection, None)
+        connection.close()

@@ -1,0 +1,194 @@
+"""The zygote: imports the application once, then forks a worker whenever it is asked to.
+
+Its own process, forked by the supervisor before anything is imported, so that the two share the
+bare interpreter. It has one thread and serves nothing. A worker is forked twice over: the process
+in between ends at once, so that the worker becomes the supervisor's child (a "subreaper"), which
+then learns of its end from the kernel itself and keeps it when the zygote goes.
+
+:class:`Zygote` is the supervisor's handle, :func:`zygote_main` the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import logging
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tonnage.errors import TargetError, WorkerError
+from tonnage.server.channel import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tonnage.server.loader import Loaded
+    from tonnage.server.assignment import Assignment
+
+logger = logging.getLogger("tonnage.zygote")
+
+
+class Zygote:
+    """The supervisor's handle on a zygote process."""
+
+    def __init__(self, pid: int, channel: Channel) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.seconds = 0.0
+        self.why_not: str | None = None
+
+    @classmethod
+    def start(cls, assignment: Assignment) -> Zygote:
+        """Fork the process; the import goes on there."""
+        ours, theirs = Channel.pair()
+        pid = fork_into(lambda: zygote_main(assignment, theirs), close=ours)
+        theirs.close()
+        return cls(pid, ours)
+
+    def await_ready(self, timeout_seconds: float) -> None:
+        """Wait for the import to end; ``why_not`` then says why forking is not safe, if it is not.
+
+        Raises:
+            TargetError: the application was not found or is none.
+            WorkerError: its own code failed, or took longer than *timeout_seconds*.
+        """
+        readable, _, _ = select.select([self.channel], [], [], timeout_seconds)
+        if not readable:
+            self.stop()
+            raise WorkerError(
+                f"importing the application took more than {timeout_seconds:g} s; "
+                "see --start-timeout"
+            )
+        try:
+            message, _ = self.channel.receive() or ({}, [])
+        except EOFError:
+            raise WorkerError("the application ended the process while it was imported") from None
+        if message.get("kind") == "failed":
+            error = TargetError if message["usage"] else WorkerError
+            raise error(message["error"])
+        self.seconds = message["seconds"]
+        self.why_not = message["why_not"]
+
+    def fork(self, assignment: Assignment) -> Channel | None:
+        """Have a worker forked for *assignment*; return the channel to it, None if this fails."""
+        ours, theirs = Channel.pair()
+        sent = self.channel.send(
+            "fork",
+            fds=(theirs.fileno(),),
+            index=assignment.index,
+            queue_requests=assignment.queue_requests,
+        )
+        theirs.close()
+        if not sent:
+            ours.close()
+            return None
+        return ours
+
+    def stop(self) -> None:
+        """End the process; harmless if it has ended."""
+        self.channel.close()
+
+
+def fork_into(main: Callable[[], int], *, close: Channel | None = None) -> int:
+    """Fork; the child runs *main* and ends with its status. Return the child's pid.
+
+    The child never returns into the caller's frames, whose ``finally`` blocks are not its own.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    if close is not None:
+        close.close()
+    _end_with(main)
+
+
+def _end_with(main: Callable[[], int]) -> NoReturn:
+    status = 1
+    try:
+        status = main()
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # The application's own atexit functions and buffers, which os._exit would skip.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def zygote_main(assignment: Assignment, channel: Channel) -> int:
+    """Import, report, then fork on request until the supervisor closes the channel."""
+    signal.set_wakeup_fd(-1)
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        # These reach the whole process group. The zygote ends when its channel does, so that the
+        # supervisor alone decides when.
+        signal.signal(ignored, signal.SIG_IGN)
+    begun = time.perf_counter()
+    try:
+        loaded = _import(assignment)
+    except TargetError as error:
+        channel.send("failed", usage=True, error=str(error))
+        return 2
+    except BaseException as error:
+        traceback.print_exc()
+        target = assignment.settings.app.target
+        said = f"importing {target} failed: {type(error).__name__}: {error}"
+        channel.send("failed", usage=False, error=said[:1000])
+        return 1
+    from tonnage.host.forksafety import why_not_fork
+
+    channel.send("ready", seconds=time.perf_counter() - begun, why_not=why_not_fork())
+    while True:
+        try:
+            received = channel.receive()
+        except EOFError:
+            return 0
+        if received is not None:
+            message, fds = received
+            told = replace(
+                assignment, index=message["index"], queue_requests=message["queue_requests"]
+            )
+            _fork_worker(told, fds[0], channel, loaded)
+
+
+def _import(assignment: Assignment) -> Loaded:
+    # What every worker needs is imported here too, to be shared.
+    import tonnage.server.worker  # noqa: F401, PLC0415
+    from tonnage.server.loader import load
+
+    loaded = load(assignment.settings.app)
+    # Collect once, then keep the collector away from everything imported: it would write to the
+    # pages that workers share.
+    gc.collect()
+    gc.freeze()
+    return loaded
+
+
+def _fork_worker(assignment: Assignment, fd: int, channel: Channel, loaded: Loaded) -> None:
+    between = os.fork()
+    if between:
+        os.close(fd)
+        os.waitpid(between, 0)
+        return
+    if os.fork():
+        os._exit(0)
+    channel.close()
+    _end_with(lambda: _become_worker(assignment, fd, loaded))
+
+
+def _become_worker(assignment: Assignment, fd: int, loaded: Any) -> int:
+    import socket
+
+    from tonnage.server.worker import run_worker
+
+    return run_worker(assignment, Channel(socket.socket(fileno=fd)), loaded)

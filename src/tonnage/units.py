@@ -1,0 +1,117 @@
+"""Sizes and durations as people write them, and back.
+
+One MB is 2**20 bytes everywhere in this project: that is what kernels, Docker and hosting
+platforms mean by "512 MB". ``MB``, ``MiB`` and ``M`` are therefore the same.
+
+Text is accepted at the border only; inside, sizes are ``int`` bytes and times ``float`` seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tonnage.errors import ConfigError
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+_SIZE_UNITS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
+_SHOWN_UNITS = ((GIB, "GB"), (MIB, "MB"), (KIB, "KB"))
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
+
+_TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?\s*", re.IGNORECASE)
+
+
+def parse_bytes(text: str | int) -> int:
+    """Return the bytes that *text* means: ``512M``, ``1.5 GB``, ``640KiB``, ``4096``.
+
+    Raises:
+        ConfigError: if it is not a size above zero.
+    """
+    match = _SIZE.fullmatch(str(text))
+    size = int(float(match[1]) * _SIZE_UNITS[match[2].lower()]) if match else 0
+    if size <= 0:
+        raise ConfigError(f"{text!r} is not a size: write for example 512M, 1.5G or 640K")
+    return size
+
+
+def parse_seconds(text: str | float) -> float:
+    """Return the seconds that *text* means: ``30``, ``30s``, ``250ms``, ``2m``, ``1h``.
+
+    Raises:
+        ConfigError: if it is not a duration of zero or more.
+    """
+    match = _TIME.fullmatch(str(text))
+    if not match:
+        raise ConfigError(f"{text!r} is not a duration: write for example 30s, 250ms or 2m")
+    return float(match[1]) * _TIME_UNITS[(match[2] or "").lower()]
+
+
+def format_bytes(count: float) -> str:
+    """Return *count* bytes for a person: ``640 KB``, ``8.5 MB``, ``512 MB``, ``1.5 GB``."""
+    sign = "-" if count < 0 else ""
+    size = abs(count)
+    if size < KIB:
+        return f"{sign}{size:.0f} B"
+    unit, name = next((unit, name) for unit, name in _SHOWN_UNITS if size >= unit)
+    amount = size / unit
+    exact = amount >= 100 or (amount >= 10 and unit < GIB) or amount == int(amount)
+    return f"{sign}{amount:.0f} {name}" if exact else f"{sign}{amount:.1f} {name}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return *seconds* for a person: ``250 ms``, ``1.5 s``, ``12 s``, ``3 min``, ``2 h``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"
+
+
+def in_mb(count: float) -> float:
+    """Return *count* bytes in MB with one decimal, as the health endpoints show figures."""
+    return round(count / MIB, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A mark on the way to the limit: a share of it, or an absolute size. One of the two is set."""
+
+    percent: float | None = None
+    bytes: int | None = None
+
+    def of(self, limit_bytes: int) -> int:
+        """Return the mark in bytes for a limit of *limit_bytes*."""
+        if self.bytes is not None:
+            return self.bytes
+        return int(limit_bytes * (self.percent or 0.0) / 100)
+
+    def __str__(self) -> str:
+        return f"{self.percent:g}%" if self.bytes is None else format_bytes(self.bytes)
+
+
+def parse_threshold(text: str | Threshold) -> Threshold:
+    """Return the mark that *text* means: ``80%`` of the limit, or ``450M``.
+
+    Raises:
+        ConfigError: if it is neither a percentage between 0 and 100 nor a size.
+    """
+    if isinstance(text, Threshold):
+        return text
+    stripped = text.strip()
+    if not stripped.endswith("%"):
+        return Threshold(bytes=parse_bytes(stripped))
+    try:
+        percent = float(stripped[:-1])
+    except ValueError:
+        percent = -1.0
+    if not 0 < percent <= 100:
+        raise ConfigError(f"{text!r} is not a share of the limit: write for example 80% or 450M")
+    return Threshold(percent=percent)

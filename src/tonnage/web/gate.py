@@ -1,0 +1,196 @@
+"""The gate: a request starts when the memory it is expected to need is free.
+
+Covers, for each HTTP request and WebSocket, before its body is read: the way of small requests, a
+place at the desk for others, waiting with a deadline, the refusal, and the measuring that teaches
+the desk what a route costs.
+
+Does not cover the rules of the desk (:mod:`tonnage.governor.admission`), which know no event loop.
+
+A route known to be small goes straight through, unless memory is short just now; of its requests
+one in :data:`SAMPLE_EVERY` is measured, so that a change of its habits is noticed. That way costs
+a few microseconds a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from tonnage.governor.admission import Request, Verdict
+from tonnage.web.meter import First, current_request
+from tonnage.web.refusal import refusal
+from tonnage.web.respond import closing, respond
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tonnage.governor.admission import Desk
+    from tonnage.governor.costs import RouteCost
+    from tonnage.governor.page import SharedPage, Slot
+    from tonnage.web.meter import Meter
+    from tonnage.web.respond import ASGIApp, Receive, Scope, Send
+    from tonnage.web.routes import Routes
+    from tonnage.web.threads import AnyioThreads
+
+# A prime, so that a client that alternates between routes does not dodge the sample.
+SAMPLE_EVERY: Final = 17
+
+# How old the picture of free memory may be when a small request is let through. In this time one
+# event loop can touch some 10 MB, which is about what is set aside for small requests.
+LOOK_SECONDS: Final = 0.005
+
+# How often those who wait are looked at, for room made by another worker; room made in this one is
+# noticed at once.
+RETRY_SECONDS: Final = 0.005
+
+
+class Gate:
+    """The outermost layer around the application, one for each worker."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        page: SharedPage,
+        slot: Slot,
+        desk: Desk,
+        routes: Routes,
+        meter: Meter,
+        threads: AnyioThreads,
+        retry_after_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.draining = False
+        self._app = app
+        self._page = page
+        self._slot = slot
+        self._desk = desk
+        self._routes = routes
+        self._meter = meter
+        self._threads = threads
+        self._retry_after_seconds = retry_after_seconds
+        self._clock = clock
+        # Those who wait, with what wakes them; bounded by the desk's queue.
+        self._waiting: dict[Request, asyncio.Future[None]] = {}
+        self._retry: asyncio.TimerHandle | None = None
+        self._small_open = True
+        self._look_at_seconds = 0.0
+        self._until_sample = SAMPLE_EVERY
+        self._passed = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through, have it wait, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if self.draining:
+            send = closing(send)
+        self._passed += 1
+        route = self._routes.find(scope)
+        if route.is_small and self._until_sample and self._may_pass():
+            self._until_sample -= 1
+            await self._app(scope, receive, send)
+            return
+        self._until_sample = SAMPLE_EVERY
+        await self._through_desk(route, scope, receive, send)
+
+    def look(self) -> None:
+        """Measure this process anew, publish it, and let in who now fits."""
+        desk, slot = self._desk, self._slot
+        total = desk.ledger.update(desk.in_flight)
+        self._small_open = total <= desk.ledger.ceiling_bytes(small=True)
+        self._look_at_seconds = self._clock() + LOOK_SECONDS
+        slot.requests = self._passed
+        slot.in_flight = len(desk.in_flight)
+        slot.waiting = desk.waiting
+        self._admit_ready()
+
+    def _may_pass(self) -> bool:
+        if self._clock() >= self._look_at_seconds:
+            self.look()
+        return self._small_open
+
+    async def _through_desk(
+        self, route: RouteCost, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        request = Request(route, self._clock(), is_small=route.is_small)
+        reason = await self._enter(request)
+        if reason is not None:
+            self._slot.refused += 1
+            wait = self._retry_after_seconds or self._desk.retry_after_seconds(route)
+            answer = refusal(self._page, route, reason=reason, retry_after_seconds=int(wait))
+            await respond(scope, receive, send, answer)
+            return
+        begun = self._clock()
+        task = asyncio.current_task()
+        token = current_request.set(request)
+        self._threads.follow(task, request)
+        try:
+            await First(self._app(scope, receive, send), self._meter, request)  # type: ignore[arg-type]
+        finally:
+            current_request.reset(token)
+            self._threads.forget(task)
+            learned = self._routes.learn_template(scope, route)
+            learned.observe(request.first_bytes, request.later_worst_bytes, self._clock() - begun)
+            request.has_ended = True
+            self.settle(request)
+
+    def settle(self, request: Request) -> None:
+        """End the reservation of *request*, once it has ended and no thread works for it."""
+        if request.has_ended and not request.threads:
+            self._desk.leave(request)
+            self.look()
+
+    async def _enter(self, request: Request) -> str | None:
+        """Return None once *request* may start, or why it may not."""
+        verdict = self._desk.ask(request)
+        if verdict is Verdict.ADMITTED:
+            self._slot.in_flight = len(self._desk.in_flight)
+            return None
+        if verdict is not Verdict.WAIT:
+            return verdict.value
+        self._slot.waited += 1
+        ready = self._waiting[request] = asyncio.get_running_loop().create_future()
+        self._schedule_retry()
+        try:
+            async with asyncio.timeout(self._desk.wait_seconds):
+                await ready
+        except TimeoutError:
+            if not _granted(ready):
+                return f"waited {self._desk.wait_seconds:g} s"
+        except asyncio.CancelledError:
+            if _granted(ready):
+                # Let in and cancelled in the same moment: give the place back.
+                self._desk.leave(request)
+            raise
+        finally:
+            self._waiting.pop(request, None)
+            self._desk.abandon(request)
+        return None
+
+    def _admit_ready(self) -> None:
+        if not self._waiting:
+            return
+        for request in self._desk.ready():
+            ready = self._waiting.get(request)
+            if ready is not None and not ready.done():
+                ready.set_result(None)
+            else:
+                self._desk.leave(request)
+        self._slot.in_flight = len(self._desk.in_flight)
+        self._slot.waiting = self._desk.waiting
+
+    def _schedule_retry(self) -> None:
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._on_retry)
+
+    def _on_retry(self) -> None:
+        self._retry = None
+        self.look()
+        if self._waiting:
+            self._schedule_retry()
+
+
+def _granted(ready: asyncio.Future[None]) -> bool:
+    return ready.done() and not ready.cancelled()

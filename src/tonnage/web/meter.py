@@ -1,0 +1,137 @@
+"""How much memory a request allocates: measured step by step.
+
+The gate drives a request's coroutine itself. Before and after each step it reads how much data the
+process has; what the step added is the request's. Tasks that the request starts are driven in the
+same way, through the event loop's task factory and a context variable. What threads allocate shows
+up between steps and is shared among the requests that are in a thread just then.
+
+A step costs two reads of ``/proc/self/statm`` (2 us each); which requests are worth it is the
+gate's affair. Does not cover learning (:mod:`tonnage.governor.costs`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tonnage.governor.admission import Request
+
+#: The request that the running code works for; None where growth is nobody's.
+current_request: ContextVar[Request | None] = ContextVar("tonnage_request", default=None)
+
+
+class Meter:
+    """The one place that knows whose step is running.
+
+    Args:
+        read: the bytes of data in use by this process.
+        in_threads: the requests that have work in a thread just now.
+    """
+
+    def __init__(
+        self, read: Callable[[], int], in_threads: Callable[[], Iterable[Request]] = tuple
+    ) -> None:
+        self._read = read
+        self._in_threads = in_threads
+        self._running: Request | None = None
+        self._mark = read()
+
+    def begin(self, request: Request) -> Request | None:
+        """Start charging *request*; return who was charged until now."""
+        now = self._read()
+        self._charge(now - self._mark)
+        self._mark = now
+        previous, self._running = self._running, request
+        return previous
+
+    def end(self, previous: Request | None) -> None:
+        """Stop charging, and go back to *previous*."""
+        now = self._read()
+        self._charge(now - self._mark)
+        self._mark = now
+        self._running = previous
+
+    def _charge(self, delta_bytes: int) -> None:
+        if not delta_bytes:
+            return
+        if self._running is not None:
+            self._running.grow(delta_bytes)
+            return
+        threaded = list(self._in_threads())
+        for request in threaded:
+            # A request whose work is in a thread is past its first step.
+            request.grow(delta_bytes // len(threaded))
+
+
+class Metered(Coroutine[Any, Any, Any]):
+    """A coroutine that is driven as it is, with the meter running during its steps."""
+
+    __slots__ = ("_coroutine", "_meter", "_request")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], meter: Meter, request: Request) -> None:
+        self._coroutine = coroutine
+        self._meter = meter
+        self._request = request
+
+    def send(self, value: Any) -> Any:
+        """Run one step."""
+        previous = self._meter.begin(self._request)
+        try:
+            return self._coroutine.send(value)
+        finally:
+            self._meter.end(previous)
+
+    def throw(self, *error: Any) -> Any:
+        """Run one step that begins with an exception."""
+        previous = self._meter.begin(self._request)
+        try:
+            return self._coroutine.throw(*error)
+        finally:
+            self._meter.end(previous)
+
+    def close(self) -> None:
+        """Close the coroutine."""
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self
+
+    def __iter__(self) -> Metered:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def __getattr__(self, name: str) -> Any:
+        # cr_frame, cr_await and their like, which debuggers and Task.get_stack ask for.
+        return getattr(self._coroutine, name)
+
+
+class First(Metered):
+    """The coroutine of the request itself: its first step is told apart from later ones."""
+
+    __slots__ = ()
+
+    def send(self, value: Any) -> Any:
+        """Run one step; the first one ends the request's "first" part."""
+        try:
+            return super().send(value)
+        finally:
+            self._request.first_done = True
+
+
+def task_factory(meter: Meter) -> Callable[..., asyncio.Task[Any]]:
+    """Return a task factory that meters the tasks which a metered request starts."""
+
+    def create(
+        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        request = current_request.get()
+        if request is not None and asyncio.iscoroutine(coroutine):
+            coroutine = Metered(coroutine, meter, request)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    return create

@@ -1,0 +1,51 @@
+"""What proxies in front say of the client: believed for as many hops as are known to be there.
+
+Each proxy appends the address it was called from to ``X-Forwarded-For``; with *hops* trusted
+proxies, the client is the entry that many places from the right. Entries further left were sent by
+the client itself and may say anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tonnage.web.respond import ASGIApp, Receive, Scope, Send
+
+_SECURE = {"http": "https", "ws": "wss"}
+
+
+class Proxied:
+    """Sets ``client`` and ``scheme`` of the scope; the peer itself stays in ``tonnage.peer``."""
+
+    def __init__(self, app: ASGIApp, hops: int) -> None:
+        self._app = app
+        self._hops = hops
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Put the client's own address and scheme into *scope*, and pass on."""
+        if scope["type"] in ("http", "websocket"):
+            self._believe(scope)
+        await self._app(scope, receive, send)
+
+    def _believe(self, scope: Scope) -> None:
+        addresses: list[str] = []
+        protocols: list[str] = []
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-for":
+                addresses += [part.strip() for part in value.decode("latin-1").split(",")]
+            elif name == b"x-forwarded-proto":
+                protocols += [part.strip() for part in value.decode("latin-1").split(",")]
+        scope["tonnage.peer"] = scope.get("client")
+        if addresses and addresses[-self._hops :]:
+            scope["client"] = (_without_port(addresses[-self._hops :][0]), 0)
+        # A chain may hand on one value or append its own; the entry of the outermost trusted
+        # proxy counts, or the only one there is.
+        if protocols and protocols[-self._hops :][0] == "https":
+            scope["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
+
+
+def _without_port(address: str) -> str:
+    if address.startswith("["):
+        return address[1:].split("]")[0]
+    return address.split(":")[0] if address.count(":") == 1 else address

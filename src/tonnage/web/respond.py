@@ -1,0 +1,69 @@
+"""Sending a finished answer over ASGI, to an HTTP request or a WebSocket that asks to connect."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tonnage.ops.health import Answer
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# "Try again later", in WebSocket's own terms (RFC 6455's registry).
+_WS_TRY_AGAIN = 1013
+
+
+async def respond(scope: Scope, receive: Receive, send: Send, answer: Answer) -> None:
+    """Send *answer*. A body that may still be arriving is not read: the connection ends."""
+    headers = answer.all_headers()
+    if scope["type"] == "websocket":
+        await _deny(scope, receive, send, answer.status, headers, answer.body)
+        return
+    if _has_body(scope):
+        headers.append((b"connection", b"close"))
+    body = b"" if scope["method"] == "HEAD" else answer.body
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _deny(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+) -> None:
+    await receive()  # websocket.connect
+    if "websocket.http.response" in scope.get("extensions", {}):
+        kind = "websocket.http.response"
+        await send({"type": f"{kind}.start", "status": status, "headers": headers})
+        await send({"type": f"{kind}.body", "body": body})
+    else:
+        await send({"type": "websocket.close", "code": _WS_TRY_AGAIN})
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
+def closing(send: Send) -> Send:
+    """Return *send* with ``Connection: close`` on the response: for a worker that is draining."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
+        await send(message)
+
+    return send_and_close
+
+
+_CLOSE = (b"connection", b"close")

@@ -1,0 +1,91 @@
+"""The command line: what it prints, what it refuses, and what it costs to ask for help."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tonnage import __version__
+from tonnage.cli.main import main
+from tonnage.options import OPTIONS
+
+HEAVY = {"asyncio", "difflib", "dotenv", "msgspec", "tomllib", "uvicorn"}
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a directory without a pyproject.toml, with no option in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for option in OPTIONS:
+        for name in option.env:
+            monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version prints name and version and ends with 0."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"tonnage {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_help_shows_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Help is made from the option table; the secret, which is no flag, is left out."""
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for option in OPTIONS:
+        shown = option.kind.metavar if option.is_target else option.flag
+        assert (shown in text) is not option.is_secret
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["run"], "no application is named: write for example tonnage run main:app"),
+        (["run", "main:app", "--memory", "12 apples"], "--memory='12 apples' makes no sense"),
+        (["run", "main:app", "--memroy=1G"], "unrecognized arguments: --memroy=1G"),
+        (["run", "main:app", "--mem", "1G"], "unrecognized arguments: --mem"),
+        (["run", "main:app", "--port"], "argument --port: expected one argument"),
+        (["walk"], "invalid choice: 'walk'"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistake is told in one line on standard error, and nothing else is printed."""
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("tonnage: error: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+
+
+def test_mistakes_in_the_environment_are_told_alike(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable is named as it was set."""
+    monkeypatch.setenv("MAX_MEMORY_MB", "plenty")
+    assert main(["plan"]) == 2
+    assert "MAX_MEMORY_MB='plenty' makes no sense" in capsys.readouterr().err
+
+
+def test_module_is_a_command_and_imports_little() -> None:
+    """``python -m tonnage --help`` loads neither a server nor an event loop."""
+    # -S, so that nothing which an environment starts by itself is counted.
+    command = [sys.executable, "-S", "-X", "importtime", "-m", "tonnage", "--help"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    imported = {line.rsplit("|", 1)[1].strip() for line in shown.stderr.splitlines()}
+    assert shown.stdout.startswith("usage: tonnage COMMAND [TARGET] [OPTIONS]\n")
+    assert "tonnage.config" in imported
+    assert not imported & HEAVY

@@ -1,0 +1,361 @@
+"""What the meters make of the kernel's figures; the real kernel's are in test_real_cgroup."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.host import trees
+
+from tonnage.host import usage
+from tonnage.host.cgroups import MemoryCgroup, memory_cgroups
+from tonnage.host.limits import discover_limit
+from tonnage.host.processes import PAGE_BYTES
+from tonnage.host.usage import CgroupMeter, HostMeter, MeterError, TreeMeter, Usage
+from tonnage.units import GIB, MIB
+
+# Half a gigabyte charged, of which 200 MB are file cache that nobody maps or has written to.
+V2_STAT = {
+    "file": 240 * MIB,
+    "file_mapped": 15 * MIB,
+    "file_dirty": 20 * MIB,
+    "file_writeback": 5 * MIB,
+    "inactive_file": 100 * MIB,
+    "active_file": 140 * MIB,
+    "workingset_refault_file": 1000,
+}
+V1_STAT = {
+    "inactive_file": 1,
+    "active_file": 1,
+    "total_mapped_file": 15 * MIB,
+    "total_dirty": 20 * MIB,
+    "total_writeback": 5 * MIB,
+    "total_inactive_file": 100 * MIB,
+    "total_active_file": 140 * MIB,
+    "total_workingset_refault_file": 1000,
+}
+
+
+class Clock:
+    """A clock that goes when told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        """Return what a real clock would."""
+        return self.seconds
+
+
+def v2_group(root: Path) -> MemoryCgroup:
+    """Return a group of version 2 that is charged 512 MB."""
+    trees.v2_group(trees.v2(root, GIB), GIB, usage=512 * MIB, **V2_STAT)
+    return memory_cgroups(root)[0]
+
+
+def test_reclaimable_file_cache_is_not_used_memory(tmp_path: Path) -> None:
+    """Both halves of the cache are subtracted; dirty, written and mapped pages are not."""
+    meter = CgroupMeter(v2_group(tmp_path))
+
+    assert meter.read() == Usage(
+        used_bytes=312 * MIB,
+        raw_bytes=512 * MIB,
+        cache_bytes=200 * MIB,
+        kills=0,
+        how="cgroup working set",
+    )
+    meter.close()
+
+
+def test_version_1_figures_include_the_groups_below(tmp_path: Path) -> None:
+    """Usage does include them, so the cache must as well: the total figures count."""
+    trees.v1_group(trees.v1(tmp_path, GIB), GIB, usage=512 * MIB, **V1_STAT)
+    meter = CgroupMeter(memory_cgroups(tmp_path)[0])
+
+    assert meter.read().used_bytes == 312 * MIB
+    meter.close()
+
+
+def test_used_never_goes_below_zero(tmp_path: Path) -> None:
+    """The kernel counts in batches, so the cache can for a moment be more than the whole."""
+    group = v2_group(tmp_path)
+    trees.write(group.usage_path, 50 * MIB)
+    meter = CgroupMeter(group)
+
+    reading = meter.read()
+
+    assert (reading.used_bytes, reading.cache_bytes) == (0, 50 * MIB)
+    meter.close()
+
+
+def test_more_dirty_than_cached_subtracts_nothing(tmp_path: Path) -> None:
+    """Mapped shared memory is counted as mapped, but is in neither half of the file cache."""
+    group = v2_group(tmp_path)
+    trees.v2_group(group.path, usage=512 * MIB, **(V2_STAT | {"file_mapped": 400 * MIB}))
+    meter = CgroupMeter(group)
+
+    assert meter.read().used_bytes == 512 * MIB
+    meter.close()
+
+
+def test_the_charge_is_read_always_and_the_stat_seldom(tmp_path: Path) -> None:
+    """The stat is dear; within its interval the cache is taken to be what it was."""
+    group, clock = v2_group(tmp_path), Clock()
+    meter = CgroupMeter(group, clock, stat_every_seconds=0.5)
+    meter.read()
+    trees.v2_group(group.path, usage=530 * MIB, **(V2_STAT | {"inactive_file": 50 * MIB}))
+
+    clock.seconds += 0.25
+    assert meter.read().used_bytes == 330 * MIB
+    clock.seconds += 0.25
+    assert meter.read().used_bytes == 380 * MIB
+    meter.close()
+
+
+def test_near_the_limit_the_stat_is_read_more_often(tmp_path: Path) -> None:
+    """There the kernel drops cache while the charge stands still, and an old stat hides that."""
+    group, clock = v2_group(tmp_path), Clock()
+    meter = CgroupMeter(group, clock, stat_every_seconds=0.1, limit_bytes=512 * MIB)
+    meter.read()
+    trees.v2_group(group.path, usage=512 * MIB, **(V2_STAT | {"inactive_file": 0}))
+
+    clock.seconds += 0.011
+
+    assert meter.read().used_bytes == 412 * MIB
+    meter.close()
+
+
+def test_active_cache_counts_as_used_while_it_is_read_back_all_the_time(tmp_path: Path) -> None:
+    """Cache that is dropped and at once needed again is not free; calm is seen a second later."""
+    group, clock = v2_group(tmp_path), Clock()
+    meter = CgroupMeter(group, clock)
+    calm = (meter.read().used_bytes, meter.refaulting)
+
+    clock.seconds += 2
+    thrashing = V2_STAT | {"workingset_refault_file": 1000 + 2 * usage.REFAULT_PAGES_PER_SECOND}
+    trees.v2_group(group.path, usage=512 * MIB, **thrashing)
+    busy = (meter.read().used_bytes, meter.refaulting)
+
+    clock.seconds += 1
+    calm_again = (meter.read().used_bytes, meter.refaulting)
+
+    assert calm == calm_again == (312 * MIB, False)
+    assert busy == ((312 + 140) * MIB, True)
+    meter.close()
+
+
+def test_a_short_burst_of_refaults_changes_nothing(tmp_path: Path) -> None:
+    """One file read back takes a tenth of a second; the rate is that of a whole second."""
+    group, clock = v2_group(tmp_path), Clock()
+    meter = CgroupMeter(group, clock)
+    meter.read()
+    burst = V2_STAT | {"workingset_refault_file": 1000 + usage.REFAULT_PAGES_PER_SECOND // 2}
+    trees.v2_group(group.path, usage=512 * MIB, **burst)
+
+    for _ in range(12):
+        clock.seconds += 0.1
+        meter.read()
+        assert not meter.refaulting
+    meter.close()
+
+
+def test_kills_are_counted_where_our_processes_are(tmp_path: Path) -> None:
+    """A parent's limit can bind while version 1 counts the kill in the victim's own group."""
+    own = trees.v1(tmp_path, trees.V1_UNLIMITED)
+    trees.v1_group(own.parent, GIB)
+    limit = discover_limit(root=tmp_path, rlimit_as_bytes=lambda: None)
+    meter = usage.meter_for(limit, list, tmp_path)
+    trees.write(own / "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3")
+
+    assert meter.read().kills == 3
+    meter.close()
+
+
+def test_a_kernel_without_the_counter_has_no_kills(tmp_path: Path) -> None:
+    """Before Linux 4.13 the file has no such line, and the meter does without."""
+    group = v2_group(tmp_path)
+    group.kills_path.unlink()
+    meter = CgroupMeter(group)
+
+    assert meter.read().kills == 0
+    meter.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("memory.current", "much", "memory.current holds b'much\\n' instead of a size"),
+        ("memory.stat", "anon much", "memory.stat holds something else than figures"),
+    ],
+)
+def test_figures_without_sense_blind_the_meter(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    """The governor must learn that it does not know, rather than be given some number."""
+    group = v2_group(tmp_path)
+    trees.write(group.path / name, text)
+    meter = CgroupMeter(group)
+
+    with pytest.raises(MeterError) as caught:
+        meter.read()
+    assert message in str(caught.value)
+    meter.close()
+
+
+@pytest.mark.parametrize("name", ["memory.current", "memory.stat"])
+def test_a_meter_without_its_files_cannot_be_made(tmp_path: Path, name: str) -> None:
+    """And what was opened before is closed again."""
+    group = v2_group(tmp_path)
+    (group.path / name).unlink()
+    before = os.listdir("/proc/self/fd")
+
+    with pytest.raises(MeterError, match=f"{name} cannot be opened: No such file"):
+        CgroupMeter(group)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_closed_meter_is_blind(tmp_path: Path) -> None:
+    """It says so, and closing it again is harmless."""
+    meter = CgroupMeter(v2_group(tmp_path))
+    meter.close()
+    meter.close()
+
+    with pytest.raises(MeterError, match="cannot be read: Bad file descriptor"):
+        meter.read()
+
+
+def test_shares_of_the_tree_are_added_up(tmp_path: Path) -> None:
+    """Each page that several share is in the sum once."""
+    trees.process(tmp_path, 7, pss_bytes=30 * MIB, resident_pages=20_000)
+    trees.process(tmp_path, 8, pss_bytes=10 * MIB, resident_pages=20_000)
+    meter = TreeMeter(lambda: [7, 8], root=tmp_path)
+
+    reading = meter.read()
+
+    assert reading == Usage(40 * MIB, 40 * MIB, 0, 0, "PSS of our processes")
+    meter.close()
+
+
+def test_between_roll_ups_a_share_moves_with_private_memory(tmp_path: Path) -> None:
+    """Growth is seen at once, and file pages that come and go are not growth."""
+    trees.process(tmp_path, 7, pss_bytes=30 * MIB, resident_pages=5000, shared_pages=1000)
+    meter = TreeMeter(lambda: [7], Clock(), root=tmp_path)
+    meter.read()
+
+    trees.process(tmp_path, 7, pss_bytes=1, resident_pages=7000, shared_pages=2000)
+    assert meter.read().used_bytes == 30 * MIB + 1000 * PAGE_BYTES
+
+    trees.process(tmp_path, 7, pss_bytes=1, resident_pages=1, shared_pages=1)
+    assert meter.read().used_bytes == 30 * MIB - 4000 * PAGE_BYTES
+    meter.close()
+
+
+def test_roll_ups_are_repeated_one_at_a_time(tmp_path: Path) -> None:
+    """They are slow, so a reading does at most one, and the next comes a quarter second later."""
+    pids, clock = [7, 8], Clock()
+    for pid in pids:
+        trees.process(tmp_path, pid, pss_bytes=10 * MIB)
+    meter = TreeMeter(lambda: pids, clock, rollup_every_seconds=10, root=tmp_path)
+    meter.read()
+    for pid in pids:
+        trees.process(tmp_path, pid, pss_bytes=15 * MIB)
+
+    readings = []
+    for wait_seconds in (9.75, 0.25, 0.125, 0.125):
+        clock.seconds += wait_seconds
+        readings.append(meter.read().used_bytes // MIB)
+
+    assert readings == [20, 25, 25, 30]
+    meter.close()
+
+
+def test_a_new_process_counts_at_once_and_makes_the_others_due(tmp_path: Path) -> None:
+    """A fork halves its parent's share of what both have; both changes belong together."""
+    pids, clock = [7], Clock()
+    trees.process(tmp_path, 7, pss_bytes=40 * MIB)
+    meter = TreeMeter(lambda: pids, clock, root=tmp_path)
+    clock.seconds += 1
+    meter.read()
+
+    pids.append(8)
+    trees.process(tmp_path, 7, pss_bytes=20 * MIB)
+    trees.process(tmp_path, 8, pss_bytes=20 * MIB)
+    clock.seconds += 1
+
+    assert meter.read().used_bytes == 40 * MIB
+    meter.close()
+
+
+def test_a_process_that_ended_is_dropped(tmp_path: Path) -> None:
+    """Whether its id is listed no more, or still is; its open file is given back."""
+    pids = [7, 8, 9]
+    for pid in pids:
+        trees.process(tmp_path, pid, pss_bytes=10 * MIB)
+    meter = TreeMeter(lambda: pids, Clock(), root=tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    assert meter.read().used_bytes == 30 * MIB
+
+    pids.remove(9)
+    trees.write(tmp_path / "proc/8/statm", "0 0 0 0 0 0 0")
+
+    assert meter.read().used_bytes == 10 * MIB
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    meter.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_tree_of_nobody_is_blindness_not_zero(tmp_path: Path) -> None:
+    """Zero would read as all being well."""
+    meter = TreeMeter(lambda: [7], root=tmp_path)
+
+    with pytest.raises(MeterError, match="none of them is there"):
+        meter.read()
+
+
+def test_the_hosts_used_memory_is_what_is_not_available(tmp_path: Path) -> None:
+    """The kernel's own estimate leaves the cache out."""
+    trees.meminfo(tmp_path, total_bytes=8 * GIB, available_bytes=6 * GIB)
+    meter = HostMeter(tmp_path)
+
+    assert meter.read() == Usage(2 * GIB, 5 * GIB, 3 * GIB, 0, "host MemTotal - MemAvailable")
+    meter.close()
+
+
+def test_a_host_that_does_not_tell_blinds_the_meter(tmp_path: Path) -> None:
+    """MemAvailable is missing before Linux 3.14, the whole file outside Linux."""
+    with pytest.raises(MeterError, match="cannot be opened"):
+        HostMeter(tmp_path)
+
+    trees.write(tmp_path / "proc/meminfo", "MemTotal: 1024 kB")
+    meter = HostMeter(tmp_path)
+    with pytest.raises(MeterError, match="does not give MemAvailable"):
+        meter.read()
+    meter.close()
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "setting_bytes", "rlimit_bytes", "how"),
+    [
+        (GIB, None, None, CgroupMeter.HOW),
+        (GIB, 512 * MIB, None, TreeMeter.HOW),
+        (GIB, None, 512 * MIB, TreeMeter.HOW),
+        ("max", None, None, HostMeter.HOW),
+    ],
+)
+def test_the_meter_fits_the_limit(
+    tmp_path: Path,
+    limit_bytes: int | str,
+    setting_bytes: int | None,
+    rlimit_bytes: int | None,
+    how: str,
+) -> None:
+    """What the kernel counts is read from it; what concerns us alone is summed over us."""
+    trees.v2(tmp_path, limit_bytes)
+    trees.process(tmp_path, 7, pss_bytes=MIB)
+    limit = discover_limit(setting_bytes, root=tmp_path, rlimit_as_bytes=lambda: rlimit_bytes)
+
+    meter = usage.meter_for(limit, lambda: [7], tmp_path)
+
+    assert meter.read().how == how
+    meter.close()

@@ -1,0 +1,301 @@
+"""Settings: where values come from, which place wins, and what is said about nonsense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tonnage.config import OPTIONS, Settings, load_settings
+from tonnage.errors import ConfigError
+from tonnage.options import GROUPS
+from tonnage.units import MIB, Threshold
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Loader:
+    """Load settings in an empty directory, unwatched by any terminal."""
+    return Loader(tmp_path)
+
+
+class Loader:
+    """The public door with short names, and files to put before it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __call__(
+        self, environ: Mapping[str, str] | None = None, *, watched: bool = False, **flags: Any
+    ) -> Settings:
+        """Load with these variables and flags; *watched* says whether a terminal is there."""
+        return load_settings(flags, environ or {}, self.directory, on_terminal=lambda: watched)
+
+    def write(self, name: str, text: str) -> None:
+        """Put a file into the directory."""
+        (self.directory / name).write_text(text)
+
+    def write_table(self, text: str) -> None:
+        """Put a pyproject.toml with these lines in [tool.tonnage] into the directory."""
+        self.write("pyproject.toml", f"[tool.tonnage]\n{text}\n")
+
+
+def test_records_hold_the_options_of_their_group(load: Loader) -> None:
+    """Each record has a field for every option of its group, and no other."""
+    settings = load()
+    for group in GROUPS:
+        expected = [option.field_name for option in OPTIONS if option.group == group]
+        assert [each.name for each in fields(getattr(settings, group))] == expected
+
+
+def test_option_names_are_unique() -> None:
+    """No two options share a name or a variable."""
+    variables = [name for option in OPTIONS for name in option.env]
+    assert len(set(variables)) == len(variables)
+
+
+def test_defaults_are_parsed(load: Loader) -> None:
+    """With nothing given, defaults have their types and say that they are defaults."""
+    settings = load()
+    assert settings.memory.limit_bytes is None
+    assert settings.memory.warning_at == Threshold(percent=80.0)
+    assert settings.memory.free_floor_bytes == 16 * MIB
+    assert settings.process.workers is None
+    assert settings.app.preload is True
+    assert set(settings.sources.values()) == {"default"}
+
+
+def test_flag_wins_over_environment_over_env_file_over_table(load: Loader) -> None:
+    """Each place wins over the ones after it, and the value remembers its place."""
+    load.write_table('threads = 1\nbacklog = 1\nmemory = "1M"\nfree_floor = "1M"')
+    load.write("web.env", "TONNAGE_THREADS=2\nTONNAGE_BACKLOG=2\nTONNAGE_MEMORY=2M\n")
+    environ = {"TONNAGE_THREADS": "3", "TONNAGE_BACKLOG": "3"}
+    settings = load(environ, threads="4", env_file="web.env")
+    assert settings.process.threads == 4
+    assert settings.listen.backlog == 3
+    assert settings.memory.limit_bytes == 2 * MIB
+    assert settings.memory.free_floor_bytes == 1 * MIB
+    assert settings.sources["threads"] == "flag"
+    assert settings.sources["backlog"] == "environment TONNAGE_BACKLOG"
+    assert settings.sources["memory"] == "env file web.env"
+    assert settings.sources["free_floor"] == "pyproject.toml"
+
+
+def test_own_variable_wins_over_the_conventional_one(load: Loader) -> None:
+    """TONNAGE_PORT is more on purpose than a platform's PORT."""
+    assert load({"PORT": "80", "TONNAGE_PORT": "81"}).listen.port == 81
+
+
+def test_empty_variable_counts_as_unset(load: Loader) -> None:
+    """Compose files and shells pass empty variables for what nobody set."""
+    settings = load({"PORT": "", "MAX_MEMORY_MB": " "})
+    assert settings.listen.port == 8000
+    assert settings.memory.limit_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "mb"), [("256", 256), ("0.5", 0.5), ("512M", 512), ("1G", 1024), (" 300 ", 300)]
+)
+def test_bare_number_in_max_memory_mb_counts_mb(load: Loader, text: str, mb: float) -> None:
+    """The name carries the unit, but a unit that is written wins."""
+    assert load({"MAX_MEMORY_MB": text}).memory.limit_bytes == mb * MIB
+
+
+def test_workers_remember_that_a_platform_asked(load: Loader) -> None:
+    """The budget refuses what a person asked for but reduces what a platform did."""
+    assert load({"WEB_CONCURRENCY": "4"}).sources["workers"] == "environment WEB_CONCURRENCY"
+    assert load({"WEB_CONCURRENCY": "4"}, workers="2").sources["workers"] == "flag"
+
+
+@pytest.mark.parametrize(
+    ("environ", "host"),
+    [
+        ({}, "127.0.0.1"),
+        ({"PORT": "10000"}, "0.0.0.0"),
+        ({"PORT": "10000", "TONNAGE_HOST": "::1"}, "::1"),
+        ({"TONNAGE_PORT": "10000"}, "127.0.0.1"),
+    ],
+)
+def test_port_of_a_platform_opens_the_server(
+    load: Loader, environ: dict[str, str], host: str
+) -> None:
+    """PORT in the environment means a hosting platform, which must reach the server."""
+    assert load(environ).listen.host == host
+
+
+@pytest.mark.parametrize(("watched", "expected"), [(True, "development"), (False, "production")])
+def test_environment_is_production_unless_watched(
+    load: Loader, watched: bool, expected: str
+) -> None:
+    """A terminal means a person at work, and log lines follow."""
+    settings = load(watched=watched)
+    assert settings.logging.environment == expected
+    assert settings.logging.as_json is not watched
+    assert load({"TONNAGE_ENV": "prod"}, watched=True).logging.environment == "production"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("true", True), ("YES", True), ("1", True), ("off", False), ("0", False)],
+)
+def test_switches_read_common_words(load: Loader, text: str, expected: bool) -> None:
+    """ENABLE_CLUSTERING is written in many ways."""
+    assert load({"ENABLE_CLUSTERING": text}).process.clustering is expected
+
+
+def test_table_takes_toml_types_and_dashes(load: Loader) -> None:
+    """Numbers, booleans and keys with dashes are natural in TOML."""
+    load.write_table('queue-seconds = 2.5\naccess_log = true\nworkers = 2\ntarget = "main:app"')
+    settings = load()
+    assert settings.admission.queue_seconds == 2.5
+    assert settings.logging.access_log is True
+    assert settings.process.workers == 2
+    assert settings.app.target == "main:app"
+
+
+def test_config_file_is_read_instead_of_pyproject(load: Loader) -> None:
+    """--config names the one file whose table counts."""
+    load.write_table("threads = 1")
+    load.write("other.toml", "[tool.tonnage]\nbacklog = 7\n")
+    settings = load(config="other.toml")
+    assert (settings.listen.backlog, settings.process.threads) == (7, 16)
+    assert settings.app.config == load.directory / "other.toml"
+
+
+def test_paths_are_relative_to_the_directory(load: Loader) -> None:
+    """A path means the same wherever a worker happens to stand."""
+    assert load(app_dir="src").app.app_dir == load.directory / "src"
+    assert load(uds="/run/web.sock").listen.uds == Path("/run/web.sock")
+
+
+def test_env_file_is_handed_on_for_the_application(load: Loader) -> None:
+    """The application's own variables are kept beside the settings, out of sight."""
+    load.write(".env", "DATABASE_PASSWORD=hidden\nTONNAGE_CONFIG=nowhere.toml\n")
+    settings = load(env_file=".env")
+    assert settings.env_file_variables["DATABASE_PASSWORD"] == "hidden"
+    assert settings.app.config is None
+    assert "hidden" not in repr(settings)
+
+
+def test_token_never_shows(load: Loader) -> None:
+    """The secret is in no representation, in no message, and no flag."""
+    settings = load({"TONNAGE_ADMIN_TOKEN": "hidden"}, admin_token="from a flag")
+    assert settings.admission.admin_token == "hidden"
+    assert "hidden" not in repr(settings)
+    load.write_table('admin_token = ["hidden"]')
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "flags", "message"),
+    [
+        (
+            {"TONNAGE_MEMORY": "12 apples"},
+            {},
+            "TONNAGE_MEMORY='12 apples' makes no sense: write a size such as 512M or 1.5G",
+        ),
+        (
+            {},
+            {"port": "http"},
+            "--port='http' makes no sense: write a whole number from 0 to 65535",
+        ),
+        (
+            {"WEB_CONCURRENCY": "0"},
+            {},
+            "WEB_CONCURRENCY='0' makes no sense: write a whole number of 1 or more",
+        ),
+        (
+            {"ENABLE_CLUSTERING": "maybe"},
+            {},
+            "ENABLE_CLUSTERING='maybe' makes no sense: write true or false",
+        ),
+        (
+            {"LOG_LEVEL": "loud"},
+            {},
+            "LOG_LEVEL='loud' makes no sense: write debug, info, warning, error or critical",
+        ),
+        (
+            {},
+            {"health_path": "health"},
+            "--health-path='health' makes no sense: write a path such as /health",
+        ),
+        (
+            {},
+            {"start_seconds": "0"},
+            "--start-seconds='0' makes no sense: "
+            "write a duration of at least 0.1s such as 30s, 250ms or 2m",
+        ),
+        (
+            {},
+            {"target": " "},
+            "TARGET=' ' makes no sense: write MODULE:ATTR, for example main:app",
+        ),
+        (
+            {},
+            {"warning_at": "95%"},
+            "warning at 95%, critical at 90%, exhausted at 98%: write them in rising order",
+        ),
+        (
+            {"TONNAGE_FD": "3"},
+            {"uds": "web.sock"},
+            "--uds and TONNAGE_FD both say where to listen: keep one",
+        ),
+    ],
+)
+def test_nonsense_is_told_with_its_place(
+    load: Loader, environ: dict[str, str], flags: dict[str, Any], message: str
+) -> None:
+    """The message names the place as the user wrote it, the value, and what to write."""
+    with pytest.raises(ConfigError) as caught:
+        load(environ, **flags)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("memroy = 1", "has an unknown key 'memroy': did you mean memory?"),
+        ("zzz = 1", "has an unknown key 'zzz': see the options with tonnage --help"),
+        ('config = "x"', "has an unknown key 'config'"),
+        ("threads = true", "pyproject.toml: threads=True makes no sense"),
+        ("reload = 1", "pyproject.toml: reload=1 makes no sense"),
+        ("threads = [1]", "pyproject.toml: threads=[1] makes no sense"),
+        ("threads", "is not valid TOML"),
+    ],
+)
+def test_nonsense_in_the_table_is_refused(load: Loader, line: str, message: str) -> None:
+    """A misspelt key would otherwise be an option that silently does nothing."""
+    load.write_table(line)
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert message in str(caught.value)
+
+
+def test_missing_files_are_named(load: Loader) -> None:
+    """A file that was asked for must be there; pyproject.toml need not be."""
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.toml"):
+        load(config="none.toml")
+    with pytest.raises(ConfigError, match=r"cannot read the env file .*none\.env"):
+        load(env_file="none.env")
+    load.write("empty.toml", "")
+    with pytest.raises(ConfigError, match=r"has no \[tool.tonnage\] table"):
+        load(config="empty.toml")
+
+
+def test_origin_calls_an_option_as_the_user_did(load: Loader) -> None:
+    """Other rooms explain themselves with the name the user knows."""
+    load.write_table("threads = 4")
+    load.write("web.env", "TONNAGE_BACKLOG=9")
+    settings = load({"MAX_MEMORY_MB": "300"}, workers="2", env_file="web.env")
+    names = ("memory", "workers", "threads", "backlog", "port")
+    assert [settings.origin(name) for name in names] == [
+        "MAX_MEMORY_MB",
+        "--workers",
+        "threads in pyproject.toml",
+        "backlog in web.env",
+        "--port",
+    ]
