@@ -18,6 +18,8 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 _SIZE_UNITS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
+# The shared page holds sizes in signed 64-bit words.
+_LARGEST_BYTES = 2.0**63
 _SHOWN_UNITS = ((GIB, "GB"), (MIB, "MB"), (KIB, "KB"))
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
 
@@ -29,13 +31,13 @@ def parse_bytes(text: str | int) -> int:
     """Return the bytes that *text* means: ``512M``, ``1.5 GB``, ``640KiB``, ``4096``.
 
     Raises:
-        ConfigError: if it is not a size above zero.
+        ConfigError: if it is not a size of at least one byte and below 8 EB.
     """
     match = _SIZE.fullmatch(str(text))
-    size = int(float(match[1]) * _SIZE_UNITS[match[2].lower()]) if match else 0
-    if size <= 0:
+    size = float(match[1]) * _SIZE_UNITS[match[2].lower()] if match else 0.0
+    if not 1.0 <= size < _LARGEST_BYTES:
         raise ConfigError(f"{text!r} is not a size: write for example 512M, 1.5G or 640K")
-    return size
+    return int(size)
 
 
 def parse_seconds(text: str | float) -> float:

@@ -41,17 +41,17 @@ THREAD_BYTES = 100 * KIB
 WAITING_REQUEST_BYTES = 64 * KIB
 """Bound for one waiting request: connection, task, headers, and the part of the body read ahead."""
 
-GUARD_SHARE = 0.03
+GUARD_SHARE = 0.01
 GUARD_BYTES = (4 * MIB, 64 * MIB)
 """The guard below the free floor, and its least and most.
 
 It holds what can grow between two samples, kernel pages, and the answer to a health check. At
-512 MB, floor and guard put the ceiling at 94 % of the limit, where an overload of 128 clients with
+512 MB, floor and guard put the ceiling at 95.7 % of the limit, where an overload of 128 clients with
 8 MB each ran without a kernel kill.
 """
 
 QUEUE_SHARE = 0.02
-QUEUE_REQUESTS = (128, 1024)
+QUEUE_REQUESTS = (256, 1024)
 """Requests that may wait by default: as many as 2 % of the limit holds, within these bounds."""
 
 LEAST_ROOM_BYTES = 32 * MIB

@@ -57,6 +57,12 @@ class Request:
         if self.later_bytes > self.later_worst_bytes:
             self.later_worst_bytes = self.later_bytes
 
+    def end_first_step(self) -> None:
+        """Note that the first step is over, and let its growth be known at once."""
+        if not self.first_done:
+            self.first_done = True
+            self.route.note_first(self.first_bytes)
+
     def remaining(self, room_bytes: int) -> Expectation:
         """Return the growth still to come, where *room_bytes* is all room."""
         if self.first_done:
@@ -65,7 +71,8 @@ class Request:
 
 
 class Desk:
-    """The requests in flight in this worker and those that wait; at most *queue_limit* wait."""
+    """The requests in flight in this worker and those that wait; at most *queue_limit*
+    wait in all workers together."""
 
     def __init__(self, ledger: Ledger, *, queue_limit: int, wait_seconds: float) -> None:
         self.ledger = ledger
@@ -87,11 +94,12 @@ class Desk:
         queue = self._queue_of(request)
         if not queue and self._try(request):
             return Verdict.ADMITTED
-        if self.waiting >= self.queue_limit:
+        if self.waiting + self.ledger.waiting_elsewhere() >= self.queue_limit:
             return Verdict.QUEUE_FULL
-        if self.ledger.level >= Level.EXHAUSTED and not self.ledger.anyone_in_flight():
+        if self.ledger.level >= Level.EXHAUSTED and not self._anyone_in_flight():
             return Verdict.NOTHING_TO_WAIT_FOR
         queue.append(request)
+        self._announce_head()
         return Verdict.WAIT
 
     def ready(self) -> Iterator[Request]:
@@ -111,16 +119,23 @@ class Desk:
                     yield request
                 else:
                     break
+        self._announce_head()
 
     def abandon(self, request: Request) -> None:
         """Take a waiting *request* out of the queue: its time is up or its client went."""
         queue = self._queue_of(request)
         if request in queue:
             queue.remove(request)
+            self._announce_head()
 
     def leave(self, request: Request) -> None:
-        """Note the end of an admitted *request*."""
-        self.in_flight.discard(request)
+        """Note the end of an admitted *request*; a second call changes nothing.
+
+        A second one comes when a task that a request left behind works in a thread.
+        """
+        if request not in self.in_flight:
+            return
+        self.in_flight.remove(request)
         self._by_route[request.route] -= 1
         if not self._by_route[request.route]:
             del self._by_route[request.route]
@@ -137,8 +152,14 @@ class Desk:
         window = request.route.window
         return window is None or self._by_route[request.route] < window
 
+    def _announce_head(self) -> None:
+        head = next((each for each in self._large if self._window_open(each)), None)
+        self.ledger.announce_head(head and head.arrived_seconds)
+
     def _try(self, request: Request) -> bool:
         if not self._window_open(request):
+            return False
+        if not request.is_small and self.ledger.is_behind(request.arrived_seconds):
             return False
         fits = self.ledger.reserve(request, self.in_flight, small=request.is_small)
         if not fits and not self._alone():
@@ -152,4 +173,8 @@ class Desk:
 
         Its cost may be overestimated, and nobody would ever correct the estimate otherwise.
         """
-        return self.ledger.level < Level.EXHAUSTED and not self.ledger.anyone_in_flight()
+        return self.ledger.level < Level.EXHAUSTED and not self._anyone_in_flight()
+
+    def _anyone_in_flight(self) -> bool:
+        # Our own slot is written once all who fit were let in, so it does not yet show them here.
+        return bool(self.in_flight) or self.ledger.anyone_in_flight()

@@ -99,6 +99,11 @@ class RouteCost:
         return int(self._n[_COUNT])
 
     @property
+    def total_observations(self) -> int:
+        """How many observations there ever were; a surprise does not set it back."""
+        return int(self._n[_TOTAL])
+
+    @property
     def is_known(self) -> bool:
         """Whether the numbers are trusted."""
         return self._n[_COUNT] >= KNOWN_AFTER
@@ -166,6 +171,20 @@ class RouteCost:
         else:
             guess = max(room_bytes * GUESS_SHARE, LEAST_GUESS_BYTES)
         return Expectation(guess, 0.0, guess)
+
+    def note_first(self, first_bytes: float) -> None:
+        """Learn from a first step that has just ended, long before its request does.
+
+        Only what is worse than anything seen counts here: the next request may be about to start
+        on the old estimate. If it is a surprise, slow start begins anew at once.
+        """
+        n = self._n
+        if not n[_COUNT] or first_bytes <= n[_FIRST_WORST]:
+            return
+        if first_bytes > max(self.worst_bytes * SURPRISE_FACTOR, NOISE_BYTES):
+            n[_COUNT], n[_SMALL] = 1.0, 0.0
+            n[_FIRST_MEAN], n[_FIRST_VARIANCE] = first_bytes, 0.0
+        n[_FIRST_WORST] = first_bytes
 
     def observe(self, first_bytes: float, later_bytes: float, seconds: float) -> bool:
         """Learn from a request that has ended; return whether it was a surprise."""

@@ -12,6 +12,7 @@ asks in which order (:mod:`tonnage.governor.admission`).
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 # A share of the ceiling that only small requests may use, so that they pass large ones that wait.
 SMALL_SHARE = 0.02
+
+
+# Arrivals closer together than this count as one moment.
+HEAD_START_SECONDS = 0.02
+# A worker whose heart has not beaten for so long (it beats ten times a second) is busy elsewhere.
+ALIVE_SECONDS = 0.3
+_NANOSECONDS = 1_000_000_000
 
 
 class Expecting(Protocol):
@@ -44,11 +52,18 @@ class Holding:
 class Ledger:
     """This worker's slot, and the ceiling that all slots share."""
 
-    def __init__(self, page: SharedPage, slot: Slot, read: Callable[[], Holding]) -> None:
+    def __init__(
+        self,
+        page: SharedPage,
+        slot: Slot,
+        read: Callable[[], Holding],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Begin the entry: what the process holds now, its baseline, is for others to count."""
         self._page = page
         self._slot = slot
         self._read = read
+        self._clock = clock
         holding = read()
         slot.baseline_bytes = holding.private_bytes
         # Free room inside pages still shared with the zygote: spending it copies the page, so it
@@ -70,6 +85,28 @@ class Ledger:
     def anyone_in_flight(self) -> bool:
         """Return whether any worker has an admitted request that is not a small one."""
         return any(slot.in_flight for slot in self._page.slots)
+
+    def waiting_elsewhere(self) -> int:
+        """Return how many requests wait in the other workers: the queue's bound is everybody's."""
+        return sum(slot.waiting for slot in self._page.slots if slot is not self._slot)
+
+    def announce_head(self, arrived_seconds: float | None) -> None:
+        """Publish since when our first large request has waited for room; None: none does."""
+        self._slot.head_nanoseconds = int((arrived_seconds or 0) * _NANOSECONDS)
+
+    def is_behind(self, arrived_seconds: float) -> bool:
+        """Return whether a large request of another worker has waited longer than since then.
+
+        Whoever frees memory would otherwise be the first to take it again, and the other workers'
+        queues would starve. A worker that is stuck in a call is not waited for.
+        """
+        before = int((arrived_seconds - HEAD_START_SECONDS) * _NANOSECONDS)
+        alive = int((self._clock() - ALIVE_SECONDS) * _NANOSECONDS)
+        return any(
+            0 < slot.head_nanoseconds < before and slot.heartbeat_nanoseconds > alive
+            for slot in self._page.slots
+            if slot is not self._slot
+        )
 
     def update(self, in_flight: Iterable[Expecting]) -> int:
         """Measure and publish what this worker comes to; return what all workers come to."""

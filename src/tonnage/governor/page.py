@@ -115,7 +115,8 @@ class Slot(_Section):
     waited = _Word(11)
     heartbeat_nanoseconds = _Word(12)
     started_nanoseconds = _Word(13)
-    longest_wait_nanoseconds = _Word(14)
+    # Since when the first of its large requests waits for room; 0: none does.
+    head_nanoseconds = _Word(14)
     connections = _Word(15)
     reclaim_freed_bytes = _Word(16)
     reclaim_cost_nanoseconds = _Word(17)

@@ -19,7 +19,9 @@ def why_not_fork() -> str | None:
         count = threading.active_count()
     if count <= 1:
         return None
-    named = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    named = [
+        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+    ]
     started = ", ".join(named[:5]) if named else "by a library in C"
     return f"importing the application started {count - 1} thread(s): {started}"
 

@@ -78,6 +78,7 @@ def allocator_environment(policy: str, environ: Mapping[str, str]) -> dict[str, 
     wanted = {"huge": _HUGE, "mmap": _MMAP, "default": _ARENAS}.get(kind, {})
     return {name: value for name, value in (wanted | _BLAS).items() if name not in environ}
 
+
 _COUNTING_SHARE = 0.02
 
 

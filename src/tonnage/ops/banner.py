@@ -1,6 +1,88 @@
-# placeholder until the real module lands: overwrite it
-from typing import Any
+"""The start banner: what is used of which limit, who serves where, and each limit in force.
+
+``render_banner()`` is pure: the supervisor collects the facts and prints the text, once, when the
+first worker is ready. How the plan came about is told by ``tonnage plan``; what changes later is
+the log's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tonnage.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
 class BannerFacts:
-    def __init__(self, **k: Any) -> None: self.k = k
-def render_banner(f: Any) -> str:
-    return str(f.k)
+    """What the banner says.
+
+    Attributes:
+        version: Tonnage's.
+        used_bytes: Memory in use now.
+        used_how: How that is measured: "cgroup working set".
+        limit_text: The limit and who sets it, as ``Limit.describe()`` has it.
+        workers: Worker processes.
+        threads: Threads for synchronous work, in each worker.
+        cpus: Processors' worth of time; a quota can make it a fraction.
+        clustering: Whether more than one worker may run.
+        preload_text: Whether the application was imported once for all: "imported once in 0.3 s".
+        zygote_bytes: What that import holds, shared by the workers; 0 without one.
+        urls: What answers where, as pairs of label and URL.
+        marks: In bytes, where WARNING, CRITICAL and EXHAUSTED begin, and the ceiling above which
+            new work waits.
+        allocator: How malloc is set: huge, mmap, default or none.
+        queue_requests: How many requests may wait, in all workers together.
+        wakeups: The kernel notifications that are watched.
+        notes: What is not active, and why.
+        warnings: What should be changed.
+    """
+
+    version: str
+    used_bytes: int
+    used_how: str
+    limit_text: str
+    workers: int
+    threads: int
+    cpus: float
+    clustering: bool
+    preload_text: str
+    zygote_bytes: int
+    urls: tuple[tuple[str, str], ...]
+    marks: tuple[int, int, int, int]
+    allocator: str
+    queue_requests: int
+    wakeups: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def render_banner(facts: BannerFacts) -> str:
+    """Return the banner, a line for each fact, without a newline at the end."""
+    rows = list(_rows(facts))
+    width = max(len(label) for label, _ in rows)
+    title = f"Tonnage {facts.version} · {format_bytes(facts.used_bytes)} used of {facts.limit_text}"
+    return "\n".join([title, *(f"  {label:<{width}}  {text}" for label, text in rows)])
+
+
+def _rows(facts: BannerFacts) -> Iterator[tuple[str, str]]:
+    """Yield labels and texts; each limit that is in force has a line that can be searched for."""
+    yield from facts.urls
+    clustering = "on" if facts.clustering else "off"
+    cpus = "1 CPU" if facts.cpus == 1 else f"{facts.cpus:g} CPUs"
+    threads = "1 thread" if facts.threads == 1 else f"{facts.threads} threads"
+    yield "workers", f"{facts.workers}, clustering {clustering} · {threads} each · {cpus}"
+    shared = f" · {format_bytes(facts.zygote_bytes)} shared" if facts.zygote_bytes else ""
+    yield "preload", facts.preload_text + shared
+    yield "memory", f"measured: {facts.used_how} · allocator: {facts.allocator}"
+    warning, critical, exhausted, ceiling = map(format_bytes, facts.marks)
+    yield "WARNING", f"from {warning}: memory is reclaimed"
+    yield "CRITICAL", f"from {critical}: the same, and logged as a warning"
+    yield "EXHAUSTED", f"from {exhausted}: no new request is let in, health still answers"
+    yield "ceiling", f"{ceiling} in use or promised: above it new requests wait"
+    yield "queue", f"{facts.queue_requests} requests may wait, further ones get 503"
+    yield "wake-ups", ", ".join(facts.wakeups) or "none: memory is looked at in intervals only"
+    for note in facts.notes:
+        yield "note", note
+    for warning_text in facts.warnings:
+        yield "warning", warning_text

@@ -15,13 +15,11 @@ had; figures in MB (2**20 bytes). For Python they mean:
 
 from __future__ import annotations
 
-import hmac
+import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from tonnage.governor.levels import Level
 from tonnage.governor.statistics import read_statistics
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
     from tonnage.governor.statistics import Statistics, WorkerStatistics
 
-_LOOPBACK = ("127.", "::1", "::ffff:127.")
+_LOOPBACK = ("127.", "::ffff:127.")
 # Any of these means that a proxy stands between, and the peer's address says nothing.
 _FORWARDING = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via", b"x-client-ip"})
 
@@ -68,10 +66,14 @@ def is_trusted(
     """
     found = dict(headers)
     if admin_token:
+        # Imported only where a token is set: it loads OpenSSL, which is 3 MB in the supervisor.
+        from hmac import compare_digest
+
         given = found.get(b"authorization", b"")
-        if hmac.compare_digest(given, b"Bearer " + admin_token.encode()):
+        if compare_digest(given, b"Bearer " + admin_token.encode()):
             return True
-    return bool(peer and peer.startswith(_LOOPBACK) and _FORWARDING.isdisjoint(found))
+    is_loopback = peer is not None and (peer == "::1" or peer.startswith(_LOOPBACK))
+    return is_loopback and _FORWARDING.isdisjoint(found)
 
 
 class Health:
@@ -113,17 +115,17 @@ class Health:
         if trusted:
             body["memory"] = _memory_keys(now)
             body["answeredBy"] = self._where
-        return Answer(200, msgspec.json.encode(body))
+        return Answer(200, _json(body))
 
     def _ready(self, trusted: bool) -> Answer:
         now = self._statistics()
         ready = now.level < Level.EXHAUSTED and not now.is_stopping and now.ready_workers > 0
         body = {"ready": ready, "status": now.level.name, "stopping": now.is_stopping}
-        return Answer(200 if ready else 503, msgspec.json.encode(body))
+        return Answer(200 if ready else 503, _json(body))
 
     def _memory(self, trusted: bool) -> Answer:
         if not trusted:
-            return Answer(403, msgspec.json.encode(_FORBIDDEN))
+            return Answer(403, _json(_FORBIDDEN))
         now = self._statistics()
         body = {
             "status": now.level.name,
@@ -146,7 +148,11 @@ class Health:
             "ledger": _ledger_keys(now),
             "answeredBy": self._where,
         }
-        return Answer(200, msgspec.json.encode(body))
+        return Answer(200, _json(body))
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 _FORBIDDEN = {

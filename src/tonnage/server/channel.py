@@ -6,10 +6,9 @@ The socket keeps message boundaries and never grows: a message is at most :data:
 from __future__ import annotations
 
 import array
+import json
 import socket
 from typing import Any, Final
-
-import msgspec
 
 LONGEST_BYTES: Final = 16 * 1024
 
@@ -36,7 +35,7 @@ class Channel:
 
     def send(self, kind: str, *, fds: tuple[int, ...] = (), **fields: Any) -> bool:
         """Send a message; return False if the other end is gone or does not read."""
-        payload = msgspec.json.encode({"kind": kind, **fields})[:LONGEST_BYTES]
+        payload = json.dumps({"kind": kind, **fields}).encode()[:LONGEST_BYTES]
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             self._socket.sendmsg([payload], rights, socket.MSG_NOSIGNAL)
@@ -58,7 +57,7 @@ class Channel:
             payload, fds = b"", []
         if not payload:
             raise EOFError
-        return msgspec.json.decode(payload), list(fds)
+        return json.loads(payload), list(fds)
 
     def close(self) -> None:
         """Close this end."""

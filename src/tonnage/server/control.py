@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
 def control_path(name: str, environ: Mapping[str, str]) -> Path:
     """Return where the control socket of the server *name* (its port) belongs."""
     runtime = environ.get("XDG_RUNTIME_DIR")
-    base = Path(runtime) / "tonnage" if runtime else _in_temporary()
+    base = Path(runtime) / "tonnage" if runtime else _in_temporary(environ)
     return base / f"{name}.sock"
 
 
-def _in_temporary() -> Path:
-    return Path(tempfile.gettempdir()) / f"tonnage-{os.getuid()}"
+def _in_temporary(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("TMPDIR") or "/tmp") / f"tonnage-{os.getuid()}"
 
 
 def open_control(path: Path) -> socket.socket:

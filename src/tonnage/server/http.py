@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,54 @@ LINGER_SECONDS = 0.5
 _STEP_SECONDS = 0.02
 
 
+def preload() -> None:
+    """Import and run once, in the zygote, what every worker would: it is then shared by all.
+
+    Measured with a FastAPI app: a worker that has served holds 8.5 MB of its own instead of 12.
+    """
+    import encodings.idna
+    import uvicorn.lifespan.on
+    import uvicorn.protocols.http.httptools_impl  # noqa: F401
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_warm_up())
+
+
+async def _warm_up() -> None:
+    await asyncio.sleep(0)
+    # Starlette imports anyio's asyncio half with the first request.
+    if "starlette" in sys.modules or "anyio" in sys.modules:
+        from anyio import to_thread
+
+        to_thread.current_default_thread_limiter()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the event loop: uvloop's if it is installed, else asyncio's."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop
+    return asyncio.new_event_loop
+
+
+def _websockets() -> Any:
+    """Return what makes a WebSocket's protocol, or "none" where no library for it is installed.
+
+    The library is imported with the first WebSocket: it is 2.5 MB, and few applications need it.
+    """
+    if not any(importlib.util.find_spec(name) for name in ("websockets", "wsproto")):
+        return "none"
+
+    def make(**parts: Any) -> asyncio.Protocol:
+        from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+
+        assert AutoWebSocketsProtocol is not None
+        return AutoWebSocketsProtocol(**parts)
+
+    return make
+
+
 class HttpServer(uvicorn.Server):
     """uvicorn's server, without its signal handlers, and with our way of stopping."""
 
@@ -40,6 +90,7 @@ class HttpServer(uvicorn.Server):
             uvicorn.Config(
                 app=app,
                 http="httptools",
+                ws=_websockets(),
                 interface="asgi3",
                 lifespan="auto",
                 log_config=None,

@@ -38,7 +38,11 @@ class Listener:
         address = self.socket.getsockname()
         if isinstance(address, tuple):
             return str(address[1])
-        return "uds-" + str(address).strip("/\0").replace("/", "-") if address else f"pid-{os.getpid()}"
+        return (
+            "uds-" + str(address).strip("/\0").replace("/", "-")
+            if address
+            else f"pid-{os.getpid()}"
+        )
 
     def close(self) -> None:
         """Close the socket, and remove the file of a Unix socket that we made."""

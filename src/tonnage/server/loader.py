@@ -136,8 +136,12 @@ def detect(app: Any, target: str | None) -> Interface:
     if len(required) == 3:
         return "asgi"
     if not required:
-        raise TargetError(f"{target} takes no arguments: if it makes the application, add --factory")
-    raise TargetError(f"{target} looks neither like ASGI nor like WSGI: say --interface asgi or wsgi")
+        raise TargetError(
+            f"{target} takes no arguments: if it makes the application, add --factory"
+        )
+    raise TargetError(
+        f"{target} looks neither like ASGI nor like WSGI: say --interface asgi or wsgi"
+    )
 
 
 def _kind(value: Any) -> str:

@@ -10,9 +10,6 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
-
-import httptools
 
 from tonnage.ops.health import Answer, is_trusted
 
@@ -28,6 +25,10 @@ _BAD_REQUEST = Answer(400, b'{"error":"bad_request"}')
 _METHOD = Answer(405, b'{"error":"method_not_allowed"}', ((b"allow", b"GET, HEAD"),))
 _PHRASES = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
 _PHRASES |= {405: "Method Not Allowed", 503: "Service Unavailable"}
+
+
+class NotHttpError(ValueError):
+    """What was received is no HTTP request."""
 
 
 @dataclass(slots=True)
@@ -53,22 +54,27 @@ class Head:
 
     @property
     def path(self) -> str:
-        """The path, decoded, without the query."""
-        return unquote(self.target.split(b"?", 1)[0].decode("latin-1"))
+        """The path without the query, as it was sent."""
+        return self.target.split(b"?", 1)[0].decode("latin-1")
 
 
 def read_head(data: bytes) -> Head | None:
     """Return the head that *data* begins with; None while it is incomplete.
 
     Raises:
-        httptools.HttpParserError: it is no HTTP.
+        NotHttpError: it is no HTTP.
     """
+    # Imported when somebody asks: the supervisor has no other use for it.
+    import httptools
+
     head = Head()
     parser = httptools.HttpRequestParser(head)
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
         head.is_complete = True
+    except httptools.HttpParserError as error:
+        raise NotHttpError from error
     if not head.is_complete:
         return None
     head.method = parser.get_method().decode("ascii")
@@ -127,7 +133,7 @@ class Conversation:
         self._received += data
         try:
             head = read_head(self._received)
-        except httptools.HttpParserError:
+        except NotHttpError:
             self._send(write(_BAD_REQUEST))
             return True
         if head is None:
@@ -151,4 +157,3 @@ class Conversation:
             self.socket.send(data)
         except OSError:
             return
-

@@ -14,10 +14,8 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-import httptools
-
 from tonnage.ops.health import is_trusted
-from tonnage.server.operations import LONGEST_HEAD_BYTES, answer, read_head, write
+from tonnage.server.operations import LONGEST_HEAD_BYTES, NotHttpError, answer, read_head, write
 
 if TYPE_CHECKING:
     from tonnage.ops.health import Health
@@ -31,9 +29,7 @@ PEEK_SECONDS: Final = 0.5
 class StandIn:
     """Connections taken in the workers' stead."""
 
-    def __init__(
-        self, listening: socket.socket, health: Health, admin_token: str | None
-    ) -> None:
+    def __init__(self, listening: socket.socket, health: Health, admin_token: str | None) -> None:
         self._listening = listening
         self._health = health
         self._admin_token = admin_token
@@ -76,7 +72,7 @@ class StandIn:
             return True
         try:
             head = read_head(seen)
-        except httptools.HttpParserError:
+        except NotHttpError:
             self._hold(connection)
             return True
         if head is None:

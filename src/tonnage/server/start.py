@@ -6,6 +6,7 @@ Each step may end the start with one clear line; what has been opened by then is
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import sys
@@ -21,7 +22,8 @@ from tonnage.governor.levels import Marks, marks_for
 from tonnage.governor.page import MAX_WORKERS, SharedPage
 from tonnage.host.cpu import discover_cpus
 from tonnage.host.limits import Limit, discover_limit
-from tonnage.host.malloc import allocator_environment, allocator_kind
+from tonnage.host.malloc import Heap, allocator_environment, allocator_kind
+from tonnage.host.pages import drop_file_pages
 from tonnage.host.prctl import adopt_orphans, use_huge_pages
 from tonnage.host.processes import descendants, read_rollup
 from tonnage.host.usage import meter_for
@@ -92,6 +94,7 @@ def start(settings: Settings) -> int:
         page = SharedPage()
         nursery = Nursery(_assignment(settings, page, listener), preload=settings.app.preload)
         stack.callback(nursery.stop)
+        _freeze()
         nursery.start()
         app = _measure(nursery)
         plan = make_plan(
@@ -103,6 +106,8 @@ def start(settings: Settings) -> int:
         )
         _fill_in(nursery, page, plan)
         server = _Server(settings, limit, marks, plan, page, listener, nursery, stack)
+        Heap().trim()
+        drop_file_pages()
         return server.supervisor.run()
 
 
@@ -131,6 +136,12 @@ def _assignment(settings: Settings, page: SharedPage, listener: Listener) -> Ass
     )
 
 
+def _freeze() -> None:
+    """Keep collectors away from what the supervisor and the zygote share: they would write to it."""
+    gc.collect()
+    gc.freeze()
+
+
 def _measure(nursery: Nursery) -> AppSize | None:
     """Return what the import has cost, where it happened in a zygote."""
     if nursery.zygote is None:
@@ -147,8 +158,7 @@ def _measure(nursery: Nursery) -> AppSize | None:
 
 def _fill_in(nursery: Nursery, page: SharedPage, plan: Plan) -> None:
     workers = min(plan.workers, MAX_WORKERS)
-    share = max(1, plan.queue_requests // workers)
-    nursery.assignment = replace(nursery.assignment, queue_requests=share)
+    nursery.assignment = replace(nursery.assignment, queue_requests=plan.queue_requests)
     header = page.header
     header.started_nanoseconds = time.monotonic_ns()
     header.desired_workers = workers
@@ -309,4 +319,3 @@ class _Server:
             notes=tuple(self._wakeup_notes),
             warnings=(*self._limit.warnings, *plan.warnings),
         )
-

@@ -165,7 +165,9 @@ class Supervisor:
         for number in signals.take():
             if number in (signal.SIGTERM, signal.SIGINT):
                 if self._stop_at is None:
-                    logger.info("stopping: finishing what has begun, %g s at most", self._stop_seconds)
+                    logger.info(
+                        "stopping: finishing what has begun, %g s at most", self._stop_seconds
+                    )
                 self._stop()
             elif number == signal.SIGUSR1:
                 self._reclaim()
@@ -274,9 +276,7 @@ class Supervisor:
         now = int(self._clock() * NANOSECONDS)
         stuck = self._crew.stuck(now, int(STUCK_SECONDS * NANOSECONDS))
         ready = [each for each in self._crew.members.values() if each.is_ready]
-        self._front.stand_in(
-            stuck and self._stop_at is None, ready[0].channel if ready else None
-        )
+        self._front.stand_in(stuck and self._stop_at is None, ready[0].channel if ready else None)
 
     def _log_memory(self) -> None:
         now = read_statistics(self._page, int(self._clock() * NANOSECONDS))

@@ -185,4 +185,3 @@ class Watch:
         new = 0 if before is None else max(0, usage.kills - before)
         self._page.header.kernel_kills += new
         return new
-

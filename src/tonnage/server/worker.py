@@ -27,7 +27,7 @@ from tonnage.host.prctl import end_with_parent, use_huge_pages
 from tonnage.host.processes import PAGE_BYTES, read_statm
 from tonnage.ops.health import Health
 from tonnage.server.crew import EXIT_NOT_STARTED
-from tonnage.server.http import HttpServer
+from tonnage.server.http import HttpServer, loop_factory
 from tonnage.server.loader import Loaded, load
 from tonnage.units import MIB
 from tonnage.web.endpoints import Endpoints
@@ -52,6 +52,9 @@ HEARTBEAT_SECONDS = 0.1
 IDLE_SECONDS = 1.0
 WORTH_TRIMMING_BYTES = 4 * MIB
 
+# Growth beyond this means that requests allocate blocks worth a huge page.
+LARGE_BYTES = 6 * MIB
+
 # Workers are the kernel's first choice, the supervisor its last: it must live to explain.
 OOM_SCORE = 500
 
@@ -67,7 +70,7 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
     if loaded is None:
         loaded = load(assignment.settings.app)
     try:
-        with asyncio.Runner(loop_factory=_loop()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(assignment, channel, loaded))
     except SystemExit:
         # uvicorn's word for a lifespan that failed; it has logged why.
@@ -78,14 +81,6 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
 async def _serve(assignment: Assignment, channel: Channel, loaded: Loaded) -> int:
     # Made inside the loop: anyio's thread limiter belongs to a running one.
     return await Worker(assignment, channel, loaded).serve()
-
-
-def _loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    with suppress(ImportError):
-        import uvloop
-
-        return uvloop.new_event_loop
-    return asyncio.new_event_loop
 
 
 def _settle_process(assignment: Assignment) -> None:
@@ -102,8 +97,6 @@ def _settle_process(assignment: Assignment) -> None:
     if "numpy" in sys.modules and "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()  # type: ignore[attr-defined]
     bound_stacks()
-    if assignment.huge_pages:
-        use_huge_pages(enabled=True)
 
 
 def _await_parent(supervisor_pid: int) -> None:
@@ -123,6 +116,7 @@ class Worker:
         self._heap = Heap()
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
         self._busy_until = time.monotonic()
+        self._wants_huge_pages = assignment.huge_pages
         self._executor = MeteredExecutor(assignment.threads, self._on_thread_done)
         self._threads = AnyioThreads(assignment.threads)
         self._gate = self._make_gate(loaded)
@@ -260,7 +254,17 @@ class Worker:
             slot.connections = self._server.open_connections
             self._gate.look()
             self._trim_when_idle(now / 1e9)
+            self._allow_huge_pages()
             await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    def _allow_huge_pages(self) -> None:
+        """Allow huge pages once requests are seen to need large blocks.
+
+        Before that they would only round the small heap of an idle worker up by 2 MB.
+        """
+        if self._wants_huge_pages and self._slot.held_bytes > LARGE_BYTES:
+            self._wants_huge_pages = False
+            use_huge_pages(enabled=True)
 
     def _trim_when_idle(self, now_seconds: float) -> None:
         if self._slot.in_flight or self._slot.waiting:

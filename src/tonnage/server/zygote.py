@@ -23,6 +23,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tonnage.errors import TargetError, WorkerError
+from tonnage.host.malloc import Heap
+from tonnage.host.pages import drop_file_pages
 from tonnage.server.channel import Channel
 
 if TYPE_CHECKING:
@@ -163,14 +165,18 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
 
 def _import(assignment: Assignment) -> Loaded:
     # What every worker needs is imported here too, to be shared.
-    import tonnage.server.worker  # noqa: F401, PLC0415
+    import tonnage.server.worker  # noqa: F401
+    from tonnage.server.http import preload
     from tonnage.server.loader import load
 
     loaded = load(assignment.settings.app)
+    preload()
     # Collect once, then keep the collector away from everything imported: it would write to the
     # pages that workers share.
     gc.collect()
     gc.freeze()
+    Heap().trim()
+    drop_file_pages()
     return loaded
 
 

@@ -88,11 +88,12 @@ class Gate:
             send = closing(send)
         self._passed += 1
         route = self._routes.find(scope)
-        if route.is_small and self._until_sample and self._may_pass():
-            self._until_sample -= 1
-            await self._app(scope, receive, send)
-            return
-        self._until_sample = SAMPLE_EVERY
+        if route.is_small:
+            if self._until_sample > 1 and self._may_pass():
+                self._until_sample -= 1
+                await self._app(scope, receive, send)
+                return
+            self._until_sample = SAMPLE_EVERY
         await self._through_desk(route, scope, receive, send)
 
     def look(self) -> None:
@@ -127,7 +128,7 @@ class Gate:
         token = current_request.set(request)
         self._threads.follow(task, request)
         try:
-            await First(self._app(scope, receive, send), self._meter, request)  # type: ignore[arg-type]
+            await First(self._run(scope, receive, send), self._meter, request)
         finally:
             current_request.reset(token)
             self._threads.forget(task)
@@ -136,8 +137,16 @@ class Gate:
             request.has_ended = True
             self.settle(request)
 
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # An application may return any awaitable; the meter needs a coroutine.
+        await self._app(scope, receive, send)
+
     def settle(self, request: Request) -> None:
-        """End the reservation of *request*, once it has ended and no thread works for it."""
+        """End the reservation of *request*, once it has ended and no thread works for it.
+
+        To be called also whenever a thread's work for it ends: what it allocated is charged then.
+        """
+        self._meter.note()
         if request.has_ended and not request.threads:
             self._desk.leave(request)
             self.look()
@@ -149,7 +158,7 @@ class Gate:
             self._slot.in_flight = len(self._desk.in_flight)
             return None
         if verdict is not Verdict.WAIT:
-            return verdict.value
+            return str(verdict.value)
         self._slot.waited += 1
         ready = self._waiting[request] = asyncio.get_running_loop().create_future()
         self._schedule_retry()
@@ -163,6 +172,7 @@ class Gate:
             if _granted(ready):
                 # Let in and cancelled in the same moment: give the place back.
                 self._desk.leave(request)
+                self.look()
             raise
         finally:
             self._waiting.pop(request, None)

@@ -41,18 +41,20 @@ class Meter:
 
     def begin(self, request: Request) -> Request | None:
         """Start charging *request*; return who was charged until now."""
-        now = self._read()
-        self._charge(now - self._mark)
-        self._mark = now
+        self.note()
         previous, self._running = self._running, request
         return previous
 
     def end(self, previous: Request | None) -> None:
         """Stop charging, and go back to *previous*."""
+        self.note()
+        self._running = previous
+
+    def note(self) -> None:
+        """Charge what has been allocated until now: for the moment in which a thread's work ends."""
         now = self._read()
         self._charge(now - self._mark)
         self._mark = now
-        self._running = previous
 
     def _charge(self, delta_bytes: int) -> None:
         if not delta_bytes:
@@ -75,6 +77,11 @@ class Metered(Coroutine[Any, Any, Any]):
         self._coroutine = coroutine
         self._meter = meter
         self._request = request
+
+    @property
+    def request(self) -> Request:
+        """The request that is charged."""
+        return self._request
 
     def send(self, value: Any) -> Any:
         """Run one step."""
@@ -120,7 +127,7 @@ class First(Metered):
         try:
             return super().send(value)
         finally:
-            self._request.first_done = True
+            self._request.end_first_step()
 
 
 def task_factory(meter: Meter) -> Callable[..., asyncio.Task[Any]]:
@@ -130,7 +137,8 @@ def task_factory(meter: Meter) -> Callable[..., asyncio.Task[Any]]:
         loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Task[Any]:
         request = current_request.get()
-        if request is not None and asyncio.iscoroutine(coroutine):
+        # A server may start the next request of a connection in the context of one that has ended.
+        if request is not None and not request.has_ended and asyncio.iscoroutine(coroutine):
             coroutine = Metered(coroutine, meter, request)
         return asyncio.Task(coroutine, loop=loop, **options)
 

@@ -33,16 +33,20 @@ class Proxied:
         protocols: list[str] = []
         for name, value in scope["headers"]:
             if name == b"x-forwarded-for":
-                addresses += [part.strip() for part in value.decode("latin-1").split(",")]
+                addresses += _parts(value)
             elif name == b"x-forwarded-proto":
-                protocols += [part.strip() for part in value.decode("latin-1").split(",")]
+                protocols += _parts(value)
         scope["tonnage.peer"] = scope.get("client")
-        if addresses and addresses[-self._hops :]:
+        if addresses:
             scope["client"] = (_without_port(addresses[-self._hops :][0]), 0)
         # A chain may hand on one value or append its own; the entry of the outermost trusted
         # proxy counts, or the only one there is.
         if protocols and protocols[-self._hops :][0] == "https":
             scope["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
+
+
+def _parts(value: bytes) -> list[str]:
+    return [part.strip() for part in value.decode("latin-1").split(",") if part.strip()]
 
 
 def _without_port(address: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from tonnage.governor.statistics import read_statistics
 from tonnage.ops.health import Answer
@@ -42,4 +41,4 @@ def refusal(page: SharedPage, route: RouteCost, *, reason: str, retry_after_seco
         "waiting": sum(worker.waiting for worker in now.workers),
     }
     headers = ((b"retry-after", str(retry_after_seconds).encode()),)
-    return Answer(503, msgspec.json.encode(body), headers)
+    return Answer(503, json.dumps(body).encode(), headers)

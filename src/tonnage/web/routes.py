@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Paths remembered for each worker; at about 300 bytes each, 0.6 MB at most.
 MAX_PATHS: Final = 2048
+# Where a route's row is looked for: beyond so many places the table is as good as full.
+_NEIGHBOURS = 16
 # A longer path is not worth remembering whole.
 _LONGEST_PATH = 200
 
@@ -60,52 +62,54 @@ class Routes:
 
     def __init__(self, page: SharedPage) -> None:
         self._page = page
-        # (method, path, body class) -> cost, in order of use.
+        # (method, path, body class) -> cost, in order of first sight.
         self._by_path: OrderedDict[tuple[str, str, str], RouteCost] = OrderedDict()
         # Name of a route -> its row, as this worker knows it; the page is the truth. At most
-        # MAX_ROUTES, since each value is another row.
-        self._by_name: dict[str, RouteCost] = {}
+        # MAX_ROUTES names.
+        self._by_name: dict[str, tuple[int, RouteCost]] = {}
         # Folded key -> the framework's own name for it; bounded like the paths.
         self._templates: OrderedDict[str, str] = OrderedDict()
 
     def find(self, scope: MutableMapping[str, Any]) -> RouteCost:
         """Return the cost of the route that *scope* seems to belong to."""
-        method = scope.get("method", "WS")
-        kind, _ = body_class(scope["headers"]) if method not in ("GET", "HEAD") else ("", 0)
-        key = (method, scope["path"], kind)
+        key = _key(scope)
         found = self._by_path.get(key)
         if found is not None:
             return found
-        folded = _name(method, fold(scope["path"]), kind)
-        cost = self._row(self._templates.get(folded, folded))
-        return self._remember(key, cost)
+        folded = _folded(key)
+        return self._remember(key, self._row(self._templates.get(folded, folded)))
 
     def learn_template(self, scope: MutableMapping[str, Any], cost: RouteCost) -> RouteCost:
         """Return the cost to charge now that the framework has routed *scope*.
 
         The first request of a path is charged to its folded name; from then on, to the template.
         """
+        method, _, kind = key = _key(scope)
         template = _template(scope)
-        if template is None:
+        name = _name(method, template, kind) if template is not None else cost.name
+        if name != cost.name:
+            self._templates[_folded(key)] = name
+            if len(self._templates) > MAX_PATHS:
+                self._templates.popitem(last=False)
+        elif self._still_holds(cost):
             return cost
-        method = scope.get("method", "WS")
-        kind, _ = body_class(scope["headers"]) if method not in ("GET", "HEAD") else ("", 0)
-        name = _name(method, template, kind)
-        if name == cost.name:
-            return cost
-        folded = _name(method, fold(scope["path"]), kind)
-        self._templates[folded] = name
-        if len(self._templates) > MAX_PATHS:
-            self._templates.popitem(last=False)
-        return self._remember((method, scope["path"], kind), self._row(name))
+        else:
+            # Another route needed the row, perhaps in another worker.
+            self._by_name.pop(name, None)
+        return self._remember(key, self._row(name))
+
+    @property
+    def remembered_paths(self) -> int:
+        """How many paths are remembered, at most :data:`MAX_PATHS`."""
+        return len(self._by_path)
 
     def known(self) -> list[RouteCost]:
         """Return every route with a row in the page, of whichever worker."""
-        names = [bytes(self._page.cost_names(row)).rstrip(b"\0") for row in range(MAX_ROUTES)]
+        labels = [self._label_in(row) for row in range(MAX_ROUTES)]
         return [
-            RouteCost(name.decode(errors="replace"), self._page.cost_numbers(row))
-            for row, name in enumerate(names)
-            if name
+            RouteCost(label.decode(errors="replace"), self._page.cost_numbers(row))
+            for row, label in enumerate(labels)
+            if label
         ]
 
     def _remember(self, key: tuple[str, str, str], cost: RouteCost) -> RouteCost:
@@ -115,35 +119,47 @@ class Routes:
         return cost
 
     def _row(self, name: str) -> RouteCost:
-        """Return the row of *name*: its own, a free one, or the one that it hashes to."""
-        label = name.encode(errors="replace")[:COST_NAME_BYTES]
+        """Return the row of *name*: its own, a free one, or one that another must give up."""
         found = self._by_name.get(name)
         if found is not None:
-            return found
-        start = hash_of(label) % MAX_ROUTES
-        row = self._probe(label, start)
-        names = self._page.cost_names(row)
-        if bytes(names).rstrip(b"\0") != label:
-            # A free row, or, where the table is full, one that somebody else must give up.
-            names[:] = label.ljust(COST_NAME_BYTES, b"\0")
-            numbers = self._page.cost_numbers(row)
+            return found[1]
+        label = _label(name)
+        row = self._probe(label)
+        numbers = self._page.cost_numbers(row)
+        if self._label_in(row) != label:
+            self._page.cost_names(row)[:] = label.ljust(COST_NAME_BYTES, b"\0")
             for index in range(len(numbers)):
                 numbers[index] = 0.0
-        cost = RouteCost(name, self._page.cost_numbers(row))
         if len(self._by_name) >= MAX_ROUTES:
             self._by_name.clear()
             self._by_path.clear()
-        self._by_name[name] = cost
+        cost = RouteCost(name, numbers)
+        self._by_name[name] = row, cost
         return cost
 
-    def _probe(self, label: bytes, start: int) -> int:
-        # Sixteen places are enough: beyond that the table is as good as full.
-        for step in range(16):
-            row = (start + step) % MAX_ROUTES
-            held = bytes(self._page.cost_names(row)).rstrip(b"\0")
+    def _probe(self, label: bytes) -> int:
+        """Return the row that has *label*, or is free, or was seen least among its neighbours.
+
+        So a flood of invented paths, each seen once, takes rows from itself: a route that serves
+        real requests does not lose what was learned, nor can it be passed off as a small one.
+        """
+        start = hash_of(label)
+        rows = [(start + step) % MAX_ROUTES for step in range(_NEIGHBOURS)]
+        for row in rows:
+            held = self._label_in(row)
             if not held or held == label:
                 return row
-        return start
+        return min(rows, key=self._total_observations)
+
+    def _total_observations(self, row: int) -> int:
+        return RouteCost("", self._page.cost_numbers(row)).total_observations
+
+    def _still_holds(self, cost: RouteCost) -> bool:
+        row, mine = self._by_name.get(cost.name, (0, None))
+        return mine is cost and self._label_in(row) == _label(cost.name)
+
+    def _label_in(self, row: int) -> bytes:
+        return bytes(self._page.cost_names(row)).rstrip(b"\0")
 
 
 def hash_of(label: bytes) -> int:
@@ -152,6 +168,21 @@ def hash_of(label: bytes) -> int:
     for byte in label:
         value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return value
+
+
+def _key(scope: MutableMapping[str, Any]) -> tuple[str, str, str]:
+    method = scope.get("method", "WS")
+    kind = "" if method in ("GET", "HEAD") else body_class(scope["headers"])[0]
+    return method, scope["path"][:_LONGEST_PATH], kind
+
+
+def _folded(key: tuple[str, str, str]) -> str:
+    method, path, kind = key
+    return _name(method, fold(path), kind)
+
+
+def _label(name: str) -> bytes:
+    return name.encode(errors="replace")[:COST_NAME_BYTES].rstrip(b"\0")
 
 
 def _name(method: str, path: str, kind: str) -> str:

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tonnage.units import MIB
-from tonnage.web.meter import current_request
+from tonnage.web.meter import Metered, current_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,7 +41,8 @@ class MeteredExecutor(ThreadPoolExecutor):
 
         Args:
             threads: the most threads that are started.
-            when_done: told, in the event loop's thread, when a piece of a request's work is done.
+            when_done: told, in the event loop's thread, when a piece of a request's work is done;
+                its request is still among the busy ones then, so that growth can be charged to it.
         """
         super().__init__(max_workers=threads, thread_name_prefix="tonnage")
         self._when_done = when_done
@@ -49,10 +50,10 @@ class MeteredExecutor(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run *fn* in a thread, on behalf of the current request."""
-        request = current_request.get()
+        request, loop = current_request.get(), _running_loop()
         future = super().submit(fn, *args, **kwargs)
-        if request is not None:
-            loop = asyncio.get_running_loop()
+        # Work handed in by a thread is part of what that thread does for its request.
+        if request is not None and loop is not None:
             request.threads += 1
             self.busy.add(request)
             future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done, request))
@@ -60,26 +61,31 @@ class MeteredExecutor(ThreadPoolExecutor):
 
     def _done(self, request: Request) -> None:
         request.threads -= 1
+        self._when_done(request)
         if not request.threads:
             self.busy.discard(request)
-        self._when_done(request)
 
 
 class AnyioThreads:
     """anyio's thread pool, if the application uses anyio: bounded, and watched."""
 
     def __init__(self, threads: int) -> None:
+        self._threads = threads
         self._limiter: Any = None
-        if "anyio" in sys.modules:
-            from anyio import to_thread
-
-            self._limiter = to_thread.current_default_thread_limiter()
-            self._limiter.total_tokens = threads
         # Tasks of metered requests; each is removed when its request ends.
         self._requests: dict[Any, Request] = {}
 
+    def bind(self) -> None:
+        """Bound the pool, if anyio is there; it belongs to the running event loop."""
+        if self._limiter is None and "anyio" in sys.modules:
+            from anyio import to_thread
+
+            self._limiter = to_thread.current_default_thread_limiter()
+            self._limiter.total_tokens = self._threads
+
     def follow(self, task: Any, request: Request) -> None:
         """Note that *task* works for *request*."""
+        self.bind()
         if self._limiter is not None and task is not None:
             self._requests[task] = request
 
@@ -92,4 +98,18 @@ class AnyioThreads:
         if self._limiter is None or not self._limiter.borrowed_tokens:
             return ()
         borrowers = self._limiter.statistics().borrowers
-        return {self._requests[task] for task in borrowers if task in self._requests}
+        found = (self._requests.get(task) or _request_of(task) for task in borrowers)
+        return {request for request in found if request is not None}
+
+
+def _request_of(task: Any) -> Request | None:
+    """Return the request that a task of its own, as middleware starts them, works for."""
+    coroutine = task.get_coro() if isinstance(task, asyncio.Task) else None
+    return coroutine.request if isinstance(coroutine, Metered) else None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,234 @@
+"""The desk: who starts, who waits, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tonnage.governor.admission import Desk, Request, Verdict
+from tonnage.governor.costs import KNOWN_AFTER, RouteCost
+from tonnage.governor.ledger import Holding, Ledger
+from tonnage.governor.levels import Level
+from tonnage.governor.page import SharedPage
+from tonnage.units import MIB
+
+
+@dataclass
+class Office:
+    """A desk over a page with 100 MB, and requests by name of their route."""
+
+    queue_limit: int = 100
+    page: SharedPage = field(default_factory=SharedPage)
+    held_mb: float = 0.0
+
+    def __post_init__(self) -> None:
+        header = self.page.header
+        header.workers_ceiling_bytes = header.ceiling_bytes = 100 * MIB
+        ledger = Ledger(self.page, self.page.slots[0], lambda: Holding(int(self.held_mb * MIB), 0))
+        self.desk = Desk(ledger, queue_limit=self.queue_limit, wait_seconds=10.0)
+        self._routes: dict[str, RouteCost] = {}
+
+    def route(
+        self, name: str, mb: float = 0.0, *, seen: int = KNOWN_AFTER, seconds: float = 2.0
+    ) -> RouteCost:
+        """Return the route of that name; at first sight it has been *seen* to cost *mb*."""
+        if name not in self._routes:
+            numbers = self.page.cost_numbers(len(self._routes))
+            cost = self._routes[name] = RouteCost(name, numbers)
+            for _ in range(seen):
+                cost.observe(mb * MIB, 0.0, seconds)
+        return self._routes[name]
+
+    def request(self, name: str) -> Request:
+        """Return a new request of that route."""
+        route = self.route(name)
+        return Request(route, 0.0, is_small=route.is_small)
+
+    def ask(self, name: str) -> Verdict:
+        """Ask for a new request of that route."""
+        return self.desk.ask(self.request(name))
+
+    def ready(self) -> list[str]:
+        """Return the routes of those who may start now."""
+        return [request.route.name for request in self.desk.ready()]
+
+    def finish(self, name: str, count: int = 1) -> None:
+        """End so many requests of that route."""
+        chosen = [request for request in self.desk.in_flight if request.route.name == name]
+        for request in chosen[:count]:
+            self.desk.leave(request)
+
+
+@pytest.fixture
+def office() -> Office:
+    """Routes that cost 60, 30 and nothing."""
+    office = Office()
+    office.route("large", 60)
+    office.route("middle", 30)
+    office.route("small", 0)
+    return office
+
+
+def test_what_fits_is_admitted_and_the_rest_waits(office: Office) -> None:
+    """In order of arrival."""
+    verdicts = [office.ask("large"), office.ask("middle"), office.ask("middle")]
+
+    assert verdicts == [Verdict.ADMITTED, Verdict.ADMITTED, Verdict.WAIT]
+    assert (len(office.desk.in_flight), office.desk.waiting) == (2, 1)
+    assert office.ready() == []
+    office.finish("middle")
+    assert office.ready() == ["middle"]
+
+
+def test_nobody_passes_a_large_one_that_waits_for_memory(office: Office) -> None:
+    """Also who comes anew and would fit."""
+    office.ask("large")
+    assert office.ask("large") is Verdict.WAIT
+
+    assert office.ask("middle") is Verdict.WAIT
+    assert office.ready() == []
+
+    office.finish("large")
+    assert office.ready() == ["large", "middle"]
+
+
+def test_small_ones_have_a_queue_of_their_own(office: Office) -> None:
+    """They go first, whenever they came."""
+    office.ask("large")
+    office.ask("large")
+    assert office.ask("small") is Verdict.ADMITTED
+
+    office.held_mb = 50
+    assert office.ask("small") is Verdict.WAIT
+    assert office.ready() == []
+    office.held_mb = 0
+    office.finish("large")
+
+    assert office.ready() == ["small", "large"]
+
+
+def test_slow_start_lets_others_pass(office: Office) -> None:
+    """A request of an unknown route that may not start yet holds nobody up."""
+    office.route("new", 5, seen=1)
+    assert [office.ask("new") for _ in range(4)] == [
+        Verdict.ADMITTED,
+        Verdict.ADMITTED,
+        Verdict.WAIT,
+        Verdict.WAIT,
+    ]
+    assert office.ask("middle") is Verdict.WAIT
+
+    assert office.ready() == ["middle"]
+    office.finish("new")
+    assert office.ready() == ["new"]
+
+
+def test_the_queue_is_bounded() -> None:
+    """Small and large ones together."""
+    office = Office(queue_limit=2)
+    office.route("large", 90)
+    office.route("small", 0)
+    office.ask("large")
+    office.held_mb = 50
+
+    verdicts = [office.ask("large"), office.ask("small"), office.ask("small"), office.ask("large")]
+
+    assert verdicts == [Verdict.WAIT, Verdict.WAIT, Verdict.QUEUE_FULL, Verdict.QUEUE_FULL]
+
+
+def test_who_gave_up_is_waited_for_no_more(office: Office) -> None:
+    """Whether it waited or not."""
+    office.ask("large")
+    impatient, patient = office.request("large"), office.request("middle")
+    office.desk.ask(impatient)
+    office.desk.ask(patient)
+
+    office.desk.abandon(impatient)
+    office.desk.abandon(impatient)
+
+    assert list(office.desk.ready()) == [patient]
+
+
+def test_one_alone_may_start_even_if_it_does_not_fit(office: Office) -> None:
+    """Only one, also before its worker's slot shows it."""
+    office.held_mb = 90
+
+    assert office.ask("large") is Verdict.ADMITTED
+    assert office.ask("large") is Verdict.WAIT
+    assert office.ready() == []
+    office.finish("large")
+    office.ask("large")
+    assert office.ready() == ["large"]
+
+
+def test_nobody_is_alone_while_another_worker_is_busy(office: Office) -> None:
+    """The limit is common to all."""
+    office.held_mb = 90
+    office.page.slots[3].in_flight = 1
+
+    assert office.ask("large") is Verdict.WAIT
+
+
+@pytest.mark.parametrize(
+    ("level", "verdict"),
+    [(Level.CRITICAL, Verdict.ADMITTED), (Level.EXHAUSTED, Verdict.NOTHING_TO_WAIT_FOR)],
+)
+def test_at_exhausted_not_even_one_alone_starts(
+    office: Office, level: Level, verdict: Verdict
+) -> None:
+    """And since nobody is in flight, there is nothing to wait for."""
+    office.held_mb = 90
+    office.page.header.level = level
+
+    assert office.ask("large") is verdict
+
+
+def test_at_exhausted_one_that_fits_starts(office: Office) -> None:
+    """What is free in the ledger may be spent at any level."""
+    office.page.header.level = Level.EXHAUSTED
+
+    assert office.ask("large") is Verdict.ADMITTED
+    assert office.ask("large") is Verdict.WAIT
+
+
+def test_leaving_twice_changes_nothing(office: Office) -> None:
+    """The window of a route counts each request once."""
+    office.route("new", 5, seen=1)
+    request = office.request("new")
+    office.desk.ask(request)
+
+    office.desk.leave(request)
+    office.desk.leave(request)
+
+    assert [office.ask("new") for _ in range(3)].count(Verdict.ADMITTED) == 2
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "waiting", "seconds", "expected"),
+    [(1, 0, 0.01, 1), (1, 0, 4.0, 4), (1, 3, 4.0, 16), (1, 50, 4.0, 30), (0, 0, 2.5, 2)],
+)
+def test_the_time_to_try_again_is_what_the_queue_needs(
+    in_flight: int, waiting: int, seconds: float, expected: int
+) -> None:
+    """At the present pace; between 1 and 30 seconds."""
+    office = Office()
+    route = office.route("large", 60, seconds=seconds)
+    for _ in range(in_flight + waiting):
+        office.ask("large")
+
+    assert office.desk.retry_after_seconds(route) == expected
+
+
+def test_growth_is_told_apart_by_the_first_step(office: Office) -> None:
+    """Of what comes later, the worst counts, also where some was freed since."""
+    request = office.request("large")
+    request.grow(10)
+    request.grow(-4)
+    request.first_done = True
+    request.grow(20)
+    request.grow(-15)
+    request.grow(5)
+
+    assert (request.first_bytes, request.later_bytes) == (6, 10)
+    assert request.later_worst_bytes == 20

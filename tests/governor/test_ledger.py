@@ -1,0 +1,172 @@
+"""The common ledger: publish first, then read the sum, withdraw if over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tonnage.governor.costs import Expectation
+from tonnage.governor.ledger import SMALL_SHARE, Holding, Ledger
+from tonnage.governor.levels import Level
+from tonnage.governor.page import SharedPage
+from tonnage.units import MIB
+
+
+@dataclass
+class Process:
+    """A process's memory, in MB."""
+
+    private_mb: float = 30.0
+    kept_mb: float = 2.0
+
+    def holding(self) -> Holding:
+        """Return what the ledger reads."""
+        return Holding(int(self.private_mb * MIB), int(self.kept_mb * MIB))
+
+
+@dataclass(frozen=True)
+class Expecting:
+    """A request that will take so many MB."""
+
+    mb: float
+
+    def remaining(self, room_bytes: int) -> Expectation:
+        """Return them."""
+        return Expectation(self.mb * MIB, 0.0, self.mb * MIB)
+
+
+@pytest.fixture
+def page() -> SharedPage:
+    """A page with a ceiling of 100 MB."""
+    page = SharedPage()
+    page.header.workers_ceiling_bytes = page.header.ceiling_bytes = 100 * MIB
+    return page
+
+
+def open_ledger(page: SharedPage, index: int = 0) -> tuple[Ledger, Process]:
+    """Return a worker's ledger, and its process."""
+    process = Process()
+    return Ledger(page, page.slots[index], process.holding), process
+
+
+def test_what_a_process_holds_at_first_is_its_baseline(page: SharedPage) -> None:
+    """Others count that; the ledger counts what comes."""
+    slot = page.slots[0]
+    slot.committed_bytes = slot.held_bytes = 5
+
+    ledger, process = open_ledger(page)
+    assert slot.baseline_bytes == 30 * MIB
+    assert (slot.committed_bytes, slot.held_bytes) == (0, 0)
+
+    process.private_mb += 10
+    assert ledger.update([]) == 10 * MIB
+    assert slot.held_bytes == 10 * MIB
+
+
+def test_what_the_allocator_kept_is_spent_before_the_process_grows(page: SharedPage) -> None:
+    """So promises count only beyond it; and what is kept is held all the same."""
+    ledger, process = open_ledger(page)
+    process.private_mb, process.kept_mb = 50, 12
+
+    assert ledger.update([Expecting(8)]) == 20 * MIB
+    assert ledger.update([Expecting(8), Expecting(8)]) == 26 * MIB
+    assert page.slots[0].kept_bytes == 10 * MIB
+    assert page.slots[0].promised_bytes == 16 * MIB
+
+
+def test_a_process_may_come_to_hold_less_than_at_first(page: SharedPage) -> None:
+    """That is room for others."""
+    ledger, process = open_ledger(page)
+    process.private_mb, process.kept_mb = 25, 0
+
+    assert ledger.update([]) == -5 * MIB
+    assert page.slots[0].kept_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("mb", "small", "fits"),
+    [(98, False, True), (98.1, False, False), (98.1, True, True), (100.1, True, False)],
+)
+def test_large_requests_leave_a_share_to_small_ones(
+    page: SharedPage, mb: float, small: bool, fits: bool
+) -> None:
+    """Two percent of the ceiling."""
+    ledger, _ = open_ledger(page)
+
+    assert SMALL_SHARE == 0.02
+    assert ledger.reserve(Expecting(mb), [], small=small) is fits
+
+
+def test_a_reservation_that_does_not_fit_is_withdrawn(page: SharedPage) -> None:
+    """What is in flight stays promised."""
+    ledger, _ = open_ledger(page)
+    assert ledger.reserve(Expecting(60), [], small=False)
+
+    assert not ledger.reserve(Expecting(60), [Expecting(60)], small=False)
+
+    assert page.committed_bytes() == page.slots[0].promised_bytes == 60 * MIB
+
+
+def test_all_workers_share_the_ceiling(page: SharedPage) -> None:
+    """What one has reserved, the other finds taken."""
+    one, _ = open_ledger(page, 0)
+    two, _ = open_ledger(page, 1)
+
+    assert one.reserve(Expecting(60), [], small=False)
+    assert not two.reserve(Expecting(60), [], small=False)
+    one.update([])
+    assert two.reserve(Expecting(60), [], small=False)
+
+
+class Interrupted(SharedPage):
+    """A page where, once, something happens between publishing and reading the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] | None = None
+
+    def committed_bytes(self) -> int:
+        """Return the sum, after what was to happen."""
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().committed_bytes()
+
+
+def test_two_that_reserve_at_the_same_moment_cannot_both_go_over() -> None:
+    """Both have published before either reads: each sees the other."""
+    page = Interrupted()
+    page.header.workers_ceiling_bytes = 100 * MIB
+    one, _ = open_ledger(page, 0)
+    two, _ = open_ledger(page, 1)
+    second: list[bool] = []
+    page.meanwhile = lambda: second.append(two.reserve(Expecting(60), [], small=False))
+
+    first = one.reserve(Expecting(60), [], small=False)
+
+    assert second == [False]
+    assert first
+    assert page.committed_bytes() == 60 * MIB
+
+
+def test_whoever_is_in_flight_in_any_worker_counts(page: SharedPage) -> None:
+    """As each worker's slot says."""
+    ledger, _ = open_ledger(page)
+    assert not ledger.anyone_in_flight()
+
+    page.slots[7].in_flight = 1
+
+    assert ledger.anyone_in_flight()
+
+
+def test_level_and_room_are_what_the_supervisor_published(page: SharedPage) -> None:
+    """The ledger has no opinion of its own."""
+    ledger, _ = open_ledger(page)
+    page.header.level = Level.CRITICAL
+    page.header.workers_ceiling_bytes = 70 * MIB
+
+    assert (ledger.level, ledger.room_bytes) == (Level.CRITICAL, 70 * MIB)
+    assert ledger.ceiling_bytes(small=True) == 70 * MIB
+    assert ledger.ceiling_bytes(small=False) == 68 * MIB

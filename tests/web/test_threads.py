@@ -1,0 +1,219 @@
+"""Thread pools are bounded, and known by request."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from anyio import to_thread
+
+from tests.web.virtual import run
+from tests.web.world import World, turns
+from tonnage.units import MIB
+from tonnage.web.meter import current_request
+from tonnage.web.respond import Scope
+from tonnage.web.threads import STACK_BYTES, AnyioThreads, MeteredExecutor, bound_stacks
+
+Run = Callable[[Callable[[], object]], object]
+
+
+@pytest.fixture
+def stack_size() -> Iterator[None]:
+    """Put the size of threads' stacks back."""
+    before = threading.stack_size()
+    yield
+    threading.stack_size(before)
+
+
+@pytest.mark.usefixtures("stack_size")
+def test_stacks_are_bounded() -> None:
+    """Threads started from now on have 1 MB."""
+    bound_stacks()
+
+    assert threading.stack_size() == STACK_BYTES == MIB
+
+
+@pytest.mark.parametrize("way", [asyncio.to_thread, to_thread.run_sync])
+def test_growth_in_a_thread_is_charged_to_its_request(way: Run) -> None:
+    """Both asyncio's pool and anyio's are watched."""
+
+    async def story() -> None:
+        world = World()
+        world.install()
+        go_on = threading.Event()
+
+        def work() -> None:
+            go_on.wait(5)
+            world.memory.take(8)
+
+        async def handle(world: World, scope: Scope) -> None:
+            await way(work)  # type: ignore[misc]
+
+        world.handlers["/work"] = handle
+        task = world.start("/work")[0]
+        await turns()
+        go_on.set()
+        await task
+
+        assert world.cost("/work").worst_bytes == 8 * MIB
+
+    run(story())
+
+
+def test_growth_is_shared_by_those_who_are_in_a_thread() -> None:
+    """Nobody can tell which of two threads allocated it."""
+
+    async def story() -> None:
+        world = World(ceiling_mb=1000)
+        world.install()
+        both_in, go_on = threading.Barrier(3, timeout=5), threading.Event()
+
+        def work() -> None:
+            both_in.wait()
+            go_on.wait(5)
+
+        async def handle(world: World, scope: Scope) -> None:
+            await asyncio.to_thread(work)
+
+        world.handlers.update({"/one": handle, "/two": handle})
+        tasks = world.start("/one", "/two")
+        await turns()
+        both_in.wait()
+        world.memory.take(12)
+        go_on.set()
+        await asyncio.gather(*tasks)
+
+        assert world.cost("/one").worst_bytes == 6 * MIB
+        assert world.cost("/two").worst_bytes == 6 * MIB
+
+    run(story())
+
+
+def test_a_synchronous_route_behind_middleware_is_charged() -> None:
+    """Starlette's middleware runs the application in a task of its own."""
+
+    async def story() -> None:
+        world = World()
+        world.install()
+
+        go_on = threading.Event()
+
+        def work() -> None:
+            go_on.wait(5)
+            world.memory.take(8)
+
+        async def handle(world: World, scope: Scope) -> None:
+            await asyncio.create_task(to_thread.run_sync(work))
+
+        world.handlers["/work"] = handle
+        task = world.start("/work")[0]
+        await turns()
+        go_on.set()
+        await task
+
+        assert world.cost("/work").worst_bytes == 8 * MIB
+
+    run(story())
+
+
+def test_threads_of_nobodys_request_are_charged_to_nobody() -> None:
+    """A task of the application's own, started with it."""
+
+    async def story() -> None:
+        world = World()
+        world.install()
+        go_on = threading.Event()
+        own = asyncio.create_task(to_thread.run_sync(go_on.wait))
+        await turns()
+
+        assert world.threads.busy() == set()
+        go_on.set()
+        await own
+        await asyncio.to_thread(int)
+        assert world.executor.busy == set()
+
+    run(story())
+
+
+def test_a_request_with_two_threads_is_busy_until_the_second_ends() -> None:
+    """And its end is told once for each."""
+
+    async def story() -> None:
+        world = World()
+        world.install()
+        first, second = threading.Event(), threading.Event()
+
+        async def handle(world: World, scope: Scope) -> None:
+            await asyncio.gather(asyncio.to_thread(first.wait), asyncio.to_thread(second.wait))
+
+        world.handlers["/work"] = handle
+        task = world.start("/work")[0]
+        await turns()
+        (busy,) = world.executor.busy
+        first.set()
+        while busy.threads == 2:
+            await asyncio.sleep(0)
+
+        assert world.executor.busy == {busy}
+        second.set()
+        await task
+        assert world.executor.busy == set()
+
+    run(story())
+
+
+def test_work_handed_in_by_a_thread_is_left_to_that_thread() -> None:
+    """There is no event loop to tell of its end."""
+
+    async def story() -> None:
+        world = World()
+        world.install()
+
+        async def handle(world: World, scope: Scope) -> None:
+            await asyncio.to_thread(lambda: world.executor.submit(int).result())
+
+        world.handlers["/work"] = handle
+
+        assert (await world.get("/work")).status == 200
+        assert world.executor.busy == set()
+
+    run(story())
+
+
+def test_the_pool_has_as_many_threads_as_it_was_given() -> None:
+    """It is asyncio's default executor, so it must be of that class."""
+    with MeteredExecutor(3, lambda request: None) as executor:
+        assert isinstance(executor, ThreadPoolExecutor)
+        assert executor._max_workers == 3  # noqa: SLF001
+
+
+def test_anyios_pool_is_bounded() -> None:
+    """FastAPI would otherwise run 40 threads."""
+
+    async def story() -> None:
+        AnyioThreads(7).bind()
+
+        assert to_thread.current_default_thread_limiter().total_tokens == 7
+
+    run(story())
+
+
+def test_an_application_without_anyio_has_no_such_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is imported on its behalf."""
+
+    async def story() -> None:
+        monkeypatch.delitem(sys.modules, "anyio")
+        world = World()
+        await world.get("/work")
+
+        assert "anyio" not in sys.modules
+        assert world.threads.busy() == ()
+        assert current_request.get() is None
+
+    run(story())

@@ -1,0 +1,56 @@
+"""An event loop whose time is virtual: it jumps to the next timer as soon as nothing is ready.
+
+A test may wait for ten seconds, and is done at once; what comes from other threads still arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# If nothing at all is going to happen, only another thread can wake the loop; it has so long.
+STALLED_SECONDS = 5.0
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_seconds = 1000.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None:
+            ready = super().select(STALLED_SECONDS)
+            if not ready:
+                raise AssertionError("nothing is left that could wake this test")
+            return ready
+        ready = super().select(0)
+        if not ready and timeout > 0:
+            self.now_seconds += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Begins at 1000 s, and never waits for a timer."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._jumping.now_seconds
+
+
+def run(story: Coroutine[Any, Any, T]) -> T:
+    """Run *story* to its end on a virtual loop."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(story)
+
+
+def now() -> float:
+    """Return the running loop's time in seconds."""
+    return asyncio.get_running_loop().time()
