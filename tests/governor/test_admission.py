@@ -225,7 +225,8 @@ def test_growth_is_told_apart_by_the_first_step(office: Office) -> None:
     request = office.request("large")
     request.grow(10)
     request.grow(-4)
-    request.first_done = True
+    request.end_first_step()
+    request.end_first_step()
     request.grow(20)
     request.grow(-15)
     request.grow(5)

@@ -7,7 +7,6 @@ import random
 import pytest
 
 from tonnage.governor.costs import (
-    KNOWN_AFTER,
     LEAST_GUESS_BYTES,
     NOISE_BYTES,
     NOTHING,
@@ -173,6 +172,31 @@ def test_the_rest_of_a_route_hardly_known() -> None:
     assert route().rest(0.0, ROOM).worst_bytes == 50 * MIB
     assert route(8, later=True).rest(0.0, ROOM).worst_bytes == 12 * MIB + NOISE_BYTES
     assert route(8).rest(0.0, ROOM).worst_bytes == NOISE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("first_mb", "seen", "worst_mb"),
+    [(6, 10, 8), (8, 10, 8), (12, 10, 12), (16, 10, 16), (17, 1, 17), (40, 1, 40)],
+)
+def test_a_first_step_that_was_worse_counts_before_its_request_ends(
+    first_mb: float, seen: int, worst_mb: float
+) -> None:
+    """The next request may be about to start; a surprise makes the route unknown at once."""
+    cost = route(*[8] * 10)
+
+    cost.note_first(first_mb * MIB)
+
+    assert cost.observations == seen
+    assert cost.worst_bytes == worst_mb * MIB
+
+
+def test_a_first_step_of_a_route_never_seen_is_no_surprise() -> None:
+    """There is nothing to compare it with until its request has ended."""
+    cost = route()
+
+    cost.note_first(500 * MIB)
+
+    assert (cost.observations, cost.worst_bytes) == (0, 0.0)
 
 
 def test_nothing_is_promised_for_nobody() -> None:

@@ -161,6 +161,41 @@ def test_whoever_is_in_flight_in_any_worker_counts(page: SharedPage) -> None:
     assert ledger.anyone_in_flight()
 
 
+def test_who_waits_elsewhere_is_counted(page: SharedPage) -> None:
+    """Without those who wait here."""
+    ledger, _ = open_ledger(page)
+    page.slots[0].waiting, page.slots[1].waiting, page.slots[9].waiting = 5, 2, 1
+
+    assert ledger.waiting_elsewhere() == 3
+
+
+@pytest.mark.parametrize(
+    ("head", "beat", "behind"),
+    [
+        (None, 100.0, False),
+        (99.0, 100.0, True),
+        (99.0, 99.75, True),
+        # Stuck in a call.
+        (99.0, 99.6, False),
+        # As good as the same moment.
+        (99.99, 100.0, False),
+        (100.0, 100.0, False),
+    ],
+)
+def test_who_has_waited_longer_elsewhere_comes_first(
+    page: SharedPage, head: float | None, beat: float, behind: bool
+) -> None:
+    """As long as its worker's heart beats."""
+    one = Ledger(page, page.slots[0], lambda: Holding(0, 0), lambda: 100.0)
+    two = Ledger(page, page.slots[1], lambda: Holding(0, 0), lambda: 100.0)
+    page.slots[1].heartbeat_nanoseconds = int(beat * 1e9)
+    two.announce_head(head)
+
+    assert one.is_behind(100.0) is behind
+    # Nobody is behind itself.
+    assert not two.is_behind(1000.0)
+
+
 def test_level_and_room_are_what_the_supervisor_published(page: SharedPage) -> None:
     """The ledger has no opinion of its own."""
     ledger, _ = open_ledger(page)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from tests.web.virtual import run
 from tests.web.world import Response, call, http
+
 from tonnage.governor.page import SharedPage
 from tonnage.ops.health import Health
 from tonnage.web.endpoints import Endpoints

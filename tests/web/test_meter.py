@@ -8,9 +8,9 @@ from typing import Any
 
 import anyio
 import pytest
-
 from tests.web.virtual import run
 from tests.web.world import World, http
+
 from tonnage.governor.admission import Request
 from tonnage.governor.costs import RouteCost
 from tonnage.governor.page import SharedPage
@@ -132,7 +132,7 @@ def test_a_task_of_a_request_that_has_ended_is_not_metered() -> None:
 
 
 def test_cancelling_a_group_reaches_metered_tasks() -> None:
-    """anyio asks a task's coroutine for its state, and gets the true one."""
+    """The group asks a task's coroutine for its state, and gets the true one."""
 
     async def story() -> None:
         world = World()
@@ -205,7 +205,7 @@ def test_a_metered_coroutine_is_driven_as_it_is() -> None:
 
         abandoned = Metered(inner(), world.meter, mine)
         assert abandoned.request is mine
-        assert inspect.getcoroutinestate(abandoned) == inspect.CORO_CREATED  # type: ignore[arg-type]
+        assert inspect.getcoroutinestate(abandoned) == inspect.CORO_CREATED
         assert iter(abandoned) is abandoned
         next(abandoned)
         assert abandoned.cr_frame.f_code.co_name == "inner"

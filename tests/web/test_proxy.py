@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.web.virtual import run
 from tests.web.world import call
+
 from tonnage.web.proxy import Proxied
 from tonnage.web.respond import Receive, Scope, Send
 
@@ -29,7 +29,8 @@ def seen(hops: int, headers: list[tuple[bytes, bytes]], **scope: Any) -> Scope:
 
 def forwarded(*values: str) -> list[tuple[bytes, bytes]]:
     """Return one X-Forwarded-For header for each of *values*."""
-    return [(b"x-forwarded-for", value.encode()) for value in values]
+    given = [(b"x-forwarded-for", value.encode()) for value in values]
+    return [(b"host", b"example.org"), *given]
 
 
 @pytest.mark.parametrize(

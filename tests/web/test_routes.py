@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from tests.web.world import http
+
 from tonnage.governor.costs import KNOWN_AFTER, RouteCost
 from tonnage.governor.page import MAX_ROUTES, SharedPage
 from tonnage.units import MIB
@@ -195,6 +195,27 @@ def test_a_flood_of_invented_templates_does_not_grow_anything() -> None:
 
     assert routes.remembered_paths <= MAX_PATHS
     assert routes.find(http(invented_paths(1)[0])).name == "GET /aaaa"
+
+
+def test_names_beyond_the_number_of_rows_are_forgotten() -> None:
+    """Where costs are learned meanwhile, as many routes keep theirs as there are rows."""
+    routes = Routes(SharedPage())
+
+    for path in invented_paths(MAX_ROUTES + 1):
+        learn(routes.find(http(path)), 8)
+
+    assert MAX_ROUTES - 100 < len(routes.known()) <= MAX_ROUTES
+    assert routes.remembered_paths == 1
+
+
+def test_paths_of_one_route_are_remembered_up_to_a_bound() -> None:
+    """Every user has a page, and all of them are one route."""
+    routes = Routes(SharedPage())
+
+    found = {routes.find(http(f"/users/{number}")).name for number in range(MAX_PATHS + 500)}
+
+    assert found == {"GET /users/{}"}
+    assert routes.remembered_paths == MAX_PATHS
 
 
 def test_long_paths_are_not_remembered_whole() -> None:

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from anyio import to_thread
-
 from tests.web.virtual import run
-from tests.web.world import World, turns
+from tests.web.world import World, turns, until
+
 from tonnage.units import MIB
 from tonnage.web.meter import current_request
 from tonnage.web.respond import Scope
@@ -155,8 +155,7 @@ def test_a_request_with_two_threads_is_busy_until_the_second_ends() -> None:
         await turns()
         (busy,) = world.executor.busy
         first.set()
-        while busy.threads == 2:
-            await asyncio.sleep(0)
+        await until(lambda: busy.threads == 1)
 
         assert world.executor.busy == {busy}
         second.set()
@@ -188,7 +187,7 @@ def test_the_pool_has_as_many_threads_as_it_was_given() -> None:
     """It is asyncio's default executor, so it must be of that class."""
     with MeteredExecutor(3, lambda request: None) as executor:
         assert isinstance(executor, ThreadPoolExecutor)
-        assert executor._max_workers == 3  # noqa: SLF001
+        assert executor._max_workers == 3
 
 
 def test_anyios_pool_is_bounded() -> None:

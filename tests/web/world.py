@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.web.virtual import now
+
 from tonnage.governor.admission import Desk
 from tonnage.governor.costs import RouteCost
 from tonnage.governor.ledger import Holding, Ledger
@@ -117,7 +118,7 @@ class World:
         self.handlers: dict[str, Handler] = {}
         self.started: list[str] = []
         self.finished: list[str] = []
-        self.ledger = Ledger(self.page, self.slot, self.memory.holding)
+        self.ledger = Ledger(self.page, self.slot, self.memory.holding, now)
         self.desk = Desk(self.ledger, queue_limit=self.queue_limit, wait_seconds=self.wait_seconds)
         self.routes = Routes(self.page)
         self.executor = MeteredExecutor(2, lambda request: self.gate.settle(request))
@@ -140,7 +141,7 @@ class World:
     def install(self) -> None:
         """Put task factory and thread pool into the running loop, as a worker does."""
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(task_factory(self.meter))  # type: ignore[arg-type]
+        loop.set_task_factory(task_factory(self.meter))
         loop.set_default_executor(self.executor)
         self.threads.bind()
 
@@ -211,4 +212,10 @@ def each(costs_mb: Iterable[float], seconds: float = 1.0) -> Handler:
 async def turns(count: int = 5) -> None:
     """Let the loop turn, without time passing."""
     for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until *condition* holds: for what another thread is about to do."""
+    while not condition():  # noqa: ASYNC110 - nothing in this loop could set an event.
         await asyncio.sleep(0)

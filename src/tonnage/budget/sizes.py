@@ -46,8 +46,8 @@ GUARD_BYTES = (4 * MIB, 64 * MIB)
 """The guard below the free floor, and its least and most.
 
 It holds what can grow between two samples, kernel pages, and the answer to a health check. At
-512 MB, floor and guard put the ceiling at 95.7 % of the limit, where an overload of 128 clients with
-8 MB each ran without a kernel kill.
+512 MB, floor and guard put the ceiling at 95.7 % of the limit, where an overload of 128 clients
+with 8 MB each ran without a kernel kill.
 """
 
 QUEUE_SHARE = 0.02

@@ -71,8 +71,10 @@ class Request:
 
 
 class Desk:
-    """The requests in flight in this worker and those that wait; at most *queue_limit*
-    wait in all workers together."""
+    """The requests in flight in this worker, and those that wait.
+
+    At most *queue_limit* wait, in all workers together.
+    """
 
     def __init__(self, ledger: Ledger, *, queue_limit: int, wait_seconds: float) -> None:
         self.ledger = ledger
@@ -80,7 +82,7 @@ class Desk:
         self.queue_limit = queue_limit
         self.in_flight: set[Request] = set()
         self._by_route: Counter[RouteCost] = Counter()
-        # Bounded by queue_limit together: see _may_wait.
+        # Bounded by queue_limit together: see ask.
         self._large: deque[Request] = deque()
         self._small: deque[Request] = deque()
 
@@ -154,7 +156,7 @@ class Desk:
 
     def _announce_head(self) -> None:
         head = next((each for each in self._large if self._window_open(each)), None)
-        self.ledger.announce_head(head and head.arrived_seconds)
+        self.ledger.announce_head(None if head is None else head.arrived_seconds)
 
     def _try(self, request: Request) -> bool:
         if not self._window_open(request):

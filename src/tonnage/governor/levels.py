@@ -113,10 +113,8 @@ def _highest_entered(used_bytes: int, marks: Marks) -> Level:
 
 def _lowest_allowed(used_bytes: int, marks: Marks, current: Level) -> Level:
     """Return the worst level below *current* whose exit mark use has not fallen under."""
-    for level in _downwards():
-        if level < current and (level is Level.OK or used_bytes >= marks.exit_bytes(level)):
-            return level
-    return Level.OK
+    lower = (level for level in _downwards() if level < current)
+    return next(level for level in lower if used_bytes >= marks.exit_bytes(level))
 
 
 def _downwards() -> Iterator[Level]:

@@ -93,6 +93,7 @@ class Header(_Section):
     supervisor_pid = _Word(23)
     zygote_pid = _Word(24)
     measured_how = _Word(25)
+    slot_count = _Word(26)
 
 
 class Slot(_Section):
@@ -143,21 +144,34 @@ class SharedPage:
         everything = memoryview(self._map)
         self.words: memoryview = everything[:_COSTS_AT].cast("q")
         self.header = Header(self.words, 0)
-        self.slots = tuple(
+        self._slots = tuple(
             Slot(self.words, _HEADER_WORDS + index * _SLOT_WORDS, index)
-            for index in range(min(slots, MAX_WORKERS))
+            for index in range(MAX_WORKERS)
         )
         self._costs = everything[_COSTS_AT:]
         # Until the first sample is in, nothing is known and nothing is held back.
         self.header.workers_ceiling_bytes = _UNTIL_KNOWN
+        self.use_slots(slots)
         self._committed_indexes = tuple(
-            slot.offset + Slot.__dict__["committed_bytes"].index for slot in self.slots
+            slot.offset + Slot.__dict__["committed_bytes"].index for slot in self._slots
         )
+
+    def use_slots(self, count: int) -> None:
+        """Use *count* slots from now on, in every process, so that a sum reads no others.
+
+        To be called before there are workers.
+        """
+        self.header.slot_count = min(count, MAX_WORKERS)
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots in use, of workers or free."""
+        return self._slots[: self.header.slot_count]
 
     def committed_bytes(self) -> int:
         """Return what all workers together may come to hold."""
         words = self.words
-        return sum([words[index] for index in self._committed_indexes])
+        return sum([words[index] for index in self._committed_indexes[: self.header.slot_count]])
 
     def live_slots(self) -> list[Slot]:
         """Return the slots that belong to a worker."""

@@ -15,18 +15,14 @@ faults (128 requests/s instead of 177); transparent huge pages for large blocks 
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-# Marks an environment that was prepared by us, so that the start is repeated only once.
-PREPARED = "TONNAGE_PREPARED"
 
 _ARENAS = {"MALLOC_ARENA_MAX": "2"}
 _HUGE = {
@@ -36,21 +32,21 @@ _HUGE = {
 }
 _MMAP = {**_ARENAS, "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 # BLAS libraries start a thread for each core of the host, and each takes memory of its own.
-_BLAS = {
-    name: "1"
-    for name in (
+_BLAS = dict.fromkeys(
+    (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "MKL_NUM_THREADS",
         "NUMEXPR_NUM_THREADS",
         "VECLIB_MAXIMUM_THREADS",
-    )
-}
+    ),
+    "1",
+)
 _THP = "sys/kernel/mm/transparent_hugepage/enabled"
 
 
 def allocator_kind(root: Path = Path("/")) -> str:
-    """Return what ``auto`` means here: ``huge``, ``default`` (no huge pages) or ``none`` (no glibc).
+    """Return what ``auto`` means here: ``huge``, ``default`` (no huge pages), ``none`` (no glibc).
 
     ``huge`` needs glibc 2.35 and huge pages at ``madvise`` or ``always``. Where they are missing,
     ``default`` keeps glibc's own settings but for the number of arenas; memory is then handed back
@@ -96,18 +92,19 @@ class Heap:
     """This process's C heap. On systems without glibc it keeps nothing and trims nothing."""
 
     def __init__(self) -> None:
+        # What malloc_trim gave back stays in glibc's count of free bytes; it is room no more.
+        self._given_back_bytes = 0
+        self._kept_bytes = 0
+        self._look_again_seconds = 0.0
+        self._info: Any = None
+        self._trim: Any = None
         try:
             library = ctypes.CDLL(None)
             self._info = library.mallinfo2
             self._info.restype = _MallInfo2
             self._trim = library.malloc_trim
         except (OSError, AttributeError):
-            self._info = None
-            self._trim = None
-        # What malloc_trim gave back stays in glibc's count of free bytes; it is room no more.
-        self._given_back_bytes = 0
-        self._kept_bytes = 0
-        self._look_again_seconds = 0.0
+            return
 
     def kept_bytes(self) -> int:
         """Return the bytes that were freed but are still held: they can be spent without growing.
@@ -132,9 +129,3 @@ class Heap:
         self._trim(0)
         self._given_back_bytes = int(self._info().fordblks)
         self._kept_bytes = 0
-
-
-def forget_environment(names: tuple[str, ...]) -> None:
-    """Take our settings out of the environment again, so that programs the app starts have none."""
-    for name in names:
-        os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""Processes: the supervisor, the zygote, the workers; from `tonnage run` to the last drained request."""
+"""Processes: supervisor, zygote, workers; from `tonnage run` to the last drained request."""
 
 from __future__ import annotations
 

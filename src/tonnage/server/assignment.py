@@ -1,5 +1,7 @@
-"""What a worker is told when it is made. A module of its own, so that the supervisor need not import
-what a worker imports."""
+"""What a worker is told when it is made.
+
+A module of its own, so that the supervisor need not import what a worker imports.
+"""
 
 from __future__ import annotations
 

@@ -52,6 +52,8 @@ logger = logging.getLogger("tonnage.supervisor")
 
 # Names of the variables that we have set before exec, so that they can be taken away again.
 _PREPARED = "TONNAGE_PREPARED"
+# Places for workers beyond the planned number: a successor starts before the old one has ended.
+_SPARE_SLOTS = 2
 # Variables that a library reads when it is imported, and that therefore stay.
 _STAYING = "_THREADS"
 
@@ -137,7 +139,7 @@ def _assignment(settings: Settings, page: SharedPage, listener: Listener) -> Ass
 
 
 def _freeze() -> None:
-    """Keep collectors away from what the supervisor and the zygote share: they would write to it."""
+    """Keep collectors away from what supervisor and zygote share: they would write to it."""
     gc.collect()
     gc.freeze()
 
@@ -159,6 +161,7 @@ def _measure(nursery: Nursery) -> AppSize | None:
 def _fill_in(nursery: Nursery, page: SharedPage, plan: Plan) -> None:
     workers = min(plan.workers, MAX_WORKERS)
     nursery.assignment = replace(nursery.assignment, queue_requests=plan.queue_requests)
+    page.use_slots(workers + _SPARE_SLOTS)
     header = page.header
     header.started_nanoseconds = time.monotonic_ns()
     header.desired_workers = workers

@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.governor.levels import Level
-from tonnage.governor.reclaim import Effort, after_recovery, after_reclaim, should_reclaim
+from tonnage.governor.reclaim import Effort, after_reclaim, after_recovery, should_reclaim
 from tonnage.governor.statistics import NANOSECONDS, STUCK_SECONDS, read_statistics
 from tonnage.server.reactor import Signals
 from tonnage.server.watch import ROLLUP_SECONDS
@@ -37,6 +39,15 @@ _DENSEST_SECONDS: Final = 0.002
 _LIMIT_SECONDS: Final = 10.0
 _TIDY_SECONDS: Final = 1.0
 _STUCK_CHECK_SECONDS: Final = 0.25
+
+
+@dataclass(slots=True)
+class Duty:
+    """Something to be done regularly."""
+
+    do: Callable[[], None]
+    every_seconds: float
+    due_seconds: float = 0.0
 
 
 class Nursery(Protocol):
@@ -86,15 +97,14 @@ class Supervisor:
         self._stop_at: float | None = None
         self._status = 0
         self._rolled_up = 0
-        # Regular duties: what to do, how often, when next.
-        self._duties: list[list[Any]] = [
-            [self._roll_up_one, ROLLUP_SECONDS, 0.0],
-            [self._check_stuck, _STUCK_CHECK_SECONDS, 0.0],
-            [front.tidy, _TIDY_SECONDS, 0.0],
-            [refresh_limit, _LIMIT_SECONDS, clock() + _LIMIT_SECONDS],
+        self._duties = [
+            Duty(self._roll_up_one, ROLLUP_SECONDS),
+            Duty(self._check_stuck, _STUCK_CHECK_SECONDS),
+            Duty(front.tidy, _TIDY_SECONDS),
+            Duty(refresh_limit, _LIMIT_SECONDS, clock() + _LIMIT_SECONDS),
         ]
         if log_seconds:
-            self._duties.append([self._log_memory, log_seconds, clock() + log_seconds])
+            self._duties.append(Duty(self._log_memory, log_seconds, clock() + log_seconds))
 
     def run(self) -> int:
         """Run until told to stop; return the exit status."""
@@ -124,7 +134,7 @@ class Supervisor:
     # Waiting and ending.
 
     def _pause_seconds(self, look_at: float) -> float:
-        due = [look_at, *(duty[2] for duty in self._duties)]
+        due = [look_at, *(duty.due_seconds for duty in self._duties)]
         spawn = self._crew.next_spawn_seconds()
         if spawn is not None:
             due.append(spawn)
@@ -201,7 +211,7 @@ class Supervisor:
 
     def _fill_crew(self) -> None:
         for member in self._crew.fill():
-            self._reactor.register(member.channel, lambda member=member: self._on_message(member))
+            self._reactor.register(member.channel, partial(self._on_message, member))
 
     def _on_message(self, member: Member) -> None:
         try:
@@ -254,9 +264,9 @@ class Supervisor:
 
     def _do_duties(self, now: float) -> None:
         for duty in self._duties:
-            if now >= duty[2]:
-                duty[0]()
-                duty[2] = now + duty[1]
+            if now >= duty.due_seconds:
+                duty.do()
+                duty.due_seconds = now + duty.every_seconds
 
     def _roll_up_one(self) -> None:
         """Measure the PSS of one process, in turn: a roll-up takes 6 to 14 ms for 100 MB."""

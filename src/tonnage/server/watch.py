@@ -72,7 +72,7 @@ class Watch:
         self.retarget(meter, marks, ceiling_bytes)
 
     def retarget(self, meter: Meter, marks: Marks, ceiling_bytes: int) -> None:
-        """Measure with *meter* against *marks* from now on: at the start, or when the limit moved."""
+        """Measure with *meter* against *marks* from now on: at the start, or after a new limit."""
         self.meter, self.marks, self.ceiling_bytes = meter, marks, ceiling_bytes
         header = self._page.header
         header.limit_bytes = marks.limit_bytes

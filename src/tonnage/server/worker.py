@@ -38,7 +38,7 @@ from tonnage.web.routes import Routes
 from tonnage.web.threads import AnyioThreads, MeteredExecutor, bound_stacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from tonnage.governor.page import Slot
     from tonnage.server.assignment import Assignment
@@ -60,7 +60,7 @@ OOM_SCORE = 500
 
 
 def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) -> int:
-    """Serve until told to stop; return the exit status. *loaded* is None where nothing is preloaded."""
+    """Serve until told to stop; return the exit status. *loaded* is None without preloading."""
     _settle_process(assignment)
     slot = assignment.page.slots[assignment.index]
     slot.started_nanoseconds = slot.heartbeat_nanoseconds = time.monotonic_ns()
@@ -95,7 +95,7 @@ def _settle_process(assignment: Assignment) -> None:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     random.seed()
     if "numpy" in sys.modules and "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()  # type: ignore[attr-defined]
+        sys.modules["numpy.random"].seed()
     bound_stacks()
 
 
@@ -130,7 +130,7 @@ class Worker:
     async def serve(self) -> int:
         """Serve until told to stop."""
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(task_factory(self._meter))  # type: ignore[arg-type]
+        loop.set_task_factory(task_factory(self._meter))
         loop.set_default_executor(self._executor)
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_reader(self._channel.fileno(), self._on_message)
@@ -170,7 +170,7 @@ class Worker:
 
         wrapped = WSGIMiddleware(loaded.app, workers=1)
         wrapped.executor = self._executor
-        return wrapped  # type: ignore[return-value]
+        return wrapped  # type: ignore[return-value]  # the same interface in a2wsgi's own types
 
     def _outermost(self, gate: Gate) -> ASGIApp:
         settings = self._assignment.settings

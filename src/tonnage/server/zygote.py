@@ -30,8 +30,8 @@ from tonnage.server.channel import Channel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.server.loader import Loaded
     from tonnage.server.assignment import Assignment
+    from tonnage.server.loader import Loaded
 
 logger = logging.getLogger("tonnage.zygote")
 
@@ -105,11 +105,11 @@ def fork_into(main: Callable[[], int], *, close: Channel | None = None) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
-    if pid:
-        return pid
-    if close is not None:
-        close.close()
-    _end_with(main)
+    if not pid:
+        if close is not None:
+            close.close()
+        _end_with(main)
+    return pid
 
 
 def _end_with(main: Callable[[], int]) -> NoReturn:
@@ -118,7 +118,7 @@ def _end_with(main: Callable[[], int]) -> NoReturn:
         status = main()
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the edge of the process: recorded, and the status says it
         traceback.print_exc()
     finally:
         # The application's own atexit functions and buffers, which os._exit would skip.
@@ -141,7 +141,7 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
     except TargetError as error:
         channel.send("failed", usage=True, error=str(error))
         return 2
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the application may raise anything
         traceback.print_exc()
         target = assignment.settings.app.target
         said = f"importing {target} failed: {type(error).__name__}: {error}"

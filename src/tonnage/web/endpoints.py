@@ -8,7 +8,9 @@ from tonnage.ops.health import is_trusted
 from tonnage.web.respond import respond
 
 if TYPE_CHECKING:
-    from tonnage.ops.health import Health
+    from collections.abc import Awaitable, Callable
+
+    from tonnage.ops.health import Answer, Health
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 
@@ -20,13 +22,17 @@ class Endpoints:
         self._health = health
         self._admin_token = admin_token
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer, or pass on; passing on adds no coroutine of its own."""
+        if scope["type"] == "http":
             answer = self._health.find(scope["path"])
-            if answer is not None:
-                peer = scope.get("tonnage.peer") or scope.get("client")
-                trusted = is_trusted(peer and peer[0], scope["headers"], self._admin_token)
-                await respond(scope, receive, send, answer(trusted))
-                return
-        await self._app(scope, receive, send)
+            if answer is not None and scope["method"] in ("GET", "HEAD"):
+                return self._answer(answer, scope, receive, send)
+        return self._app(scope, receive, send)
+
+    async def _answer(
+        self, answer: Callable[[bool], Answer], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        peer = scope.get("tonnage.peer") or scope.get("client")
+        trusted = is_trusted(peer and peer[0], scope["headers"], self._admin_token)
+        await respond(scope, receive, send, answer(trusted))

@@ -51,7 +51,7 @@ class Meter:
         self._running = previous
 
     def note(self) -> None:
-        """Charge what has been allocated until now: for the moment in which a thread's work ends."""
+        """Charge what has been allocated until now, as when a thread's work ends."""
         now = self._read()
         self._charge(now - self._mark)
         self._mark = now

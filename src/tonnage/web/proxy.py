@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 _SECURE = {"http": "https", "ws": "wss"}
@@ -22,11 +24,11 @@ class Proxied:
         self._app = app
         self._hops = hops
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Put the client's own address and scheme into *scope*, and pass on."""
         if scope["type"] in ("http", "websocket"):
             self._believe(scope)
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def _believe(self, scope: Scope) -> None:
         addresses: list[str] = []
