@@ -108,6 +108,9 @@ def parse_threshold(text: str | Threshold) -> Threshold:
     if isinstance(text, Threshold):
         return text
     stripped = text.strip()
+    if stripped.replace(".", "", 1).isdigit():
+        # 80 could be meant as a share or as bytes; as bytes, the server would always be exhausted.
+        raise ConfigError(f"{text!r} has no unit: write {stripped}% or {stripped}M")
     if not stripped.endswith("%"):
         return Threshold(bytes=parse_bytes(stripped))
     try:

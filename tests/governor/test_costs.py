@@ -7,6 +7,7 @@ import random
 import pytest
 
 from tonnage.governor.costs import (
+    LATE_KNOWN_AFTER,
     LEAST_GUESS_BYTES,
     NOISE_BYTES,
     NOTHING,
@@ -162,9 +163,28 @@ def test_what_comes_later_is_promised_less_what_has_come(
     grown_mb: float, mean_mb: float, worst_mb: float
 ) -> None:
     """The rest, and never less than nothing."""
-    rest = route(*[8] * 6, later=True).rest(grown_mb * MIB, ROOM)
+    rest = route(*[8] * LATE_KNOWN_AFTER, later=True).rest(grown_mb * MIB, ROOM)
 
     assert (rest.mean_bytes, rest.worst_bytes) == (mean_mb * MIB, worst_mb * MIB)
+
+
+def test_a_route_that_grows_late_starts_slowly_for_longer() -> None:
+    """All may have started before anything is seen, so concurrency doubles with a round at most."""
+    windows = [route(*[8] * seen, later=True).window for seen in (1, 3, 7, 23, 24)]
+
+    assert windows == [2, 4, 8, 24, None]
+
+
+def test_a_surprise_while_it_grows_counts_before_its_request_ends() -> None:
+    """Growth beyond twice the worst makes the route unknown while the request still runs."""
+    cost = route(*[8] * LATE_KNOWN_AFTER, later=True)
+
+    cost.note_later(12 * MIB)
+    assert cost.is_known
+    cost.note_later(40 * MIB)
+
+    assert (cost.window, cost.worst_bytes) == (1, 40 * MIB)
+    assert cost.whole(ROOM).worst_bytes > 40 * MIB
 
 
 def test_the_rest_of_a_route_hardly_known() -> None:
@@ -176,7 +196,7 @@ def test_the_rest_of_a_route_hardly_known() -> None:
 
 @pytest.mark.parametrize(
     ("first_mb", "seen", "worst_mb"),
-    [(6, 10, 8), (8, 10, 8), (12, 10, 12), (16, 10, 16), (17, 1, 17), (40, 1, 40)],
+    [(6, 10, 8), (8, 10, 8), (12, 10, 12), (16, 10, 16), (17, 0, 17), (40, 0, 40)],
 )
 def test_a_first_step_that_was_worse_counts_before_its_request_ends(
     first_mb: float, seen: int, worst_mb: float

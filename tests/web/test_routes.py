@@ -129,7 +129,7 @@ def endpoint() -> None:
         ({"endpoint": endpoint}, f"GET {__name__}.endpoint"),
         ({"endpoint": Callable()}, f"GET {__name__}.Callable"),
         ({"route": SimpleNamespace(), "endpoint": Callable}, f"GET {__name__}.Callable"),
-        ({"endpoint": functools.partial(endpoint)}, "GET functools.partial"),
+        ({"endpoint": functools.partial(endpoint)}, f"GET {__name__}.endpoint"),
         ({}, "GET /users/anna"),
     ],
 )

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tonnage.governor.ledger import Ledger
 
 
+# A request that has gone on for so long counts as seen, although it may grow yet.
+LASTING_SECONDS = 1.0
+
+
 class Verdict(Enum):
     """The desk's answer to a request."""
 
@@ -38,6 +42,7 @@ class Request:
 
     route: RouteCost
     arrived_seconds: float
+    started_seconds: float = 0.0
     is_small: bool = False
     first_bytes: float = 0.0
     later_bytes: float = 0.0
@@ -46,6 +51,8 @@ class Request:
     # Work of this request that is in a thread; its reservation stays until the thread is done,
     # since a thread cannot be cancelled.
     threads: int = 0
+    # Whether it has been learned from before its end, since it lasts.
+    is_observed: bool = False
     has_ended: bool = False
 
     def grow(self, delta_bytes: int) -> None:
@@ -56,6 +63,7 @@ class Request:
         self.later_bytes += delta_bytes
         if self.later_bytes > self.later_worst_bytes:
             self.later_worst_bytes = self.later_bytes
+            self.route.note_later(self.later_bytes)
 
     def end_first_step(self) -> None:
         """Note that the first step is over, and let its growth be known at once."""
@@ -141,6 +149,23 @@ class Desk:
         self._by_route[request.route] -= 1
         if not self._by_route[request.route]:
             del self._by_route[request.route]
+
+    def observe_lasting(self, now_seconds: float) -> None:
+        """Learn from requests that go on and on, such as WebSockets and streams, before they end.
+
+        They would otherwise hold a route in slow start for as long as the first of them lives.
+        """
+        for request in self.in_flight:
+            lasted = now_seconds - request.started_seconds
+            if lasted >= LASTING_SECONDS and not request.is_observed:
+                self.observe(request, request.route, now_seconds)
+
+    def observe(self, request: Request, route: RouteCost, now_seconds: float) -> None:
+        """Learn for *route* what *request* has used; once for each request."""
+        if not request.is_observed:
+            request.is_observed = True
+            lasted = now_seconds - request.started_seconds
+            route.observe(request.first_bytes, request.later_worst_bytes, lasted)
 
     def retry_after_seconds(self, route: RouteCost) -> int:
         """Return when to try again: the time the queue needs at the present pace, 1 to 30 s."""

@@ -52,7 +52,8 @@ class Marks:
     def exit_bytes(self, level: Level) -> int:
         """Return the use below which *level* may be left."""
         gap = int(self.limit_bytes * EXIT_GAP_PERCENT / 100)
-        return max(0, self.entry_bytes(level) - gap)
+        entry = self.entry_bytes(level)
+        return max(entry - gap, entry // 2)
 
 
 def marks_for(

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.", "::ffff:127.")
 # Any of these means that a proxy stands between, and the peer's address says nothing.
-_FORWARDING = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via", b"x-client-ip"})
+_FORWARDING = frozenset(
+    (
+        *(b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"),
+        *(b"x-real-ip", b"x-client-ip", b"via"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

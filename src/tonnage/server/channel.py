@@ -11,6 +11,8 @@ import socket
 from typing import Any, Final
 
 LONGEST_BYTES: Final = 16 * 1024
+# To this the texts of a longer message are cut; escaped, each character is at most 12 bytes.
+_SHORT_CHARS: Final = 1024
 
 
 class Channel:
@@ -34,8 +36,11 @@ class Channel:
         self._socket.setblocking(blocking)
 
     def send(self, kind: str, *, fds: tuple[int, ...] = (), **fields: Any) -> bool:
-        """Send a message; return False if the other end is gone or does not read."""
-        payload = json.dumps({"kind": kind, **fields}).encode()[:LONGEST_BYTES]
+        """Send a message; return False if the other end is gone or does not read.
+
+        Where a message is too long, its texts are cut: an application's error can be of any length.
+        """
+        payload = _encode({"kind": kind, **fields})
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             self._socket.sendmsg([payload], rights, socket.MSG_NOSIGNAL)
@@ -62,6 +67,17 @@ class Channel:
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    payload = json.dumps(message).encode()
+    if len(payload) <= LONGEST_BYTES:
+        return payload
+    short = {
+        name: value[:_SHORT_CHARS] if isinstance(value, str) else value
+        for name, value in message.items()
+    }
+    return json.dumps(short).encode()
 
 
 def _kind() -> int:

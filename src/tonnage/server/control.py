@@ -45,11 +45,21 @@ def open_control(path: Path) -> socket.socket:
             )
         with suppress(FileNotFoundError):
             path.unlink()
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listening.bind(os.fspath(path))
+        return _listen(path)
     except OSError as error:
-        raise ListenError(f"cannot make the control socket {path}: {error.strerror}") from error
-    path.chmod(0o600)
-    listening.listen(16)
+        # A path that is too long has a message but no strerror.
+        why = error.strerror or error
+        raise ListenError(f"cannot make the control socket {path}: {why}") from error
+
+
+def _listen(path: Path) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(os.fspath(path))
+        path.chmod(0o600)
+        listening.listen(16)
+    except OSError:
+        listening.close()
+        raise
     listening.setblocking(False)
     return listening

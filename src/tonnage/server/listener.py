@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tonnage.config import ListenSettings
 
 _SO_ATTACH_FILTER = 26
+_NAME_CHARS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,15 @@ class Listener:
         address = self.socket.getsockname()
         if isinstance(address, tuple):
             return str(address[1])
-        return (
-            "uds-" + str(address).strip("/\0").replace("/", "-")
-            if address
-            else f"pid-{os.getpid()}"
-        )
+        if not address:
+            return f"pid-{os.getpid()}"
+        import zlib  # Only where there is a Unix socket.
+
+        # The path in short, as the name becomes part of another socket's path, with its check sum,
+        # as two files can be called alike.
+        name = os.fsdecode(address)
+        last = name.rpartition("/")[2].strip("\0")[:_NAME_CHARS]
+        return f"uds-{last}-{zlib.crc32(os.fsencode(name)):08x}"
 
     def close(self) -> None:
         """Close the socket, and remove the file of a Unix socket that we made."""
@@ -117,9 +122,11 @@ def _remove_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(os.fspath(path))
-        except OSError:
+        except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
+        except OSError as error:
+            raise ListenError(f"--uds {path} cannot be looked at: {error.strerror}") from error
     raise ListenError(f"--uds {path} is in use by a running server; stop it or name another path")
 
 
@@ -130,6 +137,7 @@ def _from_fd(fd: int) -> Listener:
     except OSError as error:
         raise ListenError(f"--fd {fd} is not an open socket: {error.strerror}") from error
     if not accepts:
+        listening.close()
         raise ListenError(f"--fd {fd} is a socket that does not listen")
     listening.setblocking(False)
     return Listener(listening, f"file descriptor {fd}")
@@ -142,7 +150,8 @@ def _why(error: OSError, address: str) -> str:
         return f"{address}: permission denied; ports below 1024 need privileges, try --port 8000"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{address} is no address of this machine: try --host 127.0.0.1 or 0.0.0.0"
-    return f"cannot listen on {address}: {error.strerror}"
+    # A path that is too long has a message but no strerror.
+    return f"cannot listen on {address}: {error.strerror or error}"
 
 
 def close_door(listening: socket.socket) -> None:

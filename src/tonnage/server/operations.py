@@ -97,6 +97,16 @@ def write(answer: Answer, method: str = "GET") -> bytes:
     return b"\r\n".join([*lines, b"connection: close", b"", body])
 
 
+def peer_of(connection: socket.socket) -> str | None:
+    """Return the address at the other end; None on Unix sockets, and if the peer has reset."""
+    try:
+        peer = connection.getpeername()
+    except OSError:
+        # What it sent before can still be read, so this is no surprise.
+        return None
+    return peer[0] if isinstance(peer, tuple) else None
+
+
 class Conversation:
     """One connection of a person or a prober with the supervisor."""
 
@@ -149,7 +159,7 @@ class Conversation:
     def _trusts(self, head: Head) -> bool:
         if self._is_trusted_socket:
             return True
-        return is_trusted(self.socket.getpeername()[0], head.headers, self._admin_token)
+        return is_trusted(peer_of(self.socket), head.headers, self._admin_token)
 
     def _send(self, data: bytes) -> None:
         # An answer is a few KB and fits into the socket's buffer, which is empty.

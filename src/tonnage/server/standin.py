@@ -12,10 +12,18 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from tonnage.ops.health import is_trusted
-from tonnage.server.operations import LONGEST_HEAD_BYTES, NotHttpError, answer, read_head, write
+from tonnage.server.operations import (
+    LONGEST_HEAD_BYTES,
+    NotHttpError,
+    answer,
+    peer_of,
+    read_head,
+    write,
+)
 
 if TYPE_CHECKING:
     from tonnage.ops.health import Health
@@ -116,11 +124,9 @@ class StandIn:
         # Consumed only now that it is certain that we answer.
         head = read_head(connection.recv(LONGEST_HEAD_BYTES))
         if head is not None:
-            peer = connection.getpeername()
-            trusted = is_trusted(
-                peer[0] if isinstance(peer, tuple) else None, head.headers, self._admin_token
-            )
-            connection.send(write(answer(self._health, head, trusted=trusted), head.method))
+            trusted = is_trusted(peer_of(connection), head.headers, self._admin_token)
+            with suppress(OSError):  # it may be gone by now
+                connection.send(write(answer(self._health, head, trusted=trusted), head.method))
         self._drop(connection)
 
     def _hold(self, connection: socket.socket) -> None:

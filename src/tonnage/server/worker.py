@@ -134,6 +134,7 @@ class Worker:
         loop.set_default_executor(self._executor)
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_reader(self._channel.fileno(), self._on_message)
+        self._threads.bind()
         heartbeat = asyncio.create_task(self._beat())
         try:
             await self._server.serve(sockets=[self._assignment.listening])
@@ -252,7 +253,7 @@ class Worker:
             now = time.monotonic_ns()
             slot.heartbeat_nanoseconds = now
             slot.connections = self._server.open_connections
-            self._gate.look()
+            self._gate.beat()
             self._trim_when_idle(now / 1e9)
             self._allow_huge_pages()
             await asyncio.sleep(HEARTBEAT_SECONDS)

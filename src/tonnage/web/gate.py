@@ -118,6 +118,11 @@ class Gate:
         slot.waiting = desk.waiting
         self._admit_ready()
 
+    def beat(self) -> None:
+        """Look, and learn from requests that last; to be called some times a second."""
+        self._desk.observe_lasting(self._clock())
+        self.look()
+
     def _may_pass(self) -> bool:
         if self._clock() >= self._look_at_seconds:
             self.look()
@@ -147,7 +152,7 @@ class Gate:
 
     async def _measured(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application with the meter on, and learn from what it used."""
-        begun = self._clock()
+        request.started_seconds = self._clock()
         task = asyncio.current_task()
         token = current_request.set(request)
         self._threads.follow(task, request)
@@ -158,7 +163,7 @@ class Gate:
             self._threads.forget(task)
             self._meter.note()
             learned = self._routes.learn_template(scope, request.route)
-            learned.observe(request.first_bytes, request.later_worst_bytes, self._clock() - begun)
+            self._desk.observe(request, learned, self._clock())
             request.has_ended = True
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.costs import RouteCost
@@ -194,8 +195,11 @@ def _template(scope: MutableMapping[str, Any]) -> str | None:
     route = scope.get("route")
     path = getattr(route, "path", None) if route is not None else None
     if isinstance(path, str):
-        return path
+        # Where an application is mounted in another, its templates begin below that.
+        return f"{scope.get('root_path', '')}{path}"
     endpoint = scope.get("endpoint")
+    while isinstance(endpoint, partial):
+        endpoint = endpoint.func
     if endpoint is None:
         return None
     name = getattr(endpoint, "__qualname__", type(endpoint).__qualname__)

@@ -33,6 +33,9 @@ def bound_stacks() -> None:
     threading.stack_size(STACK_BYTES)
 
 
+_ANYIO_USERS = frozenset({"anyio", "starlette"})
+
+
 class MeteredExecutor(ThreadPoolExecutor):
     """A bounded pool that knows which request each piece of work belongs to."""
 
@@ -77,7 +80,8 @@ class AnyioThreads:
 
     def bind(self) -> None:
         """Bound the pool, if anyio is there; it belongs to the running event loop."""
-        if self._limiter is None and "anyio" in sys.modules:
+        # Starlette imports anyio with its first request; the pool is to be bounded before that.
+        if self._limiter is None and not _ANYIO_USERS.isdisjoint(sys.modules):
             from anyio import to_thread
 
             self._limiter = to_thread.current_default_thread_limiter()
