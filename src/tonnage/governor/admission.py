@@ -71,6 +71,11 @@ class Request:
             self.first_done = True
             self.route.note_first(self.first_bytes)
 
+    @property
+    def grown_bytes(self) -> int:
+        """What it has grown by at most, as far as is known."""
+        return int(self.first_bytes + self.later_worst_bytes)
+
     def remaining(self, room_bytes: int) -> Expectation:
         """Return the growth still to come, where *room_bytes* is all room."""
         if self.first_done:

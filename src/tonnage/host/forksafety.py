@@ -26,6 +26,13 @@ def why_not_fork() -> str | None:
     return f"importing the application started {count - 1} thread(s): {started}"
 
 
+def open_descriptors() -> frozenset[int]:
+    """Return the descriptors that are open now."""
+    if not sys.platform.startswith("linux"):
+        return frozenset()
+    return frozenset(int(name) for name in os.listdir("/proc/self/fd"))
+
+
 def sockets_opened(known: frozenset[int]) -> list[str]:
     """Return, in words, the sockets among our descriptors that are not in *known*."""
     if not sys.platform.startswith("linux"):

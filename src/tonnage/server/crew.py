@@ -159,8 +159,12 @@ class Crew:
             )
 
     def stop(self) -> None:
-        """Ask every worker to finish what it has begun and end."""
+        """Ask every worker to finish what it has begun and end, and start no more."""
         self._is_stopping = True
+        self.retire()
+
+    def retire(self) -> None:
+        """Ask every worker to finish what it has begun and end; successors start after that."""
         for member in self.members.values():
             member.is_leaving = True
             if not member.channel.send("stop") and member.pid:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tonnage.config import Settings
-    from tonnage.web.respond import ASGIApp
+    from tonnage.web.respond import ASGIApp, Receive
 
 # Idle keep-alive connections stay open for so long after the drain began: a client that was just
 # about to send its next request gets an answer with "Connection: close" instead of a reset.
@@ -72,6 +72,11 @@ def _websockets() -> Any:
         return AutoWebSocketsProtocol(**parts)
 
     return make
+
+
+def is_gone(receive: Receive) -> bool:
+    """Return whether the client that *receive* reads from has closed its connection."""
+    return bool(getattr(getattr(receive, "__self__", None), "disconnected", False))
 
 
 class HttpServer(uvicorn.Server):

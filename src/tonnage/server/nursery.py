@@ -1,14 +1,15 @@
 """Where workers come from: the zygote, or a fork of the supervisor where that is not safe.
 
-Owns the zygote. A zygote that dies is replaced; until its successor has imported the application,
-no worker can be made, and those that run go on.
+Owns the zygote. One that dies is replaced; until its successor has imported the application, no
+worker can be made, and those that run go on. Nothing here waits but :meth:`Nursery.finish`, which
+the supervisor calls once the zygote has something to say.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import TonnageError
 from tonnage.server.channel import Channel
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.supervisor")
 
+#: How long to wait before a zygote whose import failed while the server runs is tried again.
+RETRY_SECONDS: Final = 5.0
+
 
 class Nursery:
     """Makes workers for a given assignment."""
@@ -27,64 +31,85 @@ class Nursery:
         self.assignment = assignment
         self.preload = preload
         self.why_not: str | None = None
-        self._zygote: Zygote | None = None
-        self._is_stopping = False
+        self.zygote: Zygote | None = None
+        # A zygote that is importing.
+        self.pending: Zygote | None = None
+        # Zygotes that were told to end and have not been heard of yet: one for each import.
+        self._retired: set[int] = set()
 
-    def start(self) -> None:
-        """Import the application once, if workers are to share it.
+    @property
+    def is_missing(self) -> bool:
+        """Whether there should be a zygote, and there is none, not even one that is importing."""
+        return self.preload and self.zygote is None and self.pending is None
+
+    def begin(self) -> Zygote | None:
+        """Begin to import the application in a new zygote, if workers share it; return it."""
+        if not self.preload:
+            return None
+        self._retire()
+        self.pending = Zygote.start(self.assignment)
+        return self.pending
+
+    def finish(self) -> None:
+        """Wait until the application is imported.
 
         Raises:
             TargetError: the application was not found or is none.
             WorkerError: its own code failed, or took too long.
         """
-        if not self.preload:
+        zygote, self.pending = self.pending, None
+        if zygote is None:
             return
-        zygote = Zygote.start(self.assignment)
-        zygote.await_ready(self.assignment.settings.process.start_seconds)
+        try:
+            zygote.await_ready(self.assignment.settings.process.start_seconds)
+        except TonnageError:
+            self._end(zygote)
+            raise
         self.why_not = zygote.why_not
-        if zygote.why_not is not None:
+        if zygote.why_not is None:
+            self.zygote = zygote
+        else:
             self.preload = False
-            zygote.stop()
-            return
-        self._zygote = zygote
-
-    @property
-    def zygote(self) -> Zygote | None:
-        """The zygote, if there is one."""
-        return self._zygote
+            self._end(zygote)
 
     def pid(self) -> int | None:
         """Return the zygote's process id, if there is one."""
-        return self._zygote.pid if self._zygote else None
+        return self.zygote.pid if self.zygote else None
 
     def spawn(self, index: int) -> Channel | None:
         """Start a worker for slot *index*; return the channel to it, None if this cannot be now."""
         assignment = replace(self.assignment, index=index)
         if not self.preload:
             return _fork_plainly(assignment)
-        return self._zygote.fork(assignment) if self._zygote else None
+        return self.zygote.fork(assignment) if self.zygote else None
 
     def ended(self, pid: int) -> bool:
-        """Note that *pid* ended; return whether it was the zygote, which is then replaced."""
-        if self._zygote is None or pid != self._zygote.pid:
-            return False
-        self._zygote.stop()
-        self._zygote = None
-        if self._is_stopping:
-            return True
-        logger.error("the zygote (pid %d) ended; importing the application anew", pid)
-        try:
-            self.start()
-        except TonnageError as error:
-            logger.error("workers start without a zygote from now on: %s", error)
-            self.preload = False
+        """Note that *pid* ended; return whether it was a zygote."""
+        if pid in self._retired:
+            self._retired.discard(pid)
+        elif self.zygote is not None and pid == self.zygote.pid:
+            logger.error("the zygote (pid %d) ended; importing the application anew", pid)
+            self.zygote.stop()
+            self.zygote = None
+        else:
+            # One that was importing: finish() hears of it through the channel.
+            return self.pending is not None and pid == self.pending.pid
         return True
 
     def stop(self) -> None:
-        """End the zygote."""
-        self._is_stopping = True
-        if self._zygote is not None:
-            self._zygote.stop()
+        """End the zygote, and the one that is importing."""
+        self.preload = False
+        self._retire()
+
+    def _retire(self) -> None:
+        for zygote in (self.zygote, self.pending):
+            if zygote is not None:
+                self._end(zygote)
+        self.zygote = self.pending = None
+
+    def _end(self, zygote: Zygote) -> None:
+        self._retired.add(zygote.pid)
+        zygote.stop()
 
 
 def _fork_plainly(assignment: Assignment) -> Channel:

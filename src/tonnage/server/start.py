@@ -1,59 +1,31 @@
-"""From settings to a running server: find the limit, open the socket, import, plan, supervise.
+"""From settings to a zygote that imports, as early as can be; the rest is made meanwhile.
 
-Each step may end the start with one clear line; what has been opened by then is closed again.
+The zygote is forked before the supervisor imports its own parts: it would inherit them, and copy
+most of their pages by writing to what lies beside them (4 MB).
 """
 
 from __future__ import annotations
 
-import functools
 import gc
-import logging
 import os
 import sys
-import time
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tonnage import __version__
-from tonnage.budget.command import wishes_from
-from tonnage.budget.plan import AppSize, Plan, make_plan
-from tonnage.governor.levels import Marks, marks_for
-from tonnage.governor.page import MAX_WORKERS, SharedPage
-from tonnage.host.cpu import discover_cpus
-from tonnage.host.limits import Limit, discover_limit
-from tonnage.host.malloc import Heap, allocator_environment, allocator_kind
-from tonnage.host.pages import drop_file_pages
+from tonnage.governor.page import SharedPage
+from tonnage.host.malloc import allocator_environment, allocator_kind
 from tonnage.host.prctl import adopt_orphans, use_huge_pages
-from tonnage.host.processes import descendants, read_rollup
-from tonnage.host.usage import meter_for
-from tonnage.host.wakeups import open_wakeups
-from tonnage.ops.banner import BannerFacts, render_banner
-from tonnage.ops.health import Health
 from tonnage.ops.logging import configure
 from tonnage.server.assignment import Assignment
-from tonnage.server.control import control_path, open_control
-from tonnage.server.crew import Crew
-from tonnage.server.frontdesk import FrontDesk
-from tonnage.server.listener import Listener, close_door, open_listener, open_port
+from tonnage.server.listener import Listener, open_listener
 from tonnage.server.loader import check_target
 from tonnage.server.nursery import Nursery
-from tonnage.server.reactor import Reactor
-from tonnage.server.supervisor import Supervisor
-from tonnage.server.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from tonnage.config import MemorySettings, Settings
-    from tonnage.host.wakeups import Wakeup
-
-logger = logging.getLogger("tonnage.supervisor")
+    from tonnage.config import Settings
 
 # Names of the variables that we have set before exec, so that they can be taken away again.
 _PREPARED = "TONNAGE_PREPARED"
-# Places for workers beyond the planned number: a successor starts before the old one has ended.
-_SPARE_SLOTS = 2
 # Variables that a library reads when it is imported, and that therefore stay.
 _STAYING = "_THREADS"
 
@@ -82,12 +54,10 @@ def start(settings: Settings) -> int:
     """Start everything, run until told to stop, and return the exit status.
 
     Raises:
-        TonnageError: the server cannot start.
+        TonnageError: the server cannot start; what was opened by then is closed again.
     """
     configure(settings.logging)
     check_target(settings.app.target)
-    limit = discover_limit(settings.memory.limit_bytes, settings.origin("memory"))
-    marks = marks_of(limit.bytes, settings.memory)
     adopt_orphans()
     use_huge_pages(enabled=False)
     with ExitStack() as stack:
@@ -97,31 +67,10 @@ def start(settings: Settings) -> int:
         nursery = Nursery(_assignment(settings, page, listener), preload=settings.app.preload)
         stack.callback(nursery.stop)
         _freeze()
-        nursery.start()
-        app = _measure(nursery)
-        plan = make_plan(
-            limit.bytes,
-            limit.source,
-            discover_cpus().count,
-            app,
-            wishes_from(settings, limit.bytes),
-        )
-        _fill_in(nursery, page, plan)
-        server = _Server(settings, limit, marks, plan, page, listener, nursery, stack)
-        Heap().trim()
-        drop_file_pages()
-        return server.supervisor.run()
+        nursery.begin()
+        from tonnage.server.assemble import assemble
 
-
-def marks_of(limit_bytes: int, settings: MemorySettings) -> Marks:
-    """Return the marks that *settings* put on the way to the limit."""
-    return marks_for(
-        limit_bytes,
-        warning=settings.warning_at,
-        critical=settings.critical_at,
-        exhausted=settings.exhausted_at,
-        free_floor_bytes=settings.free_floor_bytes,
-    )
+        return assemble(settings, page, listener, nursery, stack).run()
 
 
 def _assignment(settings: Settings, page: SharedPage, listener: Listener) -> Assignment:
@@ -142,183 +91,3 @@ def _freeze() -> None:
     """Keep collectors away from what supervisor and zygote share: they would write to it."""
     gc.collect()
     gc.freeze()
-
-
-def _measure(nursery: Nursery) -> AppSize | None:
-    """Return what the import has cost, where it happened in a zygote."""
-    if nursery.zygote is None:
-        return None
-    rollup = read_rollup(nursery.zygote.pid)
-    return AppSize(
-        zygote_bytes=rollup.pss_bytes,
-        private_anon_bytes=rollup.pss_anon_bytes,
-        worker_own_bytes=None,
-        how="measured",
-        seconds=nursery.zygote.seconds,
-    )
-
-
-def _fill_in(nursery: Nursery, page: SharedPage, plan: Plan) -> None:
-    workers = min(plan.workers, MAX_WORKERS)
-    nursery.assignment = replace(nursery.assignment, queue_requests=plan.queue_requests)
-    page.use_slots(workers + _SPARE_SLOTS)
-    header = page.header
-    header.started_nanoseconds = time.monotonic_ns()
-    header.desired_workers = workers
-    header.clustering = int(workers > 1)
-    header.supervisor_pid = os.getpid()
-
-
-class _Server:
-    """The parts of a running server, made in order and wired."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        limit: Limit,
-        marks: Marks,
-        plan: Plan,
-        page: SharedPage,
-        listener: Listener,
-        nursery: Nursery,
-        stack: ExitStack,
-    ) -> None:
-        self._settings, self._limit, self._plan = settings, limit, plan
-        self._page, self._listener, self._nursery = page, listener, nursery
-        self._announced = False
-        self._reactor = Reactor()
-        self._watch = Watch(
-            page, meter_for(limit, self._pids), marks, plan.ceiling_bytes, clock=time.monotonic
-        )
-        stack.callback(lambda: self._watch.meter.close())
-        self._urls = [("app", listener.url)]
-        front = self._open_front(stack)
-        self.supervisor = Supervisor(
-            page=page,
-            reactor=self._reactor,
-            crew=Crew(page, plan.workers, spawn=nursery.spawn, clock=time.monotonic),
-            nursery=nursery,
-            watch=self._watch,
-            front=front,
-            refresh_limit=self._refresh_limit,
-            announce=self._announce,
-            close_door=functools.partial(close_door, listener.socket),
-            log_seconds=settings.memory.memory_log_seconds,
-            stop_seconds=settings.process.stop_seconds,
-            clock=time.monotonic,
-        )
-        self._wakeups: list[Wakeup] = []
-        self._wakeup_notes: list[str] = []
-        self._listen_to_kernel()
-        stack.callback(self._close_wakeups)
-
-    def _open_front(self, stack: ExitStack) -> FrontDesk:
-        settings = self._settings
-        path = settings.admission.health_path
-        front = FrontDesk(
-            self._reactor,
-            Health(self._page, path=path, where="supervisor"),
-            admin_token=settings.admission.admin_token,
-            listening=self._listener.socket,
-            clock=time.monotonic,
-        )
-        stack.callback(front.close)
-        self._urls.append(("health", self._listener.url + path))
-        if settings.listen.admin_port is not None:
-            admin = open_port(settings.listen.host, settings.listen.admin_port)
-            front.open(admin.socket, trusted=False)
-            self._urls.append(("admin", admin.url + path))
-        control = control_path(self._listener.name, os.environ)
-        front.open(open_control(control), trusted=True, path=control)
-        self._urls.append(("control", os.fspath(control)))
-        return front
-
-    def _pids(self) -> Iterable[int]:
-        return [os.getpid(), *descendants(os.getpid())]
-
-    # The limit, which may move while we run.
-
-    def _refresh_limit(self) -> None:
-        settings = self._settings
-        limit = discover_limit(settings.memory.limit_bytes, settings.origin("memory"))
-        if (limit.bytes, limit.kind) == (self._limit.bytes, self._limit.kind):
-            return
-        logger.warning("the memory limit changed: %s", limit.describe())
-        self._limit = limit
-        marks = marks_of(limit.bytes, settings.memory)
-        self._watch.meter.close()
-        # The reserve of the plan keeps its size; what is gained or lost is room for requests.
-        reserve = self._plan.limit_bytes - self._plan.ceiling_bytes
-        self._watch.retarget(
-            meter_for(limit, self._pids), marks, max(limit.bytes - reserve, limit.bytes // 2)
-        )
-        self._listen_to_kernel()
-
-    def _listen_to_kernel(self) -> None:
-        self._close_wakeups()
-        marks = self._watch.marks
-        self._wakeups, self._wakeup_notes = open_wakeups(
-            self._limit,
-            (marks.warning_bytes, marks.critical_bytes, marks.exhausted_bytes),
-            os.environ,
-        )
-        for wakeup in self._wakeups:
-            self._reactor.register(
-                wakeup, functools.partial(self._on_wakeup, wakeup), wakeup.events
-            )
-
-    def _on_wakeup(self, wakeup: Wakeup) -> None:
-        if wakeup.drain():
-            self.supervisor.look_soon()
-            return
-        logger.warning("the kernel's %s is gone; looking at intervals instead", wakeup.name)
-        self._reactor.unregister(wakeup)
-        self._wakeups.remove(wakeup)
-        wakeup.close()
-
-    def _close_wakeups(self) -> None:
-        for wakeup in self._wakeups:
-            self._reactor.unregister(wakeup)
-            wakeup.close()
-        self._wakeups = []
-
-    # The banner.
-
-    def _announce(self) -> None:
-        if self._announced:
-            return
-        self._announced = True
-        self._watch.look()
-        print(render_banner(self._facts()), file=sys.stderr, flush=True)
-
-    def _facts(self) -> BannerFacts:
-        marks, plan, header = self._watch.marks, self._plan, self._page.header
-        zygote = self._nursery.zygote
-        why_not = self._nursery.why_not or "--no-preload"
-        usage = self._watch.meter.read()
-        return BannerFacts(
-            version=__version__,
-            used_bytes=header.used_bytes,
-            used_how=usage.how,
-            limit_text=self._limit.describe(),
-            workers=plan.workers,
-            threads=plan.threads,
-            cpus=plan.cpus,
-            clustering=bool(header.clustering),
-            preload_text=(
-                f"imported once in {zygote.seconds:.1f} s" if zygote else f"off ({why_not})"
-            ),
-            zygote_bytes=plan.line("zygote").bytes if zygote else 0,
-            urls=tuple(self._urls),
-            marks=(
-                *(marks.warning_bytes, marks.critical_bytes, marks.exhausted_bytes),
-                self._watch.ceiling_bytes,
-            ),
-            allocator=self._settings.memory.allocator
-            if self._settings.memory.allocator != "auto"
-            else allocator_kind(),
-            queue_requests=plan.queue_requests,
-            wakeups=tuple(wakeup.name for wakeup in self._wakeups),
-            notes=tuple(self._wakeup_notes),
-            warnings=(*self._limit.warnings, *plan.warnings),
-        )

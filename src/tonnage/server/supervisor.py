@@ -14,12 +14,15 @@ import os
 import signal
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.errors import TonnageError
 from tonnage.governor.levels import Level
 from tonnage.governor.reclaim import Effort, after_reclaim, after_recovery, should_reclaim
 from tonnage.governor.statistics import NANOSECONDS, STUCK_SECONDS, read_statistics
+from tonnage.server.nursery import RETRY_SECONDS
 from tonnage.server.reactor import Signals
+from tonnage.server.reload import EVERY_SECONDS as RELOAD_SECONDS
 from tonnage.server.watch import ROLLUP_SECONDS
 from tonnage.units import format_bytes, in_mb
 
@@ -29,8 +32,11 @@ if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
     from tonnage.server.crew import Crew, Member
     from tonnage.server.frontdesk import FrontDesk
+    from tonnage.server.nursery import Nursery
     from tonnage.server.reactor import Reactor
+    from tonnage.server.reload import SourceWatch
     from tonnage.server.watch import Look, Watch
+    from tonnage.server.zygote import Zygote
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -50,19 +56,6 @@ class Duty:
     due_seconds: float = 0.0
 
 
-class Nursery(Protocol):
-    """Where new workers come from (:mod:`tonnage.server.nursery`)."""
-
-    def pid(self) -> int | None:
-        """Return the zygote's process id, if there is one."""
-
-    def ended(self, pid: int) -> bool:
-        """Note that *pid* ended; return whether it was the zygote, which is then replaced."""
-
-    def stop(self) -> None:
-        """End the zygote."""
-
-
 class Supervisor:
     """The loop. Everything it works with is handed in, made by :mod:`tonnage.server.start`."""
 
@@ -78,6 +71,7 @@ class Supervisor:
         refresh_limit: Callable[[], None],
         announce: Callable[[], None],
         close_door: Callable[[], None],
+        source: SourceWatch | None,
         log_seconds: float,
         stop_seconds: float,
         clock: Callable[[], float],
@@ -103,6 +97,8 @@ class Supervisor:
             Duty(front.tidy, _TIDY_SECONDS),
             Duty(refresh_limit, _LIMIT_SECONDS, clock() + _LIMIT_SECONDS),
         ]
+        if source is not None:
+            self._duties.append(Duty(partial(self._reload_if_changed, source), RELOAD_SECONDS))
         if log_seconds:
             self._duties.append(Duty(self._log_memory, log_seconds, clock() + log_seconds))
 
@@ -187,19 +183,41 @@ class Supervisor:
         self._reap()
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        had_zygote = self._nursery.zygote is not None
+        while (ended := _next_ended()) is not None:
+            pid, status = ended
             member = self._crew.ended(pid, status)
             if member is not None:
                 self._bury(member)
             elif not self._nursery.ended(pid):
                 # As PID 1, or as a "subreaper", we inherit what others leave behind.
                 logger.debug("reaped orphan %d", pid)
+        if had_zygote and self._nursery.is_missing and self._stop_at is None:
+            self._renew_nursery()
+
+    def _renew_nursery(self) -> None:
+        """Begin to import the application anew; workers made after that have the new code."""
+        if self._nursery.pending is not None:
+            self._reactor.unregister(self._nursery.pending.channel)
+        zygote = self._nursery.begin()
+        if zygote is not None:
+            self._reactor.register(zygote.channel, partial(self._on_imported, zygote))
+
+    def _on_imported(self, zygote: Zygote) -> None:
+        self._reactor.unregister(zygote.channel)
+        try:
+            self._nursery.finish()
+        except TonnageError as error:
+            # The reason has been told; what serves goes on, and it is tried again.
+            logger.error("%s", error)
+            self._duties.append(
+                Duty(self._retry_nursery, RETRY_SECONDS, self._clock() + RETRY_SECONDS)
+            )
+
+    def _retry_nursery(self) -> None:
+        self._duties = [duty for duty in self._duties if duty.do != self._retry_nursery]
+        if self._nursery.is_missing:
+            self._renew_nursery()
 
     def _bury(self, member: Member) -> None:
         self._reactor.unregister(member.channel)
@@ -288,6 +306,14 @@ class Supervisor:
         ready = [each for each in self._crew.members.values() if each.is_ready]
         self._front.stand_in(stuck and self._stop_at is None, ready[0].channel if ready else None)
 
+    def _reload_if_changed(self, source: SourceWatch) -> None:
+        changed = source.changed()
+        if changed is None or self._stop_at is not None:
+            return
+        logger.info("%s changed: importing the application anew", changed)
+        self._crew.retire()
+        self._renew_nursery()
+
     def _log_memory(self) -> None:
         now = read_statistics(self._page, int(self._clock() * NANOSECONDS))
         logger.info(
@@ -315,3 +341,12 @@ class Supervisor:
             "cache_mb": in_mb(header.cache_bytes),
             "level": level.name,
         }
+
+
+def _next_ended() -> tuple[int, int] | None:
+    """Return process id and status of a child that has ended; None if none has."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None

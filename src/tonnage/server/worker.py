@@ -27,7 +27,7 @@ from tonnage.host.prctl import end_with_parent, use_huge_pages
 from tonnage.host.processes import PAGE_BYTES, read_statm
 from tonnage.ops.health import Health
 from tonnage.server.crew import EXIT_NOT_STARTED
-from tonnage.server.http import HttpServer, loop_factory
+from tonnage.server.http import HttpServer, is_gone, loop_factory
 from tonnage.server.loader import Loaded, load
 from tonnage.units import MIB
 from tonnage.web.endpoints import Endpoints
@@ -117,8 +117,8 @@ class Worker:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
         self._busy_until = time.monotonic()
         self._wants_huge_pages = assignment.huge_pages
-        self._executor = MeteredExecutor(assignment.threads, self._on_thread_done)
-        self._threads = AnyioThreads(assignment.threads)
+        self._executor = MeteredExecutor(assignment.threads, self._on_thread_done, self._note)
+        self._threads = AnyioThreads(assignment.threads, self._note)
         self._gate = self._make_gate(loaded)
         self._server = HttpServer(
             self._outermost(self._gate),
@@ -131,7 +131,7 @@ class Worker:
         """Serve until told to stop."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(task_factory(self._meter))
-        loop.set_default_executor(self._executor)
+        self._executor.install(loop)
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_reader(self._channel.fileno(), self._on_message)
         self._threads.bind()
@@ -161,6 +161,7 @@ class Worker:
             meter=self._meter,
             threads=self._threads,
             retry_after_seconds=settings.retry_after_seconds,
+            is_gone=is_gone,
         )
 
     def _asgi(self, loaded: Loaded) -> ASGIApp:
@@ -192,6 +193,9 @@ class Worker:
 
     def _data_in_use(self) -> int:
         return read_statm(self._statm)[2] * PAGE_BYTES - self._heap.kept_bytes()
+
+    def _note(self) -> None:
+        self._meter.note()
 
     def _in_threads(self) -> Iterable[Request]:
         return self._executor.busy.union(self._threads.busy())

@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tonnage.errors import TargetError, WorkerError
+from tonnage.host.forksafety import open_descriptors, sockets_opened, why_not_fork
 from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
 from tonnage.server.channel import Channel
@@ -76,6 +77,12 @@ class Zygote:
             raise error(message["error"])
         self.seconds = message["seconds"]
         self.why_not = message["why_not"]
+        for opened in message["sockets"]:
+            logger.warning(
+                "importing the application opened %s, which all workers would share: open "
+                "connections in its startup instead",
+                opened,
+            )
 
     def fork(self, assignment: Assignment) -> Channel | None:
         """Have a worker forked for *assignment*; return the channel to it, None if this fails."""
@@ -135,7 +142,7 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
         # These reach the whole process group. The zygote ends when its channel does, so that the
         # supervisor alone decides when.
         signal.signal(ignored, signal.SIG_IGN)
-    begun = time.perf_counter()
+    begun, known = time.perf_counter(), open_descriptors()
     try:
         loaded = _import(assignment)
     except TargetError as error:
@@ -147,9 +154,12 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
         said = f"importing {target} failed: {type(error).__name__}: {error}"
         channel.send("failed", usage=False, error=said[:1000])
         return 1
-    from tonnage.host.forksafety import why_not_fork
-
-    channel.send("ready", seconds=time.perf_counter() - begun, why_not=why_not_fork())
+    channel.send(
+        "ready",
+        seconds=time.perf_counter() - begun,
+        why_not=why_not_fork(),
+        sockets=sockets_opened(known),
+    )
     while True:
         try:
             received = channel.receive()

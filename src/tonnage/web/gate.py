@@ -15,11 +15,12 @@ explanation, so that a change of habits is noticed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.admission import Request, Verdict
-from tonnage.units import MIB
+from tonnage.units import KIB, MIB
 from tonnage.web.meter import First, current_request
 from tonnage.web.refusal import refusal
 from tonnage.web.respond import closing, respond
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send
     from tonnage.web.routes import Routes
     from tonnage.web.threads import AnyioThreads
+
+logger = logging.getLogger("tonnage.requests")
 
 # A prime, so that a client that alternates between routes does not dodge the sample.
 SAMPLE_EVERY: Final = 101
@@ -66,6 +69,7 @@ class Gate:
         meter: Meter,
         threads: AnyioThreads,
         retry_after_seconds: float | None = None,
+        is_gone: Callable[[Receive], bool] = lambda receive: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.draining = False
@@ -77,6 +81,7 @@ class Gate:
         self._meter = meter
         self._threads = threads
         self._retry_after_seconds = retry_after_seconds
+        self._is_gone = is_gone
         self._clock = clock
         # Those who wait, with what wakes them; bounded by the desk's queue.
         self._waiting: dict[Request, asyncio.Future[None]] = {}
@@ -141,7 +146,9 @@ class Gate:
         reason = await self._enter(request)
         if reason is None:
             try:
-                await self._measured(request, scope, receive, send)
+                # Whoever gave up while waiting need not be served.
+                if not self._is_gone(receive):
+                    await self._measured(request, scope, receive, send)
             finally:
                 self.settle(request)
             return
@@ -164,6 +171,7 @@ class Gate:
             self._meter.note()
             learned = self._routes.learn_template(scope, request.route)
             self._desk.observe(request, learned, self._clock())
+            logger.debug("%s grew by %d KB", learned.name, request.grown_bytes // KIB)
             request.has_ended = True
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
