@@ -233,3 +233,21 @@ def test_growth_is_told_apart_by_the_first_step(office: Office) -> None:
 
     assert (request.first_bytes, request.later_bytes) == (6, 10)
     assert request.later_worst_bytes == 20
+
+
+def test_one_that_was_let_in_but_has_not_run_teaches_nothing(office: Office) -> None:
+    """On a busy machine it may wait a second for its first step, and has not shown its cost."""
+    request = office.request("large")
+    assert office.desk.ask(request) is Verdict.ADMITTED
+    before = request.route.total_observations
+
+    office.desk.observe_lasting(now_seconds=1000.0)
+    assert request.route.total_observations == before
+
+    request.grow(60 * MIB)
+    request.end_first_step()
+    request.started_seconds = 1000.0
+    office.desk.observe_lasting(now_seconds=1002.0)
+    office.desk.observe_lasting(now_seconds=1004.0)
+    assert request.route.total_observations == before + 1
+    assert request.route.mean_bytes == 60 * MIB

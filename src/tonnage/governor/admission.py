@@ -161,7 +161,8 @@ class Desk:
         They would otherwise hold a route in slow start for as long as the first of them lives.
         """
         for request in self.in_flight:
-            lasted = now_seconds - request.started_seconds
+            # One that was let in but has not run yet has not shown what it costs.
+            lasted = now_seconds - request.started_seconds if request.first_done else 0.0
             if lasted >= LASTING_SECONDS and not request.is_observed:
                 self.observe(request, request.route, now_seconds)
 
@@ -175,7 +176,7 @@ class Desk:
     def retry_after_seconds(self, route: RouteCost) -> int:
         """Return when to try again: the time the queue needs at the present pace, 1 to 30 s."""
         rounds = self.waiting / max(len(self.in_flight), 1)
-        return int(min(max(1.0, (rounds + 1.0) * route.seconds), 30.0))
+        return round(min(max(1.0, (rounds + 1.0) * route.seconds), 30.0))
 
     def _queue_of(self, request: Request) -> deque[Request]:
         return self._small if request.is_small else self._large

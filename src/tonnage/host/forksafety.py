@@ -30,7 +30,9 @@ def open_descriptors() -> frozenset[int]:
     """Return the descriptors that are open now."""
     if not sys.platform.startswith("linux"):
         return frozenset()
-    return frozenset(int(name) for name in os.listdir("/proc/self/fd"))
+    listed = [int(name) for name in os.listdir("/proc/self/fd")]
+    # The list itself had one, which is free again: the next to be opened gets its number.
+    return frozenset(fd for fd in listed if os.path.exists(f"/proc/self/fd/{fd}"))
 
 
 def sockets_opened(known: frozenset[int]) -> list[str]:
@@ -57,4 +59,6 @@ def _describe(fd: int) -> str:
             peer = opened.getpeername()
     except OSError:
         return "a socket"
-    return f"a connection to {peer[0]}:{peer[1]}" if isinstance(peer, tuple) else f"to {peer}"
+    if isinstance(peer, tuple):
+        return f"a connection to {peer[0]}:{peer[1]}"
+    return f"a connection to {os.fsdecode(peer)}" if peer else "a socket"

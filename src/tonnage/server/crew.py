@@ -55,6 +55,8 @@ class Member:
     is_ready: bool = False
     is_leaving: bool = False
     failure: str | None = None
+    # The failure is a mistake in the target's name, and no error of the application's.
+    is_mistaken: bool = False
 
 
 class Crew:
@@ -125,7 +127,7 @@ class Crew:
         elif kind == "ready":
             member.is_ready = self.has_served = True
         elif kind == "failed":
-            member.failure = message["error"]
+            member.failure, member.is_mistaken = message["error"], message["usage"]
 
     def ended(self, pid: int, status: int) -> Member | None:
         """Note that process *pid* ended; return the worker it was, if it was one."""
@@ -143,6 +145,8 @@ class Crew:
         if self._is_stopping or member.is_leaving:
             logger.debug("worker %d (pid %s) %s", member.index, member.pid, how)
             return
+        if member.failure and not self.has_served:
+            return  # the first start has failed: whoever asked for it says so
         self._early_ends = self._early_ends + 1 if age < EARLY_SECONDS else 1
         pause = respawn_pause_seconds(self._early_ends)
         self._not_before_seconds = now + pause

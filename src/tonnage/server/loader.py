@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Interface = Literal["asgi", "wsgi"]
 
+_PLACES = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -54,16 +56,17 @@ def load(settings: AppSettings) -> Loaded:
         Exception: whatever the application's own code raises while it is imported.
     """
     module_name, attribute, calls = check_target(settings.target)
-    directory = os.fspath(settings.app_dir)
+    # Absolute, since the application may change the working directory before it imports more.
+    directory = os.path.abspath(settings.app_dir)
     if directory not in sys.path:
         sys.path.insert(0, directory)
     app = _resolve(_import(module_name, directory), attribute)
     if calls or settings.factory:
         app = _build(app, settings.target)
-    interface: Interface = (
-        detect(app, settings.target) if settings.interface == "auto" else settings.interface
-    )
-    return Loaded(app, interface)
+    if settings.interface == "auto":
+        return Loaded(app, detect(app, settings.target))
+    _check_callable(app, settings.target)
+    return Loaded(app, settings.interface)
 
 
 def _import(name: str, directory: str) -> Any:
@@ -72,6 +75,11 @@ def _import(name: str, directory: str) -> Any:
     except ModuleNotFoundError as error:
         # Only if it is the named module that is missing; one that it imports is the app's error.
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            if name.endswith(".py"):
+                raise TargetError(
+                    f"{name!r} is the name of a file: write the module's, "
+                    f"{name.removesuffix('.py')!r}"
+                ) from error
             raise TargetError(
                 f"no module {error.name!r} in {directory!r} or on the Python path: check the name, "
                 "or use --app-dir"
@@ -106,6 +114,8 @@ def _build(factory: Any, target: str | None) -> Any:
         raise TargetError(
             f"{target}: a factory is called without arguments, and this one needs some ({error})"
         ) from error
+    if inspect.iscoroutinefunction(factory):
+        raise TargetError(f"{target}: a factory must be a plain function, this one is async")
     return factory()
 
 
@@ -115,34 +125,55 @@ def detect(app: Any, target: str | None) -> Interface:
     Raises:
         TargetError: it is not callable, or looks like a factory or a bare class.
     """
-    if not callable(app):
-        raise TargetError(f"{target} is no application: it is {_kind(app)}, and not callable")
+    _check_callable(app, target)
     if inspect.isclass(app):
         raise TargetError(f"{target} is a class: name an instance of it, or use --factory")
-    call = app if inspect.isroutine(app) else type(app).__call__
-    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
-        return "asgi"
     try:
-        required = [
-            parameter
-            for parameter in inspect.signature(app).parameters.values()
-            if parameter.default is parameter.empty
-            and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        ]
-    except ValueError:
-        required = []
-    if len(required) == 2:
-        return "wsgi"
-    if len(required) == 3:
-        return "asgi"
-    if not required:
+        parameters = list(inspect.signature(app).parameters.values())
+    except ValueError as error:
+        raise _undecided(target) from error
+    if not any(_takes_positional(each) for each in parameters):
         raise TargetError(
             f"{target} takes no arguments: if it makes the application, add --factory"
         )
-    raise TargetError(
+    call = app if inspect.isroutine(app) else type(app).__call__
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
+        return "asgi"
+    return _by_arguments(parameters, target)
+
+
+def _by_arguments(parameters: list[inspect.Parameter], target: str | None) -> Interface:
+    """Tell by how many arguments are taken: ASGI has three, WSGI two."""
+    places = [each for each in parameters if each.kind in _PLACES]
+    required = [each for each in places if each.default is each.empty]
+    # One that must be given and others that may be: it is called with all of them.
+    count = len(places) if len(required) == 1 else len(required)
+    if count == 2:
+        return "wsgi"
+    if count == 3:
+        return "asgi"
+    if places and not required:
+        raise TargetError(
+            f"{target} can be called without arguments: if it makes the application, add --factory"
+        )
+    raise _undecided(target)
+
+
+def _undecided(target: str | None) -> TargetError:
+    return TargetError(
         f"{target} looks neither like ASGI nor like WSGI: say --interface asgi or wsgi"
     )
 
 
+def _check_callable(app: Any, target: str | None) -> None:
+    if not callable(app):
+        raise TargetError(f"{target} is no application: it is {_kind(app)}, and not callable")
+
+
+def _takes_positional(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (*_PLACES, parameter.VAR_POSITIONAL)
+
+
 def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

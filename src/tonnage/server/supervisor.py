@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.errors import TonnageError
+from tonnage.errors import TargetError, TonnageError
 from tonnage.governor.levels import Level
 from tonnage.governor.reclaim import Effort, after_reclaim, after_recovery, should_reclaim
 from tonnage.governor.statistics import NANOSECONDS, STUCK_SECONDS, read_statistics
@@ -90,6 +90,7 @@ class Supervisor:
         self._awaited_reclaims = 0
         self._stop_at: float | None = None
         self._status = 0
+        self._mistake: str | None = None
         self._rolled_up = 0
         self._duties = [
             Duty(self._roll_up_one, ROLLUP_SECONDS),
@@ -103,7 +104,11 @@ class Supervisor:
             self._duties.append(Duty(self._log_memory, log_seconds, clock() + log_seconds))
 
     def run(self) -> int:
-        """Run until told to stop; return the exit status."""
+        """Run until told to stop; return the exit status.
+
+        Raises:
+            TargetError: the workers, which import the application themselves, have not found it.
+        """
         signals = Signals(
             (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP)
         )
@@ -120,6 +125,8 @@ class Supervisor:
                 self._do_duties(now)
         finally:
             self._end(signals)
+        if self._mistake is not None:
+            raise TargetError(self._mistake)
         return self._status
 
     def look_soon(self) -> None:
@@ -186,6 +193,7 @@ class Supervisor:
         had_zygote = self._nursery.zygote is not None
         while (ended := _next_ended()) is not None:
             pid, status = ended
+            self._hear_out()
             member = self._crew.ended(pid, status)
             if member is not None:
                 self._bury(member)
@@ -224,14 +232,24 @@ class Supervisor:
         member.channel.close()
         self._watch.forget(member.index)
         if member.failure and not self._crew.has_served and self._stop_at is None:
-            logger.error("no worker has ever served: %s; stopping", member.failure)
+            if member.is_mistaken:
+                self._mistake = member.failure
+            else:
+                logger.error("no worker has ever served: %s; stopping", member.failure)
             self._stop(status=1)
 
     def _fill_crew(self) -> None:
         for member in self._crew.fill():
             self._reactor.register(member.channel, partial(self._on_message, member))
 
-    def _on_message(self, member: Member) -> None:
+    def _hear_out(self) -> None:
+        """Read all that workers have said: one that has ended has said who it was, and why."""
+        for member in list(self._crew.members.values()):
+            while self._on_message(member):
+                pass
+
+    def _on_message(self, member: Member) -> bool:
+        """Act on the next message of *member*; return whether there was one."""
         try:
             received = member.channel.receive()
         except EOFError:
@@ -239,15 +257,17 @@ class Supervisor:
             self._reactor.unregister(member.channel)
             if member.pid is None:
                 self._crew.lost(member, "ended before it began")
-            return
+                self._bury(member)
+            return False
         if received is None:
-            return
+            return False
         message, _ = received
         self._crew.heard(member, message)
         if message["kind"] == "ready" and self._crew.is_complete:
             self._announce()
         elif message["kind"] == "reclaimed":
             self._on_reclaimed(message)
+        return True
 
     # Memory.
 

@@ -15,10 +15,12 @@ import random
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tonnage.errors import TargetError
 from tonnage.governor.admission import Desk, Request
 from tonnage.governor.ledger import Holding, Ledger
 from tonnage.governor.statistics import WorkerState
@@ -68,14 +70,30 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
     channel.send("hello", pid=os.getpid(), index=assignment.index)
     channel.setblocking(False)
     if loaded is None:
-        loaded = load(assignment.settings.app)
+        loaded = _load(assignment, channel)
+        if loaded is None:
+            return EXIT_NOT_STARTED
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(assignment, channel, loaded))
     except SystemExit:
         # uvicorn's word for a lifespan that failed; it has logged why.
-        channel.send("failed", error="the application's startup failed")
+        channel.send("failed", usage=False, error="the application's startup failed")
         return EXIT_NOT_STARTED
+
+
+def _load(assignment: Assignment, channel: Channel) -> Loaded | None:
+    """Import the application; None if that fails, and the supervisor is told why."""
+    try:
+        return load(assignment.settings.app)
+    except TargetError as error:
+        channel.send("failed", usage=True, error=str(error))
+    except BaseException as error:  # noqa: BLE001 - the application may raise anything
+        traceback.print_exc()
+        target = assignment.settings.app.target
+        said = f"importing {target} failed: {type(error).__name__}: {error}"
+        channel.send("failed", usage=False, error=said)
+    return None
 
 
 async def _serve(assignment: Assignment, channel: Channel, loaded: Loaded) -> int:

@@ -79,7 +79,7 @@ class MeteredExecutor(ThreadPoolExecutor):
             # Work for other processes allocates nothing here.
             if isinstance(executor, ThreadPoolExecutor) and executor is not self:
                 return asyncio.wrap_future(self._follow(executor.submit, function, args), loop=loop)
-            return hand_over(executor, function, *args)  # type: ignore[return-value]
+            return hand_over(executor, function, *args)
 
         # An event loop has no hook for this, as it has one for tasks.
         loop.run_in_executor = run_in_executor  # type: ignore[method-assign, assignment]
