@@ -152,12 +152,12 @@ def test_a_request_with_two_threads_is_busy_until_the_second_ends() -> None:
 
         world.handlers["/work"] = handle
         task = world.start("/work")[0]
-        await turns()
+        await until(lambda: bool(world.executor.busy))
         (busy,) = world.executor.busy
         first.set()
         await until(lambda: busy.threads == 1)
 
-        assert world.executor.busy == {busy}
+        await until(lambda: world.executor.busy == {busy})
         second.set()
         await task
         assert world.executor.busy == set()
@@ -185,7 +185,7 @@ def test_work_handed_in_by_a_thread_is_left_to_that_thread() -> None:
 
 def test_the_pool_has_as_many_threads_as_it_was_given() -> None:
     """It is asyncio's default executor, so it must be of that class."""
-    with MeteredExecutor(3, lambda request: None) as executor:
+    with MeteredExecutor(3, lambda request: None, lambda: None) as executor:
         assert isinstance(executor, ThreadPoolExecutor)
         assert executor._max_workers == 3
 
@@ -194,7 +194,7 @@ def test_anyios_pool_is_bounded() -> None:
     """FastAPI would otherwise run 40 threads."""
 
     async def story() -> None:
-        AnyioThreads(7).bind()
+        AnyioThreads(7, lambda: None).bind()
 
         assert to_thread.current_default_thread_limiter().total_tokens == 7
 

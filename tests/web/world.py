@@ -121,8 +121,10 @@ class World:
         self.ledger = Ledger(self.page, self.slot, self.memory.holding, now)
         self.desk = Desk(self.ledger, queue_limit=self.queue_limit, wait_seconds=self.wait_seconds)
         self.routes = Routes(self.page)
-        self.executor = MeteredExecutor(2, lambda request: self.gate.settle(request))
-        self.threads = AnyioThreads(2)
+        self.executor = MeteredExecutor(
+            2, lambda request: self.gate.settle(request), lambda: self.meter.note()
+        )
+        self.threads = AnyioThreads(2, lambda: self.meter.note())
         self.meter = Meter(
             self.memory.data_bytes, lambda: self.executor.busy.union(self.threads.busy())
         )
@@ -142,7 +144,7 @@ class World:
         """Put task factory and thread pool into the running loop, as a worker does."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(task_factory(self.meter))
-        loop.set_default_executor(self.executor)
+        self.executor.install(loop)
         self.threads.bind()
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> Response:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage, Slot
 
 # A share of the ceiling that only small requests may use, so that they pass large ones that wait.
-SMALL_SHARE = 0.02
+SMALL_SHARE = 0.01
 
 
 # Arrivals closer together than this count as one moment.

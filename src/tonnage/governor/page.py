@@ -9,7 +9,7 @@ the table of learned costs. Nothing here is locked. It holds because every word 
 - a row of costs may be written by any worker; a lost update there loses one observation.
 
 The page must be made before the first fork and is inherited by it. It is bounded by construction:
-:data:`MAX_WORKERS` slots and :data:`MAX_ROUTES` rows are 209 KB in all, of which only touched pages
+:data:`MAX_WORKERS` slots and :data:`MAX_ROUTES` rows are 208 KB in all, of which only touched pages
 count.
 """
 

@@ -1,14 +1,14 @@
 """What the operations' endpoints answer: health, readiness, memory.
 
 Works on the shared page alone and does no I/O, so that a worker answers over ASGI
-(:mod:`tonnage.web.endpoints`) and the supervisor over its own sockets (:mod:`tonnage.server.desk`)
-with the same words, and answers while everything else is refused.
+(:mod:`tonnage.web.endpoints`) and the supervisor over its own sockets
+(:mod:`tonnage.server.frontdesk`) with the same words, also while everything else is refused.
 
 Keys and units of ``/health/memory`` are those that the backends this project comes from already
 had; figures in MB (2**20 bytes). For Python they mean:
 
 - ``rss``: PSS of the whole process tree, shared pages counted once;
-- ``heapTotal``: what allocators hold: the workers' own memory above the shared base, plus the base;
+- ``heapTotal``: what the workers' allocators hold: the memory that is each worker's own;
 - ``heapUsed``: of that, what is in use: without what malloc freed but kept;
 - ``external``: the rest of ``rss``: mapped files, libraries.
 """

@@ -161,7 +161,7 @@ class _Server:
         stack.callback(front.close)
         self._urls.append(("health", self._listener.url + path))
         if settings.listen.admin_port is not None:
-            admin = open_port(settings.listen.host, settings.listen.admin_port)
+            admin = open_port("127.0.0.1", settings.listen.admin_port)
             front.open(admin.socket, trusted=False)
             self._urls.append(("admin", admin.url + path))
         control = control_path(self._listener.name, os.environ)

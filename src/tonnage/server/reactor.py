@@ -32,9 +32,9 @@ class Reactor:
     def __init__(self) -> None:
         self._poll = select.poll()
         # As many as there are descriptors; each owner unregisters its own.
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._callbacks: dict[int, Callable[[], object]] = {}
 
-    def register(self, source: HasFileno, call: Callable[[], None], events: int = READ) -> None:
+    def register(self, source: HasFileno, call: Callable[[], object], events: int = READ) -> None:
         """Call *call* whenever *source* is ready."""
         self._poll.register(source.fileno(), events)
         self._callbacks[source.fileno()] = call

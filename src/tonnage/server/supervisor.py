@@ -359,7 +359,7 @@ class Supervisor:
             "used_mb": in_mb(used_bytes),
             "limit_mb": in_mb(self._watch.marks.limit_bytes),
             "cache_mb": in_mb(header.cache_bytes),
-            "level": level.name,
+            "memory_level": level.name,
         }
 
 

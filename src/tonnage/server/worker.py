@@ -179,6 +179,7 @@ class Worker:
             meter=self._meter,
             threads=self._threads,
             retry_after_seconds=settings.retry_after_seconds,
+            admission=settings.admission,
             is_gone=is_gone,
         )
 

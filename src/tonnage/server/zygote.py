@@ -66,7 +66,7 @@ class Zygote:
             self.stop()
             raise WorkerError(
                 f"importing the application took more than {timeout_seconds:g} s; "
-                "see --start-timeout"
+                "see --start-seconds"
             )
         try:
             message, _ = self.channel.receive() or ({}, [])

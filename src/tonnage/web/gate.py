@@ -69,6 +69,7 @@ class Gate:
         meter: Meter,
         threads: AnyioThreads,
         retry_after_seconds: float | None = None,
+        admission: bool = True,
         is_gone: Callable[[Receive], bool] = lambda receive: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,6 +82,7 @@ class Gate:
         self._meter = meter
         self._threads = threads
         self._retry_after_seconds = retry_after_seconds
+        self._admission = admission
         self._is_gone = is_gone
         self._clock = clock
         # Those who wait, with what wakes them; bounded by the desk's queue.
@@ -99,6 +101,8 @@ class Gate:
         if self.draining:
             send = closing(send)
         self._passed += 1
+        if not self._admission:
+            return self._app(scope, receive, send)
         route = self._routes.find(scope)
         if not (route.is_small and self._may_pass()):
             return self._through_desk(route, scope, receive, send)

@@ -30,7 +30,7 @@ def refusal(page: SharedPage, route: RouteCost, *, reason: str, retry_after_seco
         "unit": "MB",
         "used": in_mb(now.used_bytes),
         "limit": in_mb(now.limit_bytes),
-        "expectedCost": in_mb(route.worst_bytes),
+        "expectedCost": in_mb(route.whole(page.header.workers_ceiling_bytes).worst_bytes),
         "heldBy": {
             "requests and workers": in_mb(held),
             "promised to requests": in_mb(now.reserved_bytes),

@@ -60,13 +60,16 @@ class MeteredExecutor(ThreadPoolExecutor):
         super().__init__(max_workers=threads, thread_name_prefix="tonnage")
         self._when_done = when_done
         # Bounded by the work handed in; changed by the event loop's thread alone.
-        self._pieces: set[_Piece] = set()
-        self._pulse = _Pulse(note, lambda: bool(self._pieces))
+        self._work: dict[Future[Any], Request] = {}
+        self._pulse = _Pulse(note, lambda: bool(self._work))
 
     @property
     def busy(self) -> set[Request]:
         """The requests whose work has begun, here or in an executor of the application's own."""
-        return {piece.request for piece in self._pieces if piece.has_begun}
+        # Work that waits for a thread allocates nothing.
+        return {
+            request for future, request in self._work.items() if future.running() or future.done()
+        }
 
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
         """Be the default executor of *loop*, and follow what it hands to other thread pools."""
@@ -96,21 +99,20 @@ class MeteredExecutor(ThreadPoolExecutor):
         kwargs: dict[str, Any] | None = None,
     ) -> Future[Any]:
         request, loop = current_request.get(), _running_loop()
+        future = submit(function, *args, **kwargs or {})
         # Work handed in by a thread is part of what that thread does for its request.
-        if request is None or loop is None:
-            return submit(function, *args, **kwargs or {})
-        piece = _Piece(request, function)
-        future = submit(piece, *args, **kwargs or {})
-        request.threads += 1
-        self._pieces.add(piece)
-        self._pulse.start()
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done, piece))
+        if request is not None and loop is not None:
+            request.threads += 1
+            self._work[future] = request
+            self._pulse.start()
+            future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done, future))
         return future
 
-    def _done(self, piece: _Piece) -> None:
-        piece.request.threads -= 1
-        self._when_done(piece.request)
-        self._pieces.discard(piece)
+    def _done(self, future: Future[Any]) -> None:
+        request = self._work[future]
+        request.threads -= 1
+        self._when_done(request)
+        del self._work[future]
 
 
 class AnyioThreads:
@@ -155,22 +157,6 @@ class AnyioThreads:
     def _note(self) -> None:
         if self._limiter.borrowed_tokens:
             self._note_growth()
-
-
-class _Piece:
-    """Work that is handed to a thread for a request."""
-
-    __slots__ = ("_function", "has_begun", "request")
-
-    def __init__(self, request: Request, function: Callable[..., Any]) -> None:
-        self.request = request
-        # Work that waits for a thread allocates nothing; written by the thread that takes it.
-        self.has_begun = False
-        self._function = function
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.has_begun = True
-        return self._function(*args, **kwargs)
 
 
 class _Pulse:
