@@ -73,8 +73,8 @@ def test_auto_is_what_this_machine_can_do() -> None:
     [
         ("always [madvise] never\n", "huge"),
         ("[always] madvise never\n", "huge"),
-        ("always madvise [never]\n", "default"),
-        (None, "default"),
+        ("always madvise [never]\n", "mmap"),
+        (None, "mmap"),
     ],
     ids=["madvise", "always", "never", "none"],
 )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SMALL_SHARE = 0.01
 
 
+# Of what the allocator kept, this share is taken to be of use: the other holes are too small.
+KEPT_SHARE = 0.5
 # Arrivals closer together than this count as one moment.
 HEAD_START_SECONDS = 0.02
 # A worker whose heart has not beaten for so long (it beats ten times a second) is busy elsewhere.
@@ -137,5 +139,6 @@ class Ledger:
             slot.kept_bytes = max(0, holding.kept_bytes - self._inherited_kept_bytes)
         slot.promised_bytes = promised_bytes
         # What the allocator kept is spent again before the process grows.
-        slot.committed_bytes = slot.held_bytes + max(0, promised_bytes - slot.kept_bytes)
+        spendable = int(slot.kept_bytes * KEPT_SHARE)
+        slot.committed_bytes = slot.held_bytes + max(0, promised_bytes - spendable)
         return self._page.committed_bytes()

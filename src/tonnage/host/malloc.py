@@ -5,11 +5,20 @@ Covers:
   once, at start;
 - what the allocator holds freed but kept (:class:`Heap`), and handing it back.
 
-Why these settings (one worker, 8 MB requests at the limit of 512 MB): glibc's defaults keep 357 MB
-after the load is gone; ``MALLOC_MMAP_THRESHOLD_=131072`` gives all of it back but pays in page
-faults (128 requests/s instead of 177); transparent huge pages for large blocks with a threshold of
-1 MB have both (179 requests/s, 37 MB afterwards). On musl all of this does nothing, and
-:func:`allocator_kind` says so.
+Why these settings. 8 MB requests at the limit of 512 MB, 128 clients, ``tonnage run`` with one
+worker and with two, on two cores; what is held when the load ends, of 60 MB before:
+
+========  =============  =============  ============  =========================================
+policy    1 worker, /s   2 workers, /s  held at end   what it sets
+========  =============  =============  ============  =========================================
+huge      149            154            60 to 70 MB   mmap from 1 MB on, huge pages for blocks
+mmap      139            153            56 to 66 MB   mmap from 128 KB on
+default   136            113            371, 441 MB   nothing but two arenas; trimmed when idle
+========  =============  =============  ============  =========================================
+
+glibc's defaults raise the threshold for mmap as blocks are freed and keep these in the heap, where
+they are hard to account for: of the runs with ``default`` one met the kernel's limit. On musl all
+of this does nothing, and :func:`allocator_kind` says so.
 """
 
 from __future__ import annotations
@@ -46,11 +55,9 @@ _THP = "sys/kernel/mm/transparent_hugepage/enabled"
 
 
 def allocator_kind(root: Path = Path("/")) -> str:
-    """Return what ``auto`` means here: ``huge``, ``default`` (no huge pages), ``none`` (no glibc).
+    """Return what ``auto`` means here: ``huge``, ``mmap`` (no huge pages), ``none`` (no glibc).
 
-    ``huge`` needs glibc 2.35 and huge pages at ``madvise`` or ``always``. Where they are missing,
-    ``default`` keeps glibc's own settings but for the number of arenas; memory is then handed back
-    by trimming, and what is kept counts as room.
+    ``huge`` needs glibc 2.35 and huge pages at ``madvise`` or ``always``.
     """
     name, version = platform.libc_ver()
     if not sys.platform.startswith("linux") or name != "glibc":
@@ -58,9 +65,9 @@ def allocator_kind(root: Path = Path("/")) -> str:
     try:
         chosen = (root / _THP).read_text()
     except OSError:
-        return "default"
+        return "mmap"
     recent = tuple(int(part) for part in version.split(".")[:2]) >= (2, 35)
-    return "huge" if recent and "[never]" not in chosen else "default"
+    return "huge" if recent and "[never]" not in chosen else "mmap"
 
 
 def allocator_environment(policy: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,30 @@
+"""What the tests of several frameworks ask."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support.server import Response, Running
+
+# More than one buffer of any server in between.
+UPLOAD_BYTES = 300_000
+_BOUNDARY = "frontier"
+
+
+def upload(server: Running, path: str = "/upload") -> Response:
+    """Send a file of :data:`UPLOAD_BYTES` as a browser would."""
+    head = (
+        f"--{_BOUNDARY}\r\n"
+        'Content-Disposition: form-data; name="file"; filename="a.bin"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    body = head.encode() + b"x" * UPLOAD_BYTES + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    kind = f"multipart/form-data; boundary={_BOUNDARY}"
+    return server.request("POST", path, body, {"Content-Type": kind})
+
+
+def statuses(server: Running, path: str, *, clients: int, requests: int) -> Counter[int]:
+    """Return how often each status was answered to *requests* requests by *clients* at a time."""
+    with ThreadPoolExecutor(clients) as pool:
+        return Counter(pool.map(lambda _: server.get(path).status, range(requests)))
