@@ -1,0 +1,56 @@
+"""The demonstration app, as `make run` starts it: each route does what its page says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+from tests.support.server import Running
+
+pytestmark = pytest.mark.real
+
+PLENTY = b"0123456789abcdef" * 65536
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    """Yield the app in the budget that `make run` gives it, with one worker to leak in."""
+    command = ("app:app", "--app-dir", "examples/hello", "--memory", "512M", "--workers", "1")
+    with Running(*command) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/", {"hello": "world"}),
+        ("/work?mb=8&ms=1", {"held_mb": 8}),
+        ("/work-sync?mb=4&ms=1", {"held_mb": 4}),
+        ("/stuck?seconds=0.01", {"stuck_seconds": 0.01}),
+    ],
+)
+def test_a_route_answers(server: Running, path: str, answer: dict[str, object]) -> None:
+    """With what it did."""
+    assert server.get(path).json() == answer
+
+
+def test_what_leaks_is_counted_until_it_is_forgotten(server: Running) -> None:
+    """It shows in the worker's own memory."""
+    assert [server.get("/leak?kb=8192").json()["leaked_kb"] for _ in range(3)][-1] == 24576
+    assert server.health_memory()["workers"][0]["held"] >= 20
+    assert server.request("POST", "/leak/forget").json() == {"forgotten": 3}
+
+
+def test_an_upload_is_counted_and_hashed(server: Running) -> None:
+    """Chunk by chunk, as it comes."""
+    answer = server.request("POST", "/upload", body=PLENTY).json()
+
+    assert answer == {"bytes": len(PLENTY), "sha256": hashlib.sha256(PLENTY).hexdigest()}
+
+
+def test_events_are_streamed(server: Running) -> None:
+    """One after the other."""
+    body = server.get("/stream?events=3&every=0.01").body
+
+    assert body == b"data: 1\n\ndata: 2\n\ndata: 3\n\n"
