@@ -42,6 +42,9 @@ from tonnage.units import GIB, MIB, format_bytes
 
 __all__ = ["AppSize", "How", "Line", "Plan", "Wishes", "make_plan"]
 
+LEAST_LIMIT_BYTES = 32 * MIB
+"""Under less not even the processes fit, whatever the wishes; the sum would only confuse."""
+
 SCARCE_ROOM_BYTES = 64 * MIB
 """With less room for requests a plan carries a warning, and gets no second worker by default."""
 
@@ -294,6 +297,10 @@ def _refuse_nonsense(limit_bytes: int, wishes: Wishes) -> None:
     """Refuse figures with which the books would lie; the settings catch most of them earlier."""
     if limit_bytes <= 0:
         raise PlanError(f"{limit_bytes} bytes cannot be divided: use for example --memory 512M")
+    if limit_bytes < LEAST_LIMIT_BYTES:
+        raise PlanError(
+            f"a limit of {format_bytes(limit_bytes)} holds no server: use for example --memory 512M"
+        )
     if wishes.workers_strict and wishes.workers is not None and wishes.workers < 1:
         raise PlanError(f"{_asks_for(wishes)}: use 1 or more")
     if wishes.threads < 1:

@@ -32,7 +32,7 @@ class Verdict(Enum):
 
     ADMITTED = "admitted"
     WAIT = "wait"
-    QUEUE_FULL = "queue full"
+    QUEUE_FULL = "the queue is full"
     NOTHING_TO_WAIT_FOR = "nothing in flight could make room"
 
 
@@ -172,6 +172,12 @@ class Desk:
             request.is_observed = True
             lasted = now_seconds - request.started_seconds
             route.observe(request.first_bytes, request.later_worst_bytes, lasted)
+
+    def held_back_by(self, request: Request) -> str:
+        """Return, in words, what *request* waits for."""
+        if self._window_open(request):
+            return "memory"
+        return "the first requests of its route to show what they cost"
 
     def retry_after_seconds(self, route: RouteCost) -> int:
         """Return when to try again: the time the queue needs at the present pace, 1 to 30 s."""

@@ -91,7 +91,6 @@ class Header(_Section):
     level_since_nanoseconds = _Word(21)
     blind = _Word(22)
     supervisor_pid = _Word(23)
-    zygote_pid = _Word(24)
     measured_how = _Word(25)
     slot_count = _Word(26)
 
@@ -119,11 +118,11 @@ class Slot(_Section):
     # Since when the first of its large requests waits for room; 0: none does.
     head_nanoseconds = _Word(14)
     connections = _Word(15)
-    reclaim_freed_bytes = _Word(16)
-    reclaim_cost_nanoseconds = _Word(17)
     # Written by the supervisor.
     pss_bytes = _Word(24)
     uss_bytes = _Word(25)
+    # What was private when these were measured: what came since is known without measuring.
+    rolled_up_private_bytes = _Word(26)
 
     def __init__(self, words: memoryview, offset: int, index: int) -> None:
         super().__init__(words, offset)

@@ -17,8 +17,6 @@ EFFECTIVE_SHARE = 0.05
 COST_SHARE = 0.05
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
-# At OK, a worker that has become idle hands back what it kept, at most this often.
-IDLE_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,14 +144,18 @@ def read_statistics(page: SharedPage, now_nanoseconds: int) -> Statistics:
 
 
 def _worker(slot: Slot, now_nanoseconds: int) -> WorkerStatistics:
+    # A roll-up is some seconds old; private memory that came since is all the worker's own.
+    since = 0
+    if slot.rolled_up_private_bytes:
+        since = slot.baseline_bytes + slot.held_bytes - slot.rolled_up_private_bytes
     return WorkerStatistics(
         index=slot.index,
         pid=slot.pid,
         state=WorkerState(slot.state),
         age_seconds=(now_nanoseconds - slot.started_nanoseconds) / NANOSECONDS,
         quiet_seconds=max(0, now_nanoseconds - slot.heartbeat_nanoseconds) / NANOSECONDS,
-        pss_bytes=slot.pss_bytes,
-        uss_bytes=slot.uss_bytes,
+        pss_bytes=max(0, slot.pss_bytes + since),
+        uss_bytes=max(0, slot.uss_bytes + since),
         held_bytes=slot.held_bytes,
         promised_bytes=slot.promised_bytes,
         kept_bytes=slot.kept_bytes,

@@ -26,15 +26,6 @@ def why_not_fork() -> str | None:
     return f"importing the application started {count - 1} thread(s): {started}"
 
 
-def open_descriptors() -> frozenset[int]:
-    """Return the descriptors that are open now."""
-    if not sys.platform.startswith("linux"):
-        return frozenset()
-    listed = [int(name) for name in os.listdir("/proc/self/fd")]
-    # The list itself had one, which is free again: the next to be opened gets its number.
-    return frozenset(fd for fd in listed if os.path.exists(f"/proc/self/fd/{fd}"))
-
-
 def sockets_opened(known: frozenset[int]) -> list[str]:
     """Return, in words, the sockets among our descriptors that are not in *known*."""
     if not sys.platform.startswith("linux"):

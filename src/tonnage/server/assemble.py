@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tonnage import __version__
 from tonnage.budget.command import wishes_from
 from tonnage.budget.plan import AppSize, Plan, make_plan
+from tonnage.errors import ListenError, TonnageError
 from tonnage.governor.levels import Marks, marks_for
 from tonnage.governor.page import MAX_WORKERS, SharedPage
 from tonnage.host.cpu import discover_cpus
@@ -32,6 +33,7 @@ from tonnage.server.reactor import Reactor
 from tonnage.server.reload import SourceWatch
 from tonnage.server.supervisor import Supervisor
 from tonnage.server.watch import Watch
+from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.supervisor")
 
-# Places for workers beyond the planned number: a successor starts before the old one has ended.
+# Places beyond the planned number of workers, for successors of those that are still draining.
 _SPARE_SLOTS = 2
 
 
@@ -77,6 +79,19 @@ def marks_of(limit_bytes: int, settings: MemorySettings) -> Marks:
         exhausted=settings.exhausted_at,
         free_floor_bytes=settings.free_floor_bytes,
     )
+
+
+def _displaced(marks: Marks, settings: MemorySettings) -> list[str]:
+    """Return, in words, which marks do not lie where *settings* put them."""
+    wanted = (
+        ("--warning-at", settings.warning_at, marks.warning_bytes),
+        ("--critical-at", settings.critical_at, marks.critical_bytes),
+    )
+    return [
+        f"{option} {mark} is not below the next mark: {format_bytes(used)} is used instead"
+        for option, mark, used in wanted
+        if mark.of(marks.limit_bytes) > used
+    ]
 
 
 def _measure(nursery: Nursery) -> AppSize | None:
@@ -127,6 +142,7 @@ class _Server:
         )
         stack.callback(lambda: self._watch.meter.close())
         self._urls = [("app", listener.url)]
+        self._warnings = [*limit.warnings, *plan.warnings, *_displaced(marks, settings.memory)]
         front = self._open_front(stack)
         self.supervisor = Supervisor(
             page=page,
@@ -140,6 +156,7 @@ class _Server:
             source=SourceWatch(settings.app.app_dir) if settings.app.reload else None,
             close_door=functools.partial(close_door, listener.socket),
             log_seconds=settings.memory.memory_log_seconds,
+            start_seconds=settings.process.start_seconds,
             stop_seconds=settings.process.stop_seconds,
             clock=time.monotonic,
         )
@@ -159,14 +176,18 @@ class _Server:
             clock=time.monotonic,
         )
         stack.callback(front.close)
-        self._urls.append(("health", self._listener.url + path))
+        self._urls.append(("health", self._listener.hint(path)))
         if settings.listen.admin_port is not None:
-            admin = open_port("127.0.0.1", settings.listen.admin_port)
+            admin = open_port("127.0.0.1", settings.listen.admin_port, option="--admin-port")
             front.open(admin.socket, trusted=False)
-            self._urls.append(("admin", admin.url + path))
+            self._urls.append(("admin", admin.hint(path)))
         control = control_path(self._listener.name, os.environ)
-        front.open(open_control(control), trusted=True, path=control)
-        self._urls.append(("control", os.fspath(control)))
+        try:
+            front.open(open_control(control), trusted=True, path=control)
+            self._urls.append(("control", os.fspath(control)))
+        except ListenError as error:
+            # Nobody's requests need it.
+            self._warnings.append(str(error))
         return front
 
     def _pids(self) -> Iterable[int]:
@@ -176,8 +197,13 @@ class _Server:
 
     def _refresh_limit(self) -> None:
         settings = self._settings
-        limit = discover_limit(settings.memory.limit_bytes, settings.origin("memory"))
-        if (limit.bytes, limit.kind) == (self._limit.bytes, self._limit.kind):
+        try:
+            limit = discover_limit(settings.memory.limit_bytes, settings.origin("memory"))
+            if (limit.bytes, limit.kind) == (self._limit.bytes, self._limit.kind):
+                return
+            meter = meter_for(limit, self._pids)
+        except TonnageError as error:
+            logger.warning("the memory limit cannot be read again, the last one holds: %s", error)
             return
         logger.warning("the memory limit changed: %s", limit.describe())
         self._limit = limit
@@ -185,9 +211,7 @@ class _Server:
         self._watch.meter.close()
         # The reserve of the plan keeps its size; what is gained or lost is room for requests.
         reserve = self._plan.limit_bytes - self._plan.ceiling_bytes
-        self._watch.retarget(
-            meter_for(limit, self._pids), marks, max(limit.bytes - reserve, limit.bytes // 2)
-        )
+        self._watch.retarget(meter, marks, max(limit.bytes - reserve, limit.bytes // 2))
         self._listen_to_kernel()
 
     def _listen_to_kernel(self) -> None:
@@ -256,5 +280,5 @@ class _Server:
             queue_requests=plan.queue_requests,
             wakeups=tuple(wakeup.name for wakeup in self._wakeups),
             notes=tuple(self._wakeup_notes),
-            warnings=(*self._limit.warnings, *plan.warnings),
+            warnings=tuple(self._warnings),
         )

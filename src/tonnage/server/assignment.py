@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from tonnage.config import Settings
     from tonnage.governor.page import SharedPage
+    from tonnage.server.channel import Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,9 @@ class Assignment:
     queue_requests: int
     threads: int
     huge_pages: bool
+    # What was open before the server opened anything: standard streams, and what it was given.
+    inherited: frozenset[int]
+
+    def kept_descriptors(self, channel: Channel) -> frozenset[int]:
+        """Return what a process that is forked for this may keep open."""
+        return self.inherited | {self.listening.fileno(), channel.fileno()}

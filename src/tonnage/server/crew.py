@@ -184,14 +184,25 @@ class Crew:
         ready = [member for member in self.members.values() if member.is_ready]
         return sum(member.channel.send(kind) for member in ready)
 
-    def stuck(self, now_nanoseconds: int, after_nanoseconds: int) -> bool:
-        """Return whether there are ready workers and none has turned its event loop of late."""
-        beats = [
-            slot.heartbeat_nanoseconds
+    def awake(self, now_nanoseconds: int, after_nanoseconds: int) -> list[Member]:
+        """Return the ready workers whose event loop has turned of late, the liveliest first."""
+        beats = {
+            slot.index: slot.heartbeat_nanoseconds
             for slot in self._page.live_slots()
             if slot.state == WorkerState.READY
-        ]
-        return bool(beats) and now_nanoseconds - max(beats) > after_nanoseconds
+            and now_nanoseconds - slot.heartbeat_nanoseconds <= after_nanoseconds
+        }
+        found = [self.members[index] for index in beats if index in self.members]
+        return sorted(found, key=lambda member: beats[member.index], reverse=True)
+
+    def end_overdue(self, limit_seconds: float) -> None:
+        """End workers that have not become ready in time; their successors come later."""
+        now = self._clock()
+        for member in self.members.values():
+            late = not member.is_ready and now - member.asked_seconds > limit_seconds
+            if late and member.failure is None and member.pid is not None:
+                member.failure = f"it was not ready within {limit_seconds:g} s, see --start-seconds"
+                _signal(member.pid, signal.SIGKILL)
 
 
 def _signal(pid: int, number: int) -> None:

@@ -51,20 +51,22 @@ class FrontDesk:
         self._control_path = path or self._control_path
         self._reactor.register(listening, lambda: self._accept(listening, trusted=trusted))
 
-    def stand_in(self, stuck: bool, channel: Channel | None) -> None:
-        """Take over the app's port while all workers are *stuck*; give back to *channel* after."""
+    def stand_in(self, stuck: bool, awake: list[Channel]) -> None:
+        """Take over the app's port while all workers are *stuck*; give back to who is *awake*."""
         if stuck and not self._is_standing_in:
             self._is_standing_in = True
             self._reactor.register(self._listening, self._take)
         elif not stuck and self._is_standing_in:
             self._is_standing_in = False
             self._reactor.unregister(self._listening)
+        for connection in list(self._standin.looking):
+            self._look_at(connection)
         for connection in self._standin.overdue(self._clock()):
             self._reactor.unregister(connection)
-        if not stuck and channel is not None and not self._standin.is_empty:
+        if awake and not self._standin.is_empty:
             for connection in self._standin.release():
                 self._reactor.unregister(connection)
-            self._standin.hand_over(channel)
+            self._standin.hand_over(awake)
         if self._is_standing_in:
             self._pause_when_full()
 
@@ -121,10 +123,10 @@ class FrontDesk:
         self._pause_when_full()
 
     def _look_at(self, connection: socket.socket) -> None:
-        # Unregistered first: once answered, the connection is closed and has no descriptor.
+        # Unregistered first: once answered, the connection is closed and has no descriptor. And not
+        # registered again: what was looked at is still there to be read, so it would call at once.
         self._reactor.unregister(connection)
-        if not self._standin.on_readable(connection):
-            self._reactor.register(connection, lambda: self._look_at(connection))
+        self._standin.on_readable(connection)
 
     def _pause_when_full(self) -> None:
         if self._standin.is_full:

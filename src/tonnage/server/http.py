@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from tonnage.config import Settings
     from tonnage.web.respond import ASGIApp, Receive
 
+logger = logging.getLogger("tonnage.worker")
+
 # Idle keep-alive connections stay open for so long after the drain began: a client that was just
 # about to send its next request gets an answer with "Connection: close" instead of a reset.
 LINGER_SECONDS = 0.5
 _STEP_SECONDS = 0.02
+# Of the time to stop, so much is kept for the application's own shutdown, a quarter at most.
+_SHUTDOWN_SECONDS = 2.0
 
 
 def preload() -> None:
@@ -101,7 +106,7 @@ class HttpServer(uvicorn.Server):
                 access_log=settings.logging.access_log,
                 proxy_headers=False,
                 backlog=settings.listen.backlog,
-                timeout_keep_alive=int(settings.listen.keep_alive_seconds),
+                timeout_keep_alive=settings.listen.keep_alive_seconds,  # type: ignore[arg-type]
             )
         )
         self._on_ready = on_ready
@@ -137,7 +142,9 @@ class HttpServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, finish what has begun, end idle connections, run the app's shutdown."""
-        deadline = time.monotonic() + self._stop_seconds
+        # The supervisor ends us at the time given; the app's own shutdown comes before that.
+        reserve = min(_SHUTDOWN_SECONDS, self._stop_seconds / 4)
+        deadline = time.monotonic() + self._stop_seconds - reserve
         self._on_drain()
         # One turn of the loop takes what is already in the accept queue.
         await asyncio.sleep(_STEP_SECONDS)
@@ -149,9 +156,11 @@ class HttpServer(uvicorn.Server):
             connection.shutdown()
         done = await self._until(self._is_quiet, deadline)
         if not done:
-            for task in list(self.server_state.tasks):
+            tasks = list(self.server_state.tasks)
+            logger.warning("the time to stop is up: cancelling %d request(s)", len(tasks))
+            for task in tasks:
                 task.cancel(msg="the time to stop is up")
-            await asyncio.sleep(_STEP_SECONDS)
+            await self._until(lambda: not self.server_state.tasks, time.monotonic() + reserve / 2)
         await self.lifespan.shutdown()
 
     def _is_quiet(self) -> bool:

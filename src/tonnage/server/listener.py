@@ -49,6 +49,12 @@ class Listener:
         last = name.rpartition("/")[2].strip("\0")[:_NAME_CHARS]
         return f"uds-{last}-{zlib.crc32(os.fsencode(name)):08x}"
 
+    def hint(self, path: str) -> str:
+        """Return how a person asks for *path*: a URL, or a command for a Unix socket."""
+        if self.uds is not None:
+            return f"curl --unix-socket {self.uds} http://localhost{path}"
+        return self.url + path if self.url.startswith("http") else f"{path} on {self.url}"
+
     def close(self) -> None:
         """Close the socket, and remove the file of a Unix socket that we made."""
         self.socket.close()
@@ -69,7 +75,7 @@ def open_listener(settings: ListenSettings) -> Listener:
     return open_port(settings.host, settings.port, settings.backlog)
 
 
-def open_port(host: str, port: int, backlog: int = 16) -> Listener:
+def open_port(host: str, port: int, backlog: int = 16, option: str = "--port") -> Listener:
     """Listen on a TCP port; 0 means any that is free.
 
     Raises:
@@ -91,7 +97,7 @@ def open_port(host: str, port: int, backlog: int = 16) -> Listener:
         listening.listen(backlog)
     except OSError as error:
         listening.close()
-        raise ListenError(_why(error, f"{host}:{port}")) from error
+        raise ListenError(_why(error, f"{host}:{port}", option)) from error
     listening.setblocking(False)
     port = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
@@ -143,9 +149,9 @@ def _from_fd(fd: int) -> Listener:
     return Listener(listening, f"file descriptor {fd}")
 
 
-def _why(error: OSError, address: str) -> str:
+def _why(error: OSError, address: str, option: str = "--uds") -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"{address} is in use: stop the other server or choose another --port"
+        return f"{address} is in use: stop the other server or choose another {option}"
     if error.errno == errno.EACCES:
         return f"{address}: permission denied; ports below 1024 need privileges, try --port 8000"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tonnage.budget.plan import AppSize
 from tonnage.governor.page import SharedPage
+from tonnage.host.descriptors import open_descriptors
 from tonnage.host.processes import read_rollup
 from tonnage.server.assignment import Assignment
 from tonnage.server.loader import check_target
@@ -26,6 +27,7 @@ def measure_app(settings: Settings) -> AppSize:
         WorkerError: its own code failed, or took too long.
     """
     check_target(settings.app.target)
+    inherited = open_descriptors()
     for name, value in settings.env_file_variables.items():
         os.environ.setdefault(name, value)
     with socket.socket() as unused:
@@ -39,6 +41,7 @@ def measure_app(settings: Settings) -> AppSize:
                 queue_requests=0,
                 threads=settings.process.threads,
                 huge_pages=False,
+                inherited=inherited,
             )
         )
         try:

@@ -96,6 +96,13 @@ class Nursery:
             return self.pending is not None and pid == self.pending.pid
         return True
 
+    def end_overdue(self, now_seconds: float) -> None:
+        """End an import that takes too long; :meth:`finish` then says so."""
+        limit = self.assignment.settings.process.start_seconds
+        if self.pending is not None and now_seconds - self.pending.begun_seconds > limit:
+            logger.error("importing the application took more than %g s", limit)
+            self.pending.kill()
+
     def stop(self) -> None:
         """End the zygote, and the one that is importing."""
         self.preload = False
@@ -116,6 +123,7 @@ def _fork_plainly(assignment: Assignment) -> Channel:
     from tonnage.server.worker import run_worker
 
     ours, theirs = Channel.pair()
-    fork_into(lambda: run_worker(assignment, theirs, None), close=ours)
+    kept = assignment.kept_descriptors(theirs)
+    fork_into(lambda: run_worker(assignment, theirs, None), kept)
     theirs.close()
     return ours

@@ -10,6 +10,7 @@ Connections that a stuck worker has already accepted cannot be helped.
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections import deque
 from contextlib import suppress
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tonnage.ops.health import Health
     from tonnage.server.channel import Channel
 
-MOST_HELD: Final = 64
+MOST_HELD: Final = 512
 # Without a complete request line after so long, it is not for us to judge.
 PEEK_SECONDS: Final = 0.5
 
@@ -105,11 +106,12 @@ class StandIn:
             self._hold(connection)
         return waiting
 
-    def hand_over(self, channel: Channel) -> None:
-        """Pass what is held to the worker at the other end of *channel*."""
-        while self._held:
-            connection = self._held[0]
-            if not channel.send("connection", fds=(connection.fileno(),)):
+    def hand_over(self, awake: list[Channel]) -> None:
+        """Pass what is held to the workers at the other ends of *awake*, in turn."""
+        for channel in itertools.cycle(awake):
+            if not self._held:
+                return
+            if not channel.send("connection", fds=(self._held[0].fileno(),)):
                 return
             self._held.popleft().close()
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tonnage.governor.page import SharedPage
+from tonnage.host.descriptors import open_descriptors
 from tonnage.host.malloc import allocator_environment, allocator_kind
 from tonnage.host.prctl import adopt_orphans, use_huge_pages
 from tonnage.ops.logging import configure
@@ -22,6 +24,8 @@ from tonnage.server.loader import check_target
 from tonnage.server.nursery import Nursery
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from tonnage.config import Settings
 
 # Names of the variables that we have set before exec, so that they can be taken away again.
@@ -36,8 +40,6 @@ def prepare_environment(settings: Settings) -> None:
     Returns in the process that has them. They are then removed from the environment, so that
     programs which the application starts are not affected.
     """
-    for name, value in settings.env_file_variables.items():
-        os.environ.setdefault(name, value)
     prepared = os.environ.pop(_PREPARED, None)
     if prepared is not None:
         for name in prepared.split(","):
@@ -47,7 +49,10 @@ def prepare_environment(settings: Settings) -> None:
     added = allocator_environment(settings.memory.allocator, os.environ)
     if added:
         environ = {**os.environ, **added, _PREPARED: ",".join(added)}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
+        try:
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
+        except OSError as error:
+            print(f"tonnage: the allocator keeps its defaults: {error}", file=sys.stderr)
 
 
 def start(settings: Settings) -> int:
@@ -56,15 +61,21 @@ def start(settings: Settings) -> int:
     Raises:
         TonnageError: the server cannot start; what was opened by then is closed again.
     """
+    inherited = open_descriptors()
     configure(settings.logging)
     check_target(settings.app.target)
+    for name, value in settings.env_file_variables.items():
+        os.environ.setdefault(name, value)
+    # Until the supervisor's loop takes signals; as PID 1 we would not even be ended by them.
+    signal.signal(signal.SIGTERM, _give_up)
     adopt_orphans()
     use_huge_pages(enabled=False)
     with ExitStack() as stack:
         listener = open_listener(settings.listen)
         stack.callback(listener.close)
         page = SharedPage()
-        nursery = Nursery(_assignment(settings, page, listener), preload=settings.app.preload)
+        assignment = _assignment(settings, page, listener, inherited)
+        nursery = Nursery(assignment, preload=settings.app.preload)
         stack.callback(nursery.stop)
         _freeze()
         nursery.begin()
@@ -73,7 +84,13 @@ def start(settings: Settings) -> int:
         return assemble(settings, page, listener, nursery, stack).run()
 
 
-def _assignment(settings: Settings, page: SharedPage, listener: Listener) -> Assignment:
+def _give_up(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _assignment(
+    settings: Settings, page: SharedPage, listener: Listener, inherited: frozenset[int]
+) -> Assignment:
     kind = settings.memory.allocator
     return Assignment(
         settings=settings,
@@ -83,6 +100,7 @@ def _assignment(settings: Settings, page: SharedPage, listener: Listener) -> Ass
         supervisor_pid=os.getpid(),
         queue_requests=0,
         threads=settings.process.threads,
+        inherited=inherited,
         huge_pages=(allocator_kind() if kind == "auto" else kind) == "huge",
     )
 

@@ -73,6 +73,7 @@ class Supervisor:
         close_door: Callable[[], None],
         source: SourceWatch | None,
         log_seconds: float,
+        start_seconds: float,
         stop_seconds: float,
         clock: Callable[[], float],
     ) -> None:
@@ -84,6 +85,7 @@ class Supervisor:
         self._front = front
         self._announce = announce
         self._close_door = close_door
+        self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._clock = clock
         self._effort = Effort()
@@ -181,6 +183,8 @@ class Supervisor:
                     logger.info(
                         "stopping: finishing what has begun, %g s at most", self._stop_seconds
                     )
+                else:
+                    logger.warning("asked to stop a second time: ending at once")
                 self._stop()
             elif number == signal.SIGUSR1:
                 self._reclaim()
@@ -275,7 +279,9 @@ class Supervisor:
         if look is None:
             return
         if look.kills:
-            logger.error("the kernel killed %d process(es) of ours for want of memory", look.kills)
+            logger.error(
+                "the kernel killed %d process(es) in our cgroup for want of memory", look.kills
+            )
         if look.level is not look.previous:
             self._log_level(look)
             self._effort = after_recovery(self._effort, look.level)
@@ -322,9 +328,12 @@ class Supervisor:
 
     def _check_stuck(self) -> None:
         now = int(self._clock() * NANOSECONDS)
-        stuck = self._crew.stuck(now, int(STUCK_SECONDS * NANOSECONDS))
-        ready = [each for each in self._crew.members.values() if each.is_ready]
-        self._front.stand_in(stuck and self._stop_at is None, ready[0].channel if ready else None)
+        self._crew.end_overdue(self._start_seconds)
+        self._nursery.end_overdue(self._clock())
+        awake = self._crew.awake(now, int(STUCK_SECONDS * NANOSECONDS))
+        started = now - self._page.header.started_nanoseconds > STUCK_SECONDS * NANOSECONDS
+        needed = not awake and started and self._stop_at is None
+        self._front.stand_in(needed, [member.channel for member in awake])
 
     def _reload_if_changed(self, source: SourceWatch) -> None:
         changed = source.changed()

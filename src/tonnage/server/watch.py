@@ -45,7 +45,6 @@ class Look:
     previous: Level
     used_bytes: int
     kills: int
-    growth_bytes_per_second: float
 
 
 class Watch:
@@ -95,9 +94,7 @@ class Watch:
         self._standing = decide(usage.used_bytes, now, self.marks, self._standing)
         self._follow_growth(usage.used_bytes, now)
         self._publish(usage, own_bytes, now, previous)
-        return Look(
-            self._standing.level, previous, usage.used_bytes, self._kills(usage), self._growth
-        )
+        return Look(self._standing.level, previous, usage.used_bytes, self._kills(usage))
 
     def next_look_seconds(self) -> float:
         """Return how long to wait before the next look."""
@@ -116,6 +113,7 @@ class Watch:
             setattr(self._page.header, field, rollup.pss_bytes)
         elif slot.pid == pid:
             slot.pss_bytes, slot.uss_bytes = rollup.pss_bytes, rollup.uss_bytes
+            slot.rolled_up_private_bytes = self._private_bytes(slot)
 
     def forget(self, index: int) -> None:
         """Close what was open for the worker of slot *index*."""

@@ -19,13 +19,16 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tonnage.errors import TargetError, WorkerError
-from tonnage.host.forksafety import open_descriptors, sockets_opened, why_not_fork
+from tonnage.host.descriptors import close_all_but, open_descriptors
+from tonnage.host.forksafety import sockets_opened, why_not_fork
 from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
+from tonnage.host.prctl import end_with_parent
 from tonnage.server.channel import Channel
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ class Zygote:
     def __init__(self, pid: int, channel: Channel) -> None:
         self.pid = pid
         self.channel = channel
+        self.begun_seconds = time.monotonic()
         self.seconds = 0.0
         self.why_not: str | None = None
 
@@ -50,7 +54,8 @@ class Zygote:
     def start(cls, assignment: Assignment) -> Zygote:
         """Fork the process; the import goes on there."""
         ours, theirs = Channel.pair()
-        pid = fork_into(lambda: zygote_main(assignment, theirs), close=ours)
+        kept = assignment.kept_descriptors(theirs)
+        pid = fork_into(lambda: zygote_main(assignment, theirs), kept)
         theirs.close()
         return cls(pid, ours)
 
@@ -63,7 +68,6 @@ class Zygote:
         """
         readable, _, _ = select.select([self.channel], [], [], timeout_seconds)
         if not readable:
-            self.stop()
             raise WorkerError(
                 f"importing the application took more than {timeout_seconds:g} s; "
                 "see --start-seconds"
@@ -100,21 +104,30 @@ class Zygote:
         return ours
 
     def stop(self) -> None:
-        """End the process; harmless if it has ended."""
+        """End the process, also in the middle of an import; harmless if it has ended.
+
+        It has no state: workers have become the supervisor's own children.
+        """
         self.channel.close()
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process, and leave the channel to tell of it."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
 
-def fork_into(main: Callable[[], int], *, close: Channel | None = None) -> int:
+def fork_into(main: Callable[[], int], kept: frozenset[int]) -> int:
     """Fork; the child runs *main* and ends with its status. Return the child's pid.
 
-    The child never returns into the caller's frames, whose ``finally`` blocks are not its own.
+    The child has the descriptors *kept* and no others. It never returns into the caller's frames,
+    whose ``finally`` blocks are not its own.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if not pid:
-        if close is not None:
-            close.close()
+        close_all_but(kept)
         _end_with(main)
     return pid
 
@@ -142,6 +155,7 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
         # These reach the whole process group. The zygote ends when its channel does, so that the
         # supervisor alone decides when.
         signal.signal(ignored, signal.SIG_IGN)
+    end_with_parent(signal.SIGKILL)
     begun, known = time.perf_counter(), open_descriptors()
     try:
         loaded = _import(assignment)

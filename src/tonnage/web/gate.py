@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -158,7 +159,9 @@ class Gate:
             return
         self._slot.refused += 1
         wait = self._retry_after_seconds or self._desk.retry_after_seconds(route)
-        answer = refusal(self._page, route, reason=reason, retry_after_seconds=int(wait))
+        answer = refusal(
+            self._page, route, reason=reason, retry_after_seconds=max(1, math.ceil(wait))
+        )
         await respond(scope, receive, send, answer)
 
     async def _measured(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
@@ -208,7 +211,8 @@ class Gate:
                 await ready
         except TimeoutError:
             if not _granted(ready):
-                return f"waited {self._desk.wait_seconds:g} s"
+                waited_for = self._desk.held_back_by(request)
+                return f"waited {self._desk.wait_seconds:g} s for {waited_for}"
         except asyncio.CancelledError:
             if _granted(ready):
                 # Let in and cancelled in the same moment: give the place back.

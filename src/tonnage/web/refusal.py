@@ -22,8 +22,7 @@ def refusal(page: SharedPage, route: RouteCost, *, reason: str, retry_after_seco
     own = now.supervisor_pss_bytes + now.zygote_pss_bytes
     body: dict[str, Any] = {
         "error": "service_unavailable",
-        "detail": f"no memory free for this request: {reason}; try again in "
-        f"{retry_after_seconds} s",
+        "detail": f"this request cannot start now: {reason}; try again in {retry_after_seconds} s",
         "reason": reason,
         "retryAfter": retry_after_seconds,
         "level": now.level.name,

@@ -1,0 +1,34 @@
+"""Closing what a forked child should not have.
+
+A child inherits every descriptor of its parent: a connection that the parent closes then stays
+open, and a port stays taken for as long as the child lives.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def open_descriptors() -> frozenset[int]:
+    """Return the descriptors that are open now; none where the system does not tell."""
+    try:
+        listed = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return frozenset()
+    # The list holds the descriptor by which it was read, and which is closed again by now.
+    return frozenset(fd for fd in listed if os.path.lexists(f"/proc/self/fd/{fd}"))
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor that is not among *kept*, for a child that has just been forked.
+
+    The parent's objects for them are never used, nor freed, in the child.
+    """
+    for fd in open_descriptors().difference(kept):
+        with suppress(OSError):
+            os.close(fd)
