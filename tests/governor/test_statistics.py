@@ -63,6 +63,31 @@ def test_sums_are_taken_over_the_tree(page: SharedPage) -> None:
     assert found.ready_workers == 2
 
 
+def test_a_workers_share_is_carried_forward_until_it_is_measured_again(page: SharedPage) -> None:
+    """What became private since the roll-up is all the worker's own, what was freed was as well."""
+    grown, shrunk = page.slots[0], page.slots[4]
+    grown.uss_bytes = shrunk.uss_bytes = 20 * MIB
+    grown.rolled_up_private_bytes = shrunk.rolled_up_private_bytes = 18 * MIB
+    grown.baseline_bytes, grown.held_bytes = 10 * MIB, 48 * MIB
+    shrunk.baseline_bytes, shrunk.held_bytes = 10 * MIB, 4 * MIB
+
+    found = read_statistics(page, NOW).workers
+
+    assert [worker.pss_bytes for worker in found] == [70 * MIB, 26 * MIB]
+    assert [worker.uss_bytes for worker in found] == [60 * MIB, 16 * MIB]
+
+
+def test_a_share_that_was_never_measured_is_not_carried_forward(page: SharedPage) -> None:
+    """Nothing is known to add to; and what is carried does not fall below nothing."""
+    new, freed = page.slots[0], page.slots[4]
+    new.pss_bytes, new.baseline_bytes, new.held_bytes = 0, 10 * MIB, 40 * MIB
+    freed.rolled_up_private_bytes = 90 * MIB
+
+    found = read_statistics(page, NOW).workers
+
+    assert [worker.pss_bytes for worker in found] == [0, 0]
+
+
 def test_use_above_the_limit_leaves_nothing(page: SharedPage) -> None:
     """Not less than nothing."""
     page.header.used_bytes = 600 * MIB

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from tonnage.host.forksafety import open_descriptors, sockets_opened, why_not_fork
+from tonnage.host.descriptors import open_descriptors
+from tonnage.host.forksafety import sockets_opened, why_not_fork
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")
 
@@ -51,9 +52,7 @@ def test_connections_that_were_opened_are_named() -> None:
 
         with socket.create_connection(("127.0.0.1", port)) as client:
             fd = client.fileno()
-            assert sockets_opened(known) == [
-                f"a connection to 127.0.0.1:{port} (descriptor {fd})"
-            ]
+            assert sockets_opened(known) == [f"a connection to 127.0.0.1:{port} (descriptor {fd})"]
 
 
 def test_sockets_without_another_end_are_named_too() -> None:

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import pytest
-
 from benchmarks import mix, recovery
 from benchmarks.load import Kind
 from benchmarks.peers import PEERS
 from benchmarks.record import quantile
 from benchmarks.storm import Storm, storm
 from tests.support.cgroup import need_cgroup
+
 from tonnage.units import MIB
 
 pytestmark = [pytest.mark.soak, pytest.mark.real]
+
 
 def weather(kinds: list[Kind], *, seconds: float) -> Storm:
     """Run `tonnage run` under the load of *kinds* and check what holds for any load."""

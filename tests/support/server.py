@@ -64,6 +64,7 @@ class Running:
         env: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
         pass_fds: Sequence[int] = (),
+        wrapper: Sequence[str] = (),
     ) -> None:
         """Prepare the command.
 
@@ -74,6 +75,7 @@ class Running:
             env: variables beside those that every process needs.
             cwd: the working directory.
             pass_fds: descriptors that the server inherits.
+            wrapper: a command that runs the server's command.
         """
         self._arguments = list(arguments)
         if not {"--port", "--uds", "--fd"}.intersection(arguments):
@@ -82,6 +84,7 @@ class Running:
         self._env = dict(env or {})
         self._cwd = cwd
         self._pass_fds = pass_fds
+        self._wrapper = list(wrapper)
         self._stack = ExitStack()
         self._ended_log: str | None = None
 
@@ -90,7 +93,7 @@ class Running:
         runtime = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tonnage-test-"))
         self._log: IO[bytes] = self._stack.enter_context(tempfile.TemporaryFile())
         self.process = subprocess.Popen(
-            command(self._arguments),
+            self._wrapper + command(self._arguments),
             cwd=self._cwd,
             env=clean_environment() | {"XDG_RUNTIME_DIR": runtime} | self._env,
             stdin=subprocess.DEVNULL,

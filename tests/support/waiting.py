@@ -13,7 +13,7 @@ T = TypeVar("T")
 _STEP_SECONDS = 0.01
 
 
-def await_true(condition: Callable[[], T], what: str, within_seconds: float = 10.0) -> T:
+def await_true(condition: Callable[[], T | None], what: str, within_seconds: float = 10.0) -> T:
     """Return what *condition* returns as soon as that is true.
 
     Raises:

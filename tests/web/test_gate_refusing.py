@@ -26,7 +26,7 @@ def test_when_the_queue_is_full_the_answer_is_a_refusal_at_once() -> None:
         refused = await world.get("/work")
 
         assert refused.status == 503
-        assert refused.json()["reason"] == "queue full"
+        assert refused.json()["reason"] == "the queue is full"
         assert world.slot.refused == 1
         assert [task.result().status for task in tasks if task.done()] == []
         assert [answer.status for answer in await asyncio.gather(*tasks)] == [200] * 3
@@ -55,7 +55,10 @@ def test_who_waited_in_vain_is_told_why_and_when_to_try_again() -> None:
         assert dict(refused.headers)[b"content-type"] == b"application/json"
         body = refused.json()
         assert body["error"] == "service_unavailable"
-        assert body["reason"] == "waited 2 s"
+        assert body["reason"] == "waited 2 s for memory"
+        assert body["detail"] == (
+            "this request cannot start now: waited 2 s for memory; try again in 5 s"
+        )
         assert body["retryAfter"] == 5
         assert (body["level"], body["used"], body["limit"]) == ("CRITICAL", 150.0, 200.0)
         assert body["expectedCost"] == 60.0
@@ -64,6 +67,45 @@ def test_who_waited_in_vain_is_told_why_and_when_to_try_again() -> None:
         await asyncio.gather(*running)
         await asyncio.sleep(0.01)
         assert world.slot.waiting == 0
+
+    run(story())
+
+
+def test_who_waited_for_others_of_its_route_is_told_so() -> None:
+    """There is memory enough: what is not known yet is how much of it the route needs."""
+
+    async def story() -> None:
+        world = World(wait_seconds=0.5)
+        world.handlers["/new"] = holding(1, seconds=0.9)
+        running = world.start("/new")
+        await turns()
+
+        refused = await world.get("/new")
+
+        assert refused.status == 503
+        assert refused.json()["reason"] == (
+            "waited 0.5 s for the first requests of its route to show what they cost"
+        )
+        await asyncio.gather(*running)
+
+    run(story())
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(2.1, b"3"), (0.2, b"1")])
+def test_the_time_to_try_again_is_in_whole_seconds(seconds: float, header: bytes) -> None:
+    """Rounded up, since who comes too early only waits again; and never at once."""
+
+    async def story() -> None:
+        world = World(queue_limit=0, retry_after_seconds=seconds)
+        world.handlers["/work"] = holding(60)
+        await world.teach("/work")
+        running = world.start("/work")
+        await turns()
+
+        refused = await world.get("/work")
+
+        assert dict(refused.headers)[b"retry-after"] == header
+        await asyncio.gather(*running)
 
     run(story())
 
@@ -159,7 +201,7 @@ def test_a_websocket_is_refused_in_its_own_words(
         if extensions:
             assert refused.status == 503
             assert (b"retry-after", b"1") in refused.headers
-            assert refused.json()["reason"] == "queue full"
+            assert refused.json()["reason"] == "the queue is full"
         else:
             assert refused.messages[0]["code"] == 1013
         await asyncio.gather(*running)

@@ -15,9 +15,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tonnage.governor.levels import Level
+from tonnage.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tonnage.governor.costs import Expectation, RouteCost
     from tonnage.governor.ledger import Ledger
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 # A request that has gone on for so long counts as seen, although it may grow yet.
 LASTING_SECONDS = 1.0
+
+
+# Requests that have been let in and not run yet may come to so much together, as far as is known;
+# beyond that the next one waits for their first steps, which show what they really take. Waiting
+# costs nothing, since one event loop runs one step at a time.
+STARTING_BYTES = 4 * MIB
 
 
 class Verdict(Enum):
@@ -53,6 +60,8 @@ class Request:
     threads: int = 0
     # Whether it has been learned from before its end, since it lasts.
     is_observed: bool = False
+    # Called when the first step is over: whoever waits may start then.
+    when_started: Callable[[], object] | None = None
     has_ended: bool = False
 
     def grow(self, delta_bytes: int) -> None:
@@ -70,6 +79,8 @@ class Request:
         if not self.first_done:
             self.first_done = True
             self.route.note_first(self.first_bytes)
+            if self.when_started is not None:
+                self.when_started()
 
     @property
     def grown_bytes(self) -> int:
@@ -94,6 +105,8 @@ class Desk:
         self.wait_seconds = wait_seconds
         self.queue_limit = queue_limit
         self.in_flight: set[Request] = set()
+        # Let in, and not known to have run; at most as many as are in flight.
+        self._starting: list[Request] = []
         self._by_route: Counter[RouteCost] = Counter()
         # Bounded by queue_limit together: see ask.
         self._large: deque[Request] = deque()
@@ -198,14 +211,28 @@ class Desk:
     def _try(self, request: Request) -> bool:
         if not self._window_open(request):
             return False
-        if not request.is_small and self.ledger.is_behind(request.arrived_seconds):
+        if not request.is_small and (
+            self.ledger.is_behind(request.arrived_seconds) or self._too_many_starting(request)
+        ):
             return False
         fits = self.ledger.reserve(request, self.in_flight, small=request.is_small)
         if not fits and not self._alone():
             return False
         self.in_flight.add(request)
+        self._starting.append(request)
         self._by_route[request.route] += 1
         return True
+
+    def _too_many_starting(self, request: Request) -> bool:
+        """Whether to see first what those take that were let in before *request*."""
+        self._starting = [
+            each for each in self._starting if not each.first_done and each in self.in_flight
+        ]
+        if not self._starting:
+            return False
+        room = self.ledger.room_bytes
+        expected = sum(each.remaining(room).worst_bytes for each in (*self._starting, request))
+        return expected > STARTING_BYTES
 
     def _alone(self) -> bool:
         """Whether nothing is in flight and there is room left: then one request always goes on.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tonnage import __version__
 from tonnage.budget.command import wishes_from
-from tonnage.budget.plan import AppSize, Plan, make_plan
+from tonnage.budget.plan import Plan, make_plan
 from tonnage.errors import ListenError, TonnageError
 from tonnage.governor.levels import Marks, marks_for
 from tonnage.governor.page import MAX_WORKERS, SharedPage
@@ -20,7 +20,7 @@ from tonnage.host.cpu import discover_cpus
 from tonnage.host.limits import Limit, discover_limit
 from tonnage.host.malloc import Heap, allocator_kind
 from tonnage.host.pages import drop_file_pages
-from tonnage.host.processes import descendants, read_rollup
+from tonnage.host.processes import descendants
 from tonnage.host.usage import meter_for
 from tonnage.host.wakeups import open_wakeups
 from tonnage.ops.banner import BannerFacts, render_banner
@@ -29,6 +29,7 @@ from tonnage.server.control import control_path, open_control
 from tonnage.server.crew import Crew
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.listener import Listener, close_door, open_port
+from tonnage.server.measure import size_of
 from tonnage.server.reactor import Reactor
 from tonnage.server.reload import SourceWatch
 from tonnage.server.supervisor import Supervisor
@@ -62,7 +63,8 @@ def assemble(
     nursery.finish()
     wishes = wishes_from(settings, limit.bytes)
     cpus = discover_cpus().count
-    plan = make_plan(limit.bytes, limit.source, cpus, _measure(nursery), wishes)
+    app = size_of(nursery.zygote) if nursery.zygote else None
+    plan = make_plan(limit.bytes, limit.source, cpus, app, wishes)
     _fill_in(nursery, page, plan)
     server = _Server(settings, limit, marks, plan, page, listener, nursery, stack)
     Heap().trim()
@@ -92,20 +94,6 @@ def _displaced(marks: Marks, settings: MemorySettings) -> list[str]:
         for option, mark, used in wanted
         if mark.of(marks.limit_bytes) > used
     ]
-
-
-def _measure(nursery: Nursery) -> AppSize | None:
-    """Return what the import has cost, where it happened in a zygote."""
-    if nursery.zygote is None:
-        return None
-    rollup = read_rollup(nursery.zygote.pid)
-    return AppSize(
-        zygote_bytes=rollup.pss_bytes,
-        private_anon_bytes=rollup.pss_anon_bytes,
-        worker_own_bytes=None,
-        how="measured",
-        seconds=nursery.zygote.seconds,
-    )
 
 
 def _fill_in(nursery: Nursery, page: SharedPage, plan: Plan) -> None:

@@ -171,7 +171,9 @@ class Crew:
         """Ask every worker to finish what it has begun and end; successors start after that."""
         for member in self.members.values():
             member.is_leaving = True
-            if not member.channel.send("stop") and member.pid:
+            # One that is still importing does not read its channel.
+            told = member.channel.send("stop") and member.is_ready
+            if not told and member.pid:
                 _signal(member.pid, signal.SIGTERM)
 
     def kill(self) -> None:

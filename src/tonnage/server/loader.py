@@ -9,15 +9,21 @@ import importlib
 import inspect
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tonnage.errors import TargetError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tonnage.config import AppSettings
 
 Interface = Literal["asgi", "wsgi"]
+
+# Characters of an error that go through the channel, which has an end; the traceback has it whole.
+_LONGEST_MESSAGE = 1000
 
 _PLACES = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -67,6 +73,25 @@ def load(settings: AppSettings) -> Loaded:
         return Loaded(app, detect(app, settings.target))
     _check_callable(app, settings.target)
     return Loaded(app, settings.interface)
+
+
+def load_or_tell(
+    settings: AppSettings, tell: Callable[..., object], load: Callable[[], Loaded]
+) -> Loaded | None:
+    """Return what *load* returns; where it fails, *tell* the supervisor why and return None.
+
+    A mistake in the target's name is one line. For an error of the application's own code, its
+    traceback goes to standard error as well: it is what the author needs.
+    """
+    try:
+        return load()
+    except TargetError as error:
+        tell("failed", usage=True, error=str(error))
+    except BaseException as error:  # noqa: BLE001 - the application may raise anything
+        traceback.print_exc()
+        said = f"importing {settings.target} failed: {type(error).__name__}: {error}"
+        tell("failed", usage=False, error=said[:_LONGEST_MESSAGE])
+    return None
 
 
 def _import(name: str, directory: str) -> Any:

@@ -46,11 +46,16 @@ def measure_app(settings: Settings) -> AppSize:
         )
         try:
             zygote.await_ready(settings.process.start_seconds)
-            rollup = read_rollup(zygote.pid)
+            return size_of(zygote)
         finally:
             zygote.stop()
             with suppress(ChildProcessError):
                 os.waitpid(zygote.pid, 0)
+
+
+def size_of(zygote: Zygote) -> AppSize:
+    """Return what the import in *zygote* has cost."""
+    rollup = read_rollup(zygote.pid)
     return AppSize(
         zygote_bytes=rollup.pss_bytes,
         private_anon_bytes=rollup.pss_anon_bytes,

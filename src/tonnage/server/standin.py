@@ -10,7 +10,6 @@ Connections that a stuck worker has already accepted cannot be helped.
 
 from __future__ import annotations
 
-import itertools
 import socket
 from collections import deque
 from contextlib import suppress
@@ -108,12 +107,14 @@ class StandIn:
 
     def hand_over(self, awake: list[Channel]) -> None:
         """Pass what is held to the workers at the other ends of *awake*, in turn."""
-        for channel in itertools.cycle(awake):
-            if not self._held:
-                return
-            if not channel.send("connection", fds=(self._held[0].fileno(),)):
-                return
-            self._held.popleft().close()
+        taking = deque(awake)
+        while self._held and taking:
+            if taking[0].send("connection", fds=(self._held[0].fileno(),)):
+                self._held.popleft().close()
+                taking.rotate(-1)
+            else:
+                # Full for now, or gone; the rest is tried again soon.
+                taking.popleft()
 
     def close(self) -> None:
         """Close everything held."""

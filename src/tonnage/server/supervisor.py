@@ -267,8 +267,10 @@ class Supervisor:
             return False
         message, _ = received
         self._crew.heard(member, message)
-        if message["kind"] == "ready" and self._crew.is_complete:
-            self._announce()
+        if message["kind"] == "ready":
+            self._watch.roll_up(member.pid or 0, self._page.slots[member.index])
+            if self._crew.is_complete:
+                self._announce()
         elif message["kind"] == "reclaimed":
             self._on_reclaimed(message)
         return True

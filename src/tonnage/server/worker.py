@@ -15,12 +15,10 @@ import random
 import signal
 import sys
 import time
-import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tonnage.errors import TargetError
 from tonnage.governor.admission import Desk, Request
 from tonnage.governor.ledger import Holding, Ledger
 from tonnage.governor.statistics import WorkerState
@@ -30,7 +28,7 @@ from tonnage.host.processes import PAGE_BYTES, read_statm
 from tonnage.ops.health import Health
 from tonnage.server.crew import EXIT_NOT_STARTED
 from tonnage.server.http import HttpServer, is_gone, loop_factory
-from tonnage.server.loader import Loaded, load
+from tonnage.server.loader import Loaded, load, load_or_tell
 from tonnage.units import MIB
 from tonnage.web.endpoints import Endpoints
 from tonnage.web.gate import Gate
@@ -70,7 +68,8 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
     channel.send("hello", pid=os.getpid(), index=assignment.index)
     channel.setblocking(False)
     if loaded is None:
-        loaded = _load(assignment, channel)
+        settings = assignment.settings.app
+        loaded = load_or_tell(settings, channel.send, lambda: load(settings))
         if loaded is None:
             return EXIT_NOT_STARTED
     try:
@@ -80,20 +79,6 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
         # uvicorn's word for a lifespan that failed; it has logged why.
         channel.send("failed", usage=False, error="the application's startup failed")
         return EXIT_NOT_STARTED
-
-
-def _load(assignment: Assignment, channel: Channel) -> Loaded | None:
-    """Import the application; None if that fails, and the supervisor is told why."""
-    try:
-        return load(assignment.settings.app)
-    except TargetError as error:
-        channel.send("failed", usage=True, error=str(error))
-    except BaseException as error:  # noqa: BLE001 - the application may raise anything
-        traceback.print_exc()
-        target = assignment.settings.app.target
-        said = f"importing {target} failed: {type(error).__name__}: {error}"
-        channel.send("failed", usage=False, error=said)
-    return None
 
 
 async def _serve(assignment: Assignment, channel: Channel, loaded: Loaded) -> int:

@@ -30,6 +30,7 @@ from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
 from tonnage.host.prctl import end_with_parent
 from tonnage.server.channel import Channel
+from tonnage.server.loader import load, load_or_tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,16 +158,8 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     end_with_parent(signal.SIGKILL)
     begun, known = time.perf_counter(), open_descriptors()
-    try:
-        loaded = _import(assignment)
-    except TargetError as error:
-        channel.send("failed", usage=True, error=str(error))
-        return 2
-    except BaseException as error:  # noqa: BLE001 - the application may raise anything
-        traceback.print_exc()
-        target = assignment.settings.app.target
-        said = f"importing {target} failed: {type(error).__name__}: {error}"
-        channel.send("failed", usage=False, error=said[:1000])
+    loaded = load_or_tell(assignment.settings.app, channel.send, lambda: _import(assignment))
+    if loaded is None:
         return 1
     channel.send(
         "ready",
@@ -191,7 +184,6 @@ def _import(assignment: Assignment) -> Loaded:
     # What every worker needs is imported here too, to be shared.
     import tonnage.server.worker  # noqa: F401
     from tonnage.server.http import preload
-    from tonnage.server.loader import load
 
     loaded = load(assignment.settings.app)
     preload()

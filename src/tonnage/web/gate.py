@@ -148,6 +148,7 @@ class Gate:
         self, route: RouteCost, scope: Scope, receive: Receive, send: Send
     ) -> None:
         request = Request(route, self._clock(), is_small=route.is_small)
+        request.when_started = self._on_started
         reason = await self._enter(request)
         if reason is None:
             try:
@@ -235,6 +236,11 @@ class Gate:
                 self._desk.leave(request)
         self._slot.in_flight = len(self._desk.in_flight)
         self._slot.waiting = self._desk.waiting
+
+    def _on_started(self) -> None:
+        # Not at once: this is called in the middle of a step that is being measured.
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self.look)
 
     def _schedule_retry(self) -> None:
         if self._retry is None:

@@ -1,0 +1,58 @@
+"""What a forked child may keep open."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tonnage.host.descriptors import close_all_but, open_descriptors
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Yield both ends of a pipe."""
+    ends = os.pipe()
+    yield ends
+    for end in open_descriptors().intersection(ends):
+        os.close(end)
+
+
+def test_what_is_open_is_listed(pipe: tuple[int, int]) -> None:
+    """And what is closed no more; the list's own descriptor is never in it."""
+    reader, writer = pipe
+    assert {reader, writer} <= open_descriptors()
+
+    os.close(writer)
+
+    assert writer not in open_descriptors()
+    assert open_descriptors() == open_descriptors()
+
+
+def test_a_descriptor_without_a_path_is_listed() -> None:
+    """A deleted file's, for example: what it leads to does not exist."""
+    fd = os.memfd_create("nowhere")
+    assert fd in open_descriptors()
+    os.close(fd)
+
+
+def test_a_child_keeps_only_what_it_is_given(pipe: tuple[int, int]) -> None:
+    """Its parent keeps everything, and a number that is not open is no error."""
+    reader, writer = pipe
+    never_open = max(open_descriptors()) + 100
+    before = open_descriptors()
+    pid = os.fork()
+    if not pid:
+        close_all_but({writer, never_open})
+        os.write(writer, ",".join(map(str, sorted(open_descriptors()))).encode())
+        os._exit(0)
+
+    _, status = os.waitpid(pid, 0)
+
+    assert status == 0
+    assert os.read(reader, 100) == str(writer).encode()
+    assert open_descriptors() == before

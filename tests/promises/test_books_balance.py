@@ -1,0 +1,55 @@
+"""The books balance: the lines of the ledger add up to what is used, and that to the kernel's."""
+
+from __future__ import annotations
+
+import pytest
+from tests.promises.load import Storm, storm
+from tests.support.cgroup import MemoryBox, need_cgroup
+from tests.support.server import Running
+from tests.support.waiting import await_true
+
+from tonnage.host.processes import read_rollup
+from tonnage.units import MIB
+
+pytestmark = pytest.mark.real
+
+APP = "tests.promises.apps:app"
+LINES = ("supervisor", "zygote", "workersShared", "workersOwn", "unexplained")
+
+
+def test_the_ledger_adds_up_to_what_the_kernel_charges() -> None:
+    """At rest, after some work, with every process measured."""
+    need_cgroup()
+    with MemoryBox(512 * MIB) as box, Running(APP, "--workers", "2", box=box) as server:
+        found: Storm = storm(server, clients=8, seconds=0.5)
+        assert found.count(lambda tally: tally.ok) > 0
+        await_true(lambda: _all_measured(server), "each process measured", 10.0)
+
+        now = server.health_memory()
+        ledger = now["ledger"]
+
+        assert sum(ledger[line] for line in LINES) == pytest.approx(ledger["used"], abs=0.5)
+        assert ledger["used"] == now["used"]
+        assert ledger["used"] + ledger["cache"] == pytest.approx(ledger["charged"], abs=0.5)
+        assert now["used"] * MIB == pytest.approx(box.usage(), abs=8 * MIB)
+        # Page tables, sockets and the kernel's other structures for five processes; and the file
+        # pages that others had read before are charged to them, and so missing here.
+        assert abs(ledger["unexplained"]) < 0.25 * ledger["used"]
+
+
+def test_without_a_cgroup_the_tree_itself_is_counted() -> None:
+    """A limit of the user's own is held against the sum of the processes' shares."""
+    with Running(APP, "--memory", "512M", "--workers", "2") as server:
+        await_true(lambda: _all_measured(server), "each process measured", 10.0)
+        now = server.health_memory()
+        shares = sum(read_rollup(pid).pss_bytes for pid in server.tree()) / MIB
+
+        assert now["measured"] == "PSS of our processes"
+        assert now["used"] == pytest.approx(shares, rel=0.15)
+        assert now["memory"]["rss"] == pytest.approx(shares, rel=0.15)
+
+
+def _all_measured(server: Running) -> bool:
+    now = server.ask_supervisor("/health/memory").json()
+    parts = [now["ledger"]["supervisor"], now["ledger"]["zygote"]]
+    return all(parts) and all(worker["pss"] for worker in now["workers"])

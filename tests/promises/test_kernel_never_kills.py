@@ -1,0 +1,62 @@
+"""The kernel never has to kill: whatever is asked, the server stays below its limit."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from tests.promises.load import Kind, storm
+from tests.support.cgroup import MemoryBox, need_cgroup
+from tests.support.server import Running
+
+from tonnage.units import MIB
+
+pytestmark = pytest.mark.real
+
+APP = "tests.promises.apps:app"
+
+
+def test_more_work_than_memory_waits() -> None:
+    """128 clients want 1 GB at once of a server of 512 MB; nothing is declared or known before."""
+    need_cgroup()
+    with MemoryBox(512 * MIB) as box, Running(APP, box=box) as server:
+        found = storm(server, seconds=6)
+
+        assert box.kills() == 0
+        assert found.count(lambda tally: tally.broken) == 0
+        assert found.count(lambda tally: tally.other) == 0
+        assert found.count(lambda tally: tally.ok) > 6 * 60
+        assert found.health.failed == 0
+        assert found.health.answered > 30
+        assert server.health_memory()["kernelKills"] == 0
+
+
+def test_a_mix_with_large_requests_is_served() -> None:
+    """One request in ten needs 40 MB for a second; small ones pass those that wait for room."""
+    need_cgroup()
+    kinds = [
+        Kind("trivial", "/", 0.7),
+        Kind("8 MB", "/work?mb=8&ms=300", 0.2, 0.3),
+        Kind("40 MB", "/work?mb=40&ms=1000", 0.1, 1.0),
+    ]
+    with MemoryBox(512 * MIB) as box, Running(APP, box=box) as server:
+        found = storm(server, kinds, seconds=6)
+
+        assert box.kills() == 0
+        assert found.count(lambda tally: tally.broken) == 0
+        assert found.health.failed == 0
+        assert found.tallies["trivial"].refused == 0
+        assert found.tallies["40 MB"].ok + found.tallies["40 MB"].late > 0
+
+
+def test_workers_are_what_the_kernel_would_take_first() -> None:
+    """If it has to after all: the supervisor must live to replace them, and to tell."""
+    with Running(APP, "--workers", "1") as server:
+        (worker,) = server.worker_pids()
+
+        def badness(pid: int) -> int:
+            with open(f"/proc/{pid}/oom_score_adj") as file:
+                return int(file.read())
+
+        assert badness(worker) > badness(server.pid)
+        assert badness(server.pid) == badness(os.getpid())

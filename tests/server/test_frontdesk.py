@@ -1,0 +1,248 @@
+"""The supervisor's own sockets in its own loop: bounded, and giving back what is not theirs."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tonnage.governor.page import SharedPage
+from tonnage.ops.health import Health
+from tonnage.server.channel import Channel
+from tonnage.server.control import open_control
+from tonnage.server.frontdesk import FrontDesk
+from tonnage.server.operations import DEADLINE_SECONDS, MOST_CONNECTIONS
+from tonnage.server.reactor import Reactor
+from tonnage.server.standin import MOST_HELD, PEEK_SECONDS
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MEMORY = b"GET /health/memory HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+WORK = b"GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Lobby:
+    """A front desk, the app's port, and clients; the clock stands still unless it is set."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.now_seconds = 100.0
+        self.stack = stack
+        self.reactor = Reactor()
+        self.port = self.listen()
+        self.desk = FrontDesk(
+            self.reactor,
+            Health(SharedPage(), where="supervisor"),
+            admin_token=None,
+            listening=self.port,
+            clock=lambda: self.now_seconds,
+        )
+        stack.callback(self.desk.close)
+
+    def listen(self) -> socket.socket:
+        """Return a listening port."""
+        listening = socket.create_server(("127.0.0.1", 0), backlog=256)
+        listening.setblocking(False)
+        return self.stack.enter_context(listening)
+
+    def client(self, listening: socket.socket, data: bytes = b"") -> socket.socket:
+        """Connect to *listening* and send *data*; what is not there at once is an error."""
+        family = listening.family
+        client = self.stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        client.connect(listening.getsockname())
+        client.sendall(data)
+        client.setblocking(False)
+        return client
+
+    def turn(self, times: int = 4) -> None:
+        """Let the loop do what is due."""
+        for _ in range(times):
+            self.reactor.wait(0.0)
+
+    def worker(self) -> tuple[Channel, Channel]:
+        """Return a channel to a worker, and the worker's end of it."""
+        ours, theirs = Channel.pair()
+        for end in (ours, theirs):
+            end.setblocking(False)
+            self.stack.callback(end.close)
+        return ours, theirs
+
+
+@pytest.fixture
+def lobby() -> Iterator[Lobby]:
+    """Yield a desk that nobody stands at."""
+    with ExitStack() as stack:
+        yield Lobby(stack)
+
+
+def status(client: socket.socket) -> int:
+    """Return the status that *client* has got."""
+    return int(client.recv(65536).split()[1])
+
+
+def is_idle(lobby: Lobby) -> bool:
+    """Return whether nothing calls the loop: it waits for as long as it may."""
+    begun = time.monotonic()
+    lobby.reactor.wait(0.02)
+    return time.monotonic() - begun >= 0.02
+
+
+def received(worker: Channel) -> int:
+    """Return how many connections *worker* was handed and has not taken yet, and close them."""
+    count = 0
+    while (message := worker.receive()) is not None:
+        count += 1
+        for fd in message[1]:
+            socket.socket(fileno=fd).close()
+    return count
+
+
+def test_a_door_answers(lobby: Lobby) -> None:
+    """Health, to everyone; details only to those whom the door trusts or who prove it."""
+    door = lobby.listen()
+    lobby.desk.open(door, trusted=False)
+    plain = lobby.client(door, HEALTH)
+    forwarded = lobby.client(door, MEMORY % b"Forwarded: for=1.2.3.4\r\n")
+
+    lobby.turn()
+
+    assert (status(plain), status(forwarded)) == (200, 403)
+
+
+def test_who_reaches_the_control_socket_is_trusted(lobby: Lobby) -> None:
+    """Its permissions have decided; and its file goes when the desk closes."""
+    directory = lobby.stack.enter_context(tempfile.TemporaryDirectory(prefix="tonnage-"))
+    path = Path(directory) / "1.sock"
+    door = open_control(path)
+    lobby.desk.open(door, trusted=True, path=path)
+    client = lobby.client(door, MEMORY % b"Forwarded: for=1.2.3.4\r\n")
+
+    lobby.turn()
+
+    assert status(client) == 200
+    lobby.desk.close()
+    assert not path.exists()
+
+
+def test_silent_clients_are_bounded(lobby: Lobby) -> None:
+    """One more than fit is turned away, and all that say nothing in time."""
+    door = lobby.listen()
+    lobby.desk.open(door, trusted=False)
+    silent = [lobby.client(door) for _ in range(MOST_CONNECTIONS)]
+    lobby.turn(2 * MOST_CONNECTIONS)
+    too_many = lobby.client(door, HEALTH)
+    lobby.turn()
+    with pytest.raises(ConnectionResetError):
+        too_many.recv(1)
+
+    lobby.now_seconds += DEADLINE_SECONDS
+    lobby.desk.tidy()
+    late = lobby.client(door, HEALTH)
+    lobby.turn()
+
+    assert status(late) == 200
+    assert silent[0].recv(1) == b""
+
+
+def test_the_port_is_left_alone_while_workers_turn(lobby: Lobby) -> None:
+    """It is theirs."""
+    lobby.desk.stand_in(stuck=False, awake=[])
+    client = lobby.client(lobby.port, HEALTH)
+
+    lobby.turn()
+
+    with pytest.raises(BlockingIOError):
+        client.recv(1)
+
+
+def test_while_all_are_stuck_health_is_answered_on_the_port(lobby: Lobby) -> None:
+    """And whatever else came is handed to a worker once one is free."""
+    ours, theirs = lobby.worker()
+    lobby.desk.stand_in(stuck=True, awake=[])
+    health, work, silent = (lobby.client(lobby.port, data) for data in (HEALTH, WORK, b""))
+    lobby.turn(8)
+    assert status(health) == 200
+    assert received(theirs) == 0
+
+    lobby.desk.stand_in(stuck=False, awake=[ours])
+
+    assert received(theirs) == 2
+    for client in (work, silent):
+        assert client.fileno() > 0
+    new = lobby.client(lobby.port, HEALTH)
+    lobby.turn()
+    with pytest.raises(BlockingIOError):
+        new.recv(1)
+
+
+def test_who_dawdles_is_not_looked_at_for_ever(lobby: Lobby) -> None:
+    """A head that does not end is a worker's to judge, and no work for the loop meanwhile."""
+    ours, theirs = lobby.worker()
+    lobby.desk.stand_in(stuck=True, awake=[])
+    lobby.client(lobby.port, WORK[:10])
+    lobby.turn()
+    for _ in range(3):
+        lobby.desk.stand_in(stuck=True, awake=[])
+        assert is_idle(lobby)
+    lobby.now_seconds += PEEK_SECONDS
+    lobby.desk.stand_in(stuck=True, awake=[])
+    assert is_idle(lobby)
+
+    lobby.desk.stand_in(stuck=False, awake=[ours])
+
+    assert received(theirs) == 1
+
+
+def test_a_head_in_pieces_is_looked_at_again(lobby: Lobby) -> None:
+    """Not by the loop, which its first piece would call without end, but at the next round."""
+    lobby.desk.stand_in(stuck=True, awake=[])
+    client = lobby.client(lobby.port, HEALTH[:9])
+    lobby.turn()
+    client.sendall(HEALTH[9:])
+    assert is_idle(lobby)
+    with pytest.raises(BlockingIOError):
+        client.recv(1)
+
+    lobby.desk.stand_in(stuck=True, awake=[])
+
+    assert status(client) == 200
+
+
+def test_more_than_can_be_held_stay_in_the_kernels_queue(lobby: Lobby) -> None:
+    """And are not lost: once there is room, the port is looked at again."""
+    ours, theirs = lobby.worker()
+    lobby.desk.stand_in(stuck=True, awake=[])
+    for _ in range(MOST_HELD):
+        lobby.client(lobby.port, WORK)
+        # Taken, then looked at; the kernel's own queue would not hold all of them.
+        lobby.turn(2)
+    waiting = lobby.client(lobby.port, HEALTH)
+    lobby.turn()
+    with pytest.raises(BlockingIOError):
+        waiting.recv(1)
+
+    # What does not fit into the channel at once follows when the worker has read.
+    handed = 0
+    while handed < MOST_HELD:
+        lobby.desk.stand_in(stuck=False, awake=[ours])
+        taken = received(theirs)
+        assert taken
+        handed += taken
+    assert handed == MOST_HELD
+    lobby.desk.stand_in(stuck=True, awake=[])
+    lobby.turn()
+
+    assert status(waiting) == 200
+
+
+def test_closing_while_standing_in_is_harmless(lobby: Lobby) -> None:
+    """Twice as well."""
+    lobby.desk.stand_in(stuck=True, awake=[])
+    lobby.client(lobby.port, WORK)
+    lobby.turn()
+
+    lobby.desk.close()
+    lobby.desk.close()
