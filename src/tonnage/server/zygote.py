@@ -58,6 +58,8 @@ class Zygote:
         kept = assignment.kept_descriptors(theirs)
         pid = fork_into(lambda: zygote_main(assignment, theirs), kept)
         theirs.close()
+        # A zygote that does not read must not hold up the supervisor.
+        ours.setblocking(False)
         return cls(pid, ours)
 
     def await_ready(self, timeout_seconds: float) -> None:
