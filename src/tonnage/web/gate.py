@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tonnage.requests")
 
 # A prime, so that a client that alternates between routes does not dodge the sample.
-SAMPLE_EVERY: Final = 101
+SAMPLE_EVERY: Final = 251
 
 # Growth between two looks, with only small requests about, that makes all of them suspect ...
 SUSPICIOUS_BYTES: Final = 4 * MIB
@@ -50,6 +50,10 @@ SUSPICION_SECONDS: Final = 1.0
 # How old the picture of free memory may be when a small request is let through. In this time one
 # event loop can touch some 10 MB, which is about what is set aside for small requests.
 LOOK_SECONDS: Final = 0.005
+# ... and where so much is free that it cannot be filled meanwhile. A look costs some 15 us under
+# load, most of it for reading statm.
+RELAXED_LOOK_SECONDS: Final = 0.02
+PLENTY_BYTES: Final = 64 * MIB
 
 # How often those who wait are looked at, for room made by another worker; room made in this one is
 # noticed at once.
@@ -121,8 +125,11 @@ class Gate:
         if slot.held_bytes - held_before > SUSPICIOUS_BYTES and not desk.in_flight:
             self._suspicious_until_seconds = now + SUSPICION_SECONDS
             self._until_sample = 1
-        self._small_open = total <= desk.ledger.ceiling_bytes(small=True)
-        self._look_at_seconds = now + LOOK_SECONDS
+        free = desk.ledger.ceiling_bytes(small=True) - total
+        self._small_open = free >= 0
+        self._look_at_seconds = now + (
+            RELAXED_LOOK_SECONDS if free > PLENTY_BYTES else LOOK_SECONDS
+        )
         slot.requests = self._passed
         slot.in_flight = len(desk.in_flight)
         slot.waiting = desk.waiting
