@@ -194,7 +194,8 @@ def test_a_closed_door_keeps_those_who_are_in() -> None:
         address = listener.socket.getsockname()
         with socket.create_connection(address, 5.0) as waiting:
             waiting.send(b"hello")
-            close_door(listener.socket)
+            if not close_door(listener.socket):
+                pytest.skip("this kernel allows socket filters to privileged users only")
 
             with pytest.raises(OSError, match="timed out"):
                 socket.create_connection(address, 0.05)
@@ -210,5 +211,5 @@ def test_a_unix_socket_has_no_such_door(directory: Path) -> None:
     """There, closing it does nothing, and harms nothing."""
     path = directory / "app.sock"
     with opened(uds=str(path)) as listener, socket.socket(socket.AF_UNIX) as client:
-        close_door(listener.socket)
+        assert not close_door(listener.socket)
         client.connect(str(path))

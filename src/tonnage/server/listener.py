@@ -160,8 +160,8 @@ def _why(error: OSError, address: str, option: str = "--uds") -> str:
     return f"cannot listen on {address}: {error.strerror or error}"
 
 
-def close_door(listening: socket.socket) -> None:
-    """Let no new connection in, and keep those that are already in the queue.
+def close_door(listening: socket.socket) -> bool:
+    """Let no new connection in, and keep those already in the queue; return whether that worked.
 
     Closing a listening socket resets every connection that the kernel has established but nobody
     has accepted, so their clients lose a request. A socket filter that drops all packets keeps new
@@ -169,11 +169,12 @@ def close_door(listening: socket.socket) -> None:
     Unix sockets there is no such filter; there, and where the kernel refuses, this does nothing.
     """
     if listening.family not in (socket.AF_INET, socket.AF_INET6):
-        return
+        return False
     # One instruction of classic BPF: return 0, that is, keep no byte of the packet.
     drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(drop_all))
     try:
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
     except OSError:
-        return
+        return False
+    return True

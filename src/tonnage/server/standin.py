@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tonnage.ops.health import Health
     from tonnage.server.channel import Channel
 
-MOST_HELD: Final = 512
+MOST_HELD: Final = 256
 # Without a complete request line after so long, it is not for us to judge.
 PEEK_SECONDS: Final = 0.5
 

@@ -70,7 +70,7 @@ class Supervisor:
         front: FrontDesk,
         refresh_limit: Callable[[], None],
         announce: Callable[[], None],
-        close_door: Callable[[], None],
+        close_door: Callable[[], object],
         source: SourceWatch | None,
         log_seconds: float,
         start_seconds: float,
