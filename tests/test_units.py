@@ -11,7 +11,6 @@ from tonnage.units import (
     MIB,
     Threshold,
     format_bytes,
-    format_seconds,
     in_mb,
     parse_bytes,
     parse_seconds,
@@ -99,23 +98,6 @@ def test_what_is_no_duration_is_refused(text: str | float) -> None:
 def test_a_size_is_shown(count: float, text: str) -> None:
     """With as many digits as a person wants."""
     assert format_bytes(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0 ms"),
-        (0.25, "250 ms"),
-        (1.5, "1.5 s"),
-        (12.4, "12 s"),
-        (119.0, "119 s"),
-        (180.0, "3 min"),
-        (7200.0, "2 h"),
-    ],
-)
-def test_a_duration_is_shown(seconds: float, text: str) -> None:
-    """In the unit that fits."""
-    assert format_seconds(seconds) == text
 
 
 def test_figures_for_health_are_in_mb() -> None:

@@ -64,19 +64,6 @@ def format_bytes(count: float) -> str:
     return f"{sign}{amount:.0f} {name}" if exact else f"{sign}{amount:.1f} {name}"
 
 
-def format_seconds(seconds: float) -> str:
-    """Return *seconds* for a person: ``250 ms``, ``1.5 s``, ``12 s``, ``3 min``, ``2 h``."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
-
-
 def in_mb(count: float) -> float:
     """Return *count* bytes in MB with one decimal, as the health endpoints show figures."""
     return round(count / MIB, 1)

@@ -10,11 +10,13 @@ import os
 import sys
 import threading
 
+from tonnage.host.processes import thread_count
+
 
 def why_not_fork() -> str | None:
     """Return why a fork is not safe here (threads were started), or None if it is."""
     try:
-        count = len(os.listdir("/proc/self/task"))
+        count = thread_count(os.getpid())
     except OSError:
         count = threading.active_count()
     if count <= 1:
