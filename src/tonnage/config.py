@@ -29,6 +29,8 @@ __all__ = [
     "MemorySettings",
     "Option",
     "ProcessSettings",
+    "RecyclingSettings",
+    "ReportSettings",
     "Settings",
     "load_settings",
 ]
@@ -75,6 +77,9 @@ class MemorySettings:
     exhausted_at: Threshold
     free_floor_bytes: int
     allocator: Literal["auto", "huge", "mmap", "default"]
+    worker_memory_bytes: int | None
+    fuse: bool
+    gc_interval_seconds: float
     memory_log_seconds: float
 
 
@@ -87,6 +92,17 @@ class ProcessSettings:
     threads: int
     stop_seconds: float
     start_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecyclingSettings:
+    """When a worker is replaced by a fresh one."""
+
+    recycle: bool
+    recycle_above_bytes: int | None
+    max_requests: int
+    max_requests_jitter: int | None
+    max_lifetime_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +135,18 @@ class LoggingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What is written down and who is told when something went wrong."""
+
+    report_dir: Path | None
+    reports: int
+    leak_report: bool
+    alert_url: str | None = field(repr=False)
+    alert_format: Literal["auto", "json", "slack"]
+    alert_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Every setting, grouped by concern.
 
@@ -131,8 +159,10 @@ class Settings:
     listen: ListenSettings
     memory: MemorySettings
     process: ProcessSettings
+    recycling: RecyclingSettings
     admission: AdmissionSettings
     logging: LoggingSettings
+    reports: ReportSettings
     sources: Mapping[str, str] = field(repr=False)
     env_file_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -195,7 +225,7 @@ def load_settings(
     if values["env"] is None:
         watched = (on_terminal or _stderr_is_terminal)()
         values["env"] = "development" if watched else "production"
-    for name in ("app_dir", "env_file", "config", "uds"):
+    for name in ("app_dir", "env_file", "config", "uds", "report_dir"):
         path = values[name]
         values[name] = directory / path if isinstance(path, Path) else None
     settings = _build(values, sources, variables)
@@ -214,8 +244,10 @@ def _build(
         listen=ListenSettings(**groups["listen"]),
         memory=MemorySettings(**groups["memory"]),
         process=ProcessSettings(**groups["process"]),
+        recycling=RecyclingSettings(**groups["recycling"]),
         admission=AdmissionSettings(**groups["admission"]),
         logging=LoggingSettings(**groups["logging"]),
+        reports=ReportSettings(**groups["reports"]),
         sources=MappingProxyType(dict(sources)),
         env_file_variables=MappingProxyType(dict(variables)),
     )

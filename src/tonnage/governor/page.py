@@ -118,11 +118,18 @@ class Slot(_Section):
     # Since when the first of its large requests waits for room; 0: none does.
     head_nanoseconds = _Word(14)
     connections = _Word(15)
+    # What the registered consumers (caches, buffers) say they hold.
+    consumers_bytes = _Word(16)
+    # Number of the in-flight entry whose step is running, plus one; 0: none, or not measured.
+    running = _Word(17)
+    memory_errors = _Word(18)
     # Written by the supervisor.
     pss_bytes = _Word(24)
     uss_bytes = _Word(25)
     # What was private when these were measured: what came since is known without measuring.
     rolled_up_private_bytes = _Word(26)
+    # The fuse: RLIMIT_DATA; 0: none is set.
+    data_limit_bytes = _Word(27)
 
     def __init__(self, words: memoryview, offset: int, index: int) -> None:
         super().__init__(words, offset)
