@@ -7,6 +7,7 @@
     + ListenError          the address cannot be listened on
     + PlanError            the processes asked for do not fit into the memory limit
   x WorkerError            a worker or the zygote could not be started or did not stay up
+  x ActionError            a running server refuses what it is asked to do, or cannot be reached
 
 A message is one line that says what is wrong and what to do about it: the command line prints it
 as it is, without a traceback.
@@ -41,3 +42,7 @@ class PlanError(UsageError):
 
 class WorkerError(TonnageError):
     """A worker, or the zygote that makes them, did not start or did not stay up."""
+
+
+class ActionError(TonnageError):
+    """A running server refuses what it was asked to do, and says why, or it cannot be reached."""

@@ -40,6 +40,7 @@ def wishes_from(settings: Settings, limit_bytes: int) -> Wishes:
         free_floor_bytes=settings.memory.free_floor_bytes,
         exhausted_bytes=settings.memory.exhausted_at.of(limit_bytes),
         preload=settings.app.preload,
+        alerts=settings.reports.alert_url is not None,
     )
 
 

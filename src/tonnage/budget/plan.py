@@ -200,6 +200,7 @@ def _lines(parts: Parts, workers: int, app: AppSize | None, wishes: Wishes) -> t
     queue_how: How = "calculated" if wishes.queue_requests is None else "configured"
     waiting = f"{parts.queue_requests} waiting requests x {format_bytes(WAITING_REQUEST_BYTES)}"
     threads_bytes = parts.threads_bytes(workers)
+    alerter = Line("alerter", "alerts", parts.alerter_bytes, "calculated", "the process that sends")
     return (
         Line(
             "reserve",
@@ -210,6 +211,7 @@ def _lines(parts: Parts, workers: int, app: AppSize | None, wishes: Wishes) -> t
         ),
         Line("supervisor", "supervisor", SUPERVISOR_BYTES, "calculated", "never imports the app"),
         Line("zygote", "zygote", parts.zygote_bytes, zygote_how, zygote_note),
+        *((alerter,) if parts.alerter_bytes else ()),
         Line(
             "workers",
             _workers(workers),
@@ -258,6 +260,7 @@ def _refusal(
         f"reserve {_mb(parts.reserve_bytes)}",
         f"supervisor {_mb(SUPERVISOR_BYTES)}",
         f"zygote {_mb(parts.zygote_bytes)}",
+        *((f"alerts {_mb(parts.alerter_bytes)}",) if parts.alerter_bytes else ()),
         ("worker " if workers == 1 else f"{workers} workers x ") + _mb(parts.worker_bytes),
         f"threads {_mb(parts.threads_bytes(workers))}",
         f"queue {_mb(parts.queue_bytes)}",

@@ -19,6 +19,9 @@ How = Literal["measured", "calculated", "configured"]
 SUPERVISOR_BYTES = 12 * MIB
 """What the supervisor holds, which never imports the app: 9 to 12 MB of PSS were measured."""
 
+ALERTER_BYTES = 10 * MIB
+"""The process that sends alerts, if there is one: 4.7 MB were measured for http, 9.4 for https."""
+
 ASSUMED_ZYGOTE_BYTES = 40 * MIB
 """PSS of a zygote with a FastAPI app of the usual size; stands in until the app is measured."""
 
@@ -80,7 +83,8 @@ class Wishes:
 
     `workers_source` names who asks, as messages call it: `--workers`, `WEB_CONCURRENCY`. With
     `workers_strict` a number that does not fit is refused; without it (a platform's guess) it is
-    lowered, with a warning. `queue_requests` counts the whole server.
+    lowered, with a warning. `queue_requests` counts the whole server. `alerts` says whether a
+    process sends them.
     """
 
     workers: int | None
@@ -92,6 +96,7 @@ class Wishes:
     free_floor_bytes: int
     exhausted_bytes: int
     preload: bool
+    alerts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class Parts:
     limit_bytes: int
     reserve_bytes: int
     zygote_bytes: int
+    alerter_bytes: int
     worker_bytes: int
     pool_bytes: int
     queue_requests: int
@@ -115,7 +121,8 @@ class Parts:
 
     def room_bytes(self, workers: int) -> int:
         """The rest of the limit; negative when the parts alone exceed it."""
-        fixed = self.reserve_bytes + SUPERVISOR_BYTES + self.zygote_bytes + self.queue_bytes
+        server = SUPERVISOR_BYTES + self.zygote_bytes + self.alerter_bytes
+        fixed = self.reserve_bytes + server + self.queue_bytes
         return self.limit_bytes - fixed - workers * self.worker_bytes - self.threads_bytes(workers)
 
     def needed_bytes(self, workers: int) -> int:
@@ -156,6 +163,7 @@ def divide(limit_bytes: int, exhausted_bytes: int, app: AppSize | None, wishes: 
         limit_bytes=limit_bytes,
         reserve_bytes=_reserve_bytes(limit_bytes, exhausted_bytes, wishes.free_floor_bytes),
         zygote_bytes=_up(zygote_bytes),
+        alerter_bytes=ALERTER_BYTES if wishes.alerts else 0,
         worker_bytes=_up(worker_bytes),
         pool_bytes=wishes.threads * THREAD_BYTES,
         queue_requests=queue_requests,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from tonnage.governor.levels import Level
+from tonnage.governor.flight import NO_ENTRY
 from tonnage.units import MIB
 
 if TYPE_CHECKING:
@@ -58,11 +58,17 @@ class Request:
     # Work of this request that is in a thread; its reservation stays until the thread is done,
     # since a thread cannot be cancelled.
     threads: int = 0
+    # Its entry in the table of what is in flight, while it is.
+    entry: int = NO_ENTRY
     # Whether it has been learned from before its end, since it lasts.
     is_observed: bool = False
     # Called when the first step is over: whoever waits may start then.
     when_started: Callable[[], object] | None = None
     has_ended: bool = False
+    # It was let in although what it is expected to take does not fit, and was given what there was.
+    most_bytes: float | None = None
+    # What it was expected to take when it was let in.
+    granted_bytes: float = 0.0
 
     def grow(self, delta_bytes: int) -> None:
         """Add growth (or shrinking) of the process that this request caused."""
@@ -90,8 +96,16 @@ class Request:
     def remaining(self, room_bytes: int) -> Expectation:
         """Return the growth still to come, where *room_bytes* is all room."""
         if self.first_done:
-            return self.route.rest(self.later_bytes, room_bytes)
-        return self.route.whole(room_bytes)
+            expected = self.route.rest(self.later_bytes, room_bytes)
+        else:
+            expected = self.route.whole(room_bytes)
+        if self.most_bytes is None:
+            return expected
+        return expected.at_most(self.most_bytes - self.taken_bytes())
+
+    def taken_bytes(self) -> float:
+        """Return what it has taken, as far as that is measured."""
+        return self.first_bytes + self.later_bytes
 
 
 class Desk:
@@ -124,7 +138,7 @@ class Desk:
             return Verdict.ADMITTED
         if self.waiting + self.ledger.waiting_elsewhere() >= self.queue_limit:
             return Verdict.QUEUE_FULL
-        if self.ledger.level >= Level.EXHAUSTED and not self._anyone_in_flight():
+        if self.ledger.stays_full and not self._anyone_in_flight():
             return Verdict.NOTHING_TO_WAIT_FOR
         queue.append(request)
         self._announce_head()
@@ -190,6 +204,8 @@ class Desk:
         """Return, in words, what *request* waits for."""
         if self._window_open(request):
             return "memory"
+        if request.route.is_closed(self.ledger.now_seconds()):
+            return "its route, of which a request has just run out of memory"
         return "the first requests of its route to show what they cost"
 
     def retry_after_seconds(self, route: RouteCost) -> int:
@@ -201,6 +217,8 @@ class Desk:
         return self._small if request.is_small else self._large
 
     def _window_open(self, request: Request) -> bool:
+        if request.route.is_closed(self.ledger.now_seconds()):
+            return False
         window = request.route.window
         return window is None or self._by_route[request.route] < window
 
@@ -218,6 +236,11 @@ class Desk:
         fits = self.ledger.reserve(request, self.in_flight, small=request.is_small)
         if not fits and not self._alone():
             return False
+        if not fits:
+            # Beyond what there is it has been promised nothing.
+            request.most_bytes = self.ledger.left_bytes(small=request.is_small)
+            self.ledger.reserve(request, self.in_flight, small=request.is_small)
+        request.granted_bytes = request.remaining(self.ledger.room_bytes).worst_bytes
         self.in_flight.add(request)
         self._starting.append(request)
         self._by_route[request.route] += 1
@@ -239,7 +262,7 @@ class Desk:
 
         Its cost may be overestimated, and nobody would ever correct the estimate otherwise.
         """
-        return self.ledger.level < Level.EXHAUSTED and not self._anyone_in_flight()
+        return not self.ledger.is_full and not self._anyone_in_flight()
 
     def _anyone_in_flight(self) -> bool:
         # Our own slot is written once all who fit were let in, so it does not yet show them here.

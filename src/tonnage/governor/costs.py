@@ -49,6 +49,14 @@ NOISE_BYTES = 2 * MIB
 # Growth beyond this many times the worst seen (and beyond noise) makes the route unknown again.
 SURPRISE_FACTOR = 2.0
 
+# A route whose request ran out of memory is closed for so many times as long as that request took,
+# within these bounds: such requests then take a fifth of a worker's time at most.
+CLOSED_FACTOR = 4.0
+CLOSED_SECONDS = (1.0, 60.0)
+
+# A request that had this share of all room has had it all.
+TRIED_SHARE = 0.8
+
 # Old observations fade: means over about 32 requests, the worst over about 128.
 _MEAN_SHARE = 1 / 32
 _WORST_FADE = 1 / 128
@@ -59,6 +67,7 @@ SIGMAS = 2.5
 
 (_COUNT, _FIRST_MEAN, _FIRST_VARIANCE, _FIRST_WORST) = range(4)
 (_LATER_MEAN, _LATER_VARIANCE, _LATER_WORST, _SECONDS, _TOTAL, _SMALL) = range(4, 10)
+_CLOSED_UNTIL, _TRIAL = 10, 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,13 @@ class Expectation:
     mean_bytes: float
     variance: float
     worst_bytes: float
+
+    def at_most(self, most_bytes: float) -> Expectation:
+        """Return the same, where there cannot be more than *most_bytes*."""
+        if self.worst_bytes <= most_bytes:
+            return self
+        most = max(0.0, most_bytes)
+        return Expectation(min(self.mean_bytes, most), 0.0, most)
 
 
 NOTHING = Expectation(0.0, 0.0, 0.0)
@@ -89,12 +105,16 @@ def promise(expectations: Iterable[Expectation]) -> int:
 
 
 class RouteCost:
-    """The learned numbers of one route; a view into the shared page, or into any ten doubles."""
+    """The learned numbers of one route; a view into the shared page, or into any ten doubles.
 
-    __slots__ = ("_n", "name")
+    *row* is its row in the page; -1: it has none.
+    """
 
-    def __init__(self, name: str, numbers: memoryview[float]) -> None:
+    __slots__ = ("_n", "name", "row")
+
+    def __init__(self, name: str, numbers: memoryview[float], row: int = -1) -> None:
         self.name = name
+        self.row = row
         self._n = numbers
 
     @property
@@ -179,7 +199,7 @@ class RouteCost:
         return Expectation(mean, expected.variance, worst)
 
     def _unknown(self, worst_bytes: float, room_bytes: int) -> Expectation:
-        guess = worst_bytes * UNKNOWN_FACTOR + NOISE_BYTES
+        guess = max(worst_bytes * UNKNOWN_FACTOR + NOISE_BYTES, self._n[_TRIAL])
         if not self._n[_TOTAL]:
             guess = max(guess, room_bytes * GUESS_SHARE, LEAST_GUESS_BYTES)
         return Expectation(guess, 0.0, guess)
@@ -204,6 +224,33 @@ class RouteCost:
         self._note_surprise(n[_FIRST_WORST] + later_bytes)
         n[_LATER_WORST] = later_bytes
 
+    def note_out_of_memory(
+        self, seconds: float, had_bytes: int, room_bytes: int, now_seconds: float
+    ) -> None:
+        """Close the route for a while: a request has run out of memory.
+
+        The next one is expected to take twice as much, where there is as much, and is let in once
+        that is free. One that has had nearly all the room and failed says nothing of the next: to
+        expect as much again would keep everybody else waiting, and the fuse will hold it as well.
+
+        Args:
+            seconds: how long the request has run.
+            had_bytes: what it could have allocated.
+            room_bytes: all room.
+            now_seconds: the monotonic clock.
+        """
+        n = self._n
+        least, most = CLOSED_SECONDS
+        n[_COUNT] = n[_SMALL] = 0.0
+        n[_CLOSED_UNTIL] = now_seconds + min(max(seconds * CLOSED_FACTOR, least), most)
+        n[_TRIAL] = (
+            min(2.0 * had_bytes, room_bytes) if had_bytes < room_bytes * TRIED_SHARE else 0.0
+        )
+
+    def is_closed(self, now_seconds: float) -> bool:
+        """Return whether no request may start for now."""
+        return now_seconds < self._n[_CLOSED_UNTIL]
+
     def _note_surprise(self, grown_bytes: float) -> None:
         if grown_bytes > max(self.worst_bytes * SURPRISE_FACTOR, NOISE_BYTES):
             self._n[_COUNT] = self._n[_SMALL] = 0.0
@@ -218,6 +265,7 @@ class RouteCost:
             # One observation, of this request alone: slow start begins anew.
             n[_COUNT] = 0.0
         count = n[_COUNT] = n[_COUNT] + 1.0
+        n[_TRIAL] = 0.0
         share = max(1.0 / count, _MEAN_SHARE)
         self._learn(_FIRST_MEAN, first, share, anew=count == 1.0)
         self._learn(_LATER_MEAN, later, share, anew=count == 1.0)

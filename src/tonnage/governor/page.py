@@ -1,16 +1,17 @@
 """The shared page: one mapping that the supervisor and all workers read without a system call.
 
 Layout, in 8-byte words: a header that the supervisor owns, then one slot for each worker, then
-the table of learned costs. Nothing here is locked. It holds because every word has one writer:
+the table of learned costs, then for each slot the requests in flight. Nothing here is locked. It
+holds because every word has one writer:
 
 - the header is written by the supervisor alone;
-- a slot is written by its worker alone, except its PSS and USS, which the supervisor measures, and
-  except when the worker is dead: then the supervisor wipes the slot;
+- a slot and its flights are written by their worker alone, except its PSS and USS, which the
+  supervisor measures, and except when the worker is dead: then the supervisor wipes the slot;
 - a row of costs may be written by any worker; a lost update there loses one observation.
 
 The page must be made before the first fork and is inherited by it. It is bounded by construction:
-:data:`MAX_WORKERS` slots and :data:`MAX_ROUTES` rows are 208 KB in all, of which only touched pages
-count.
+:data:`MAX_WORKERS` slots, :data:`MAX_ROUTES` rows and :data:`FLIGHT_ENTRIES` flights a slot are
+529 KB in all, of which only touched pages count.
 """
 
 from __future__ import annotations
@@ -30,7 +31,15 @@ COST_NUMBERS: Final = 12
 _COST_BYTES: Final = COST_NAME_BYTES + COST_NUMBERS * _WORD
 
 _COSTS_AT = (_HEADER_WORDS + MAX_WORKERS * _SLOT_WORDS) * _WORD
-PAGE_BYTES: Final = _COSTS_AT + MAX_ROUTES * _COST_BYTES
+
+# What is in flight: one word, then the entries; the layout is that of tonnage.governor.flight.
+FLIGHT_ENTRIES: Final = 64
+FLIGHT_CLIENT_BYTES: Final = 48
+FLIGHT_ENTRY_BYTES: Final = 4 * _WORD + FLIGHT_CLIENT_BYTES
+_FLIGHT_BYTES: Final = _WORD + FLIGHT_ENTRIES * FLIGHT_ENTRY_BYTES
+
+_FLIGHTS_AT = _COSTS_AT + MAX_ROUTES * _COST_BYTES
+PAGE_BYTES: Final = _FLIGHTS_AT + MAX_WORKERS * _FLIGHT_BYTES
 
 _UNTIL_KNOWN = 1 << 62
 
@@ -93,12 +102,14 @@ class Header(_Section):
     supervisor_pid = _Word(23)
     measured_how = _Word(25)
     slot_count = _Word(26)
+    recycles = _Word(27)
+    recycled_bytes = _Word(28)
 
 
 class Slot(_Section):
     """What one worker says of itself; ``pid`` 0 means the slot is free."""
 
-    __slots__ = ("index",)
+    __slots__ = ("flight", "index")
 
     pid = _Word(0)
     state = _Word(1)
@@ -123,6 +134,15 @@ class Slot(_Section):
     # Number of the in-flight entry whose step is running, plus one; 0: none, or not measured.
     running = _Word(17)
     memory_errors = _Word(18)
+    # Its data, which the fuse limits, when it wrote what it holds and has promised.
+    data_bytes = _Word(19)
+    # Of what it has promised, what was so when its requests were let in: what one has been found to
+    # need beyond that keeps others out, but is not its right.
+    granted_bytes = _Word(20)
+    # What its requests have taken beyond what they were granted.
+    overdrawn_bytes = _Word(21)
+    # What its requests in flight have taken, as far as that is measured.
+    taken_bytes = _Word(22)
     # Written by the supervisor.
     pss_bytes = _Word(24)
     uss_bytes = _Word(25)
@@ -131,14 +151,17 @@ class Slot(_Section):
     # The fuse: RLIMIT_DATA; 0: none is set.
     data_limit_bytes = _Word(27)
 
-    def __init__(self, words: memoryview, offset: int, index: int) -> None:
+    def __init__(self, words: memoryview, offset: int, index: int, flight: memoryview) -> None:
         super().__init__(words, offset)
         self.index = index
+        #: The bytes of its requests in flight.
+        self.flight = flight
 
     def wipe(self) -> None:
         """Forget the worker: for the supervisor, once the worker is dead."""
         for index in range(_SLOT_WORDS):
             self.words[self.offset + index] = 0
+        self.flight[:] = bytes(_FLIGHT_BYTES)
 
 
 class SharedPage:
@@ -151,10 +174,15 @@ class SharedPage:
         self.words: memoryview = everything[:_COSTS_AT].cast("q")
         self.header = Header(self.words, 0)
         self._slots = tuple(
-            Slot(self.words, _HEADER_WORDS + index * _SLOT_WORDS, index)
+            Slot(
+                self.words,
+                _HEADER_WORDS + index * _SLOT_WORDS,
+                index,
+                everything[_FLIGHTS_AT + index * _FLIGHT_BYTES :][:_FLIGHT_BYTES],
+            )
             for index in range(MAX_WORKERS)
         )
-        self._costs = everything[_COSTS_AT:]
+        self._costs = everything[_COSTS_AT:_FLIGHTS_AT]
         # Until the first sample is in, nothing is known and nothing is held back.
         self.header.workers_ceiling_bytes = _UNTIL_KNOWN
         self.use_slots(slots)
@@ -187,6 +215,12 @@ class SharedPage:
         """Return the bytes of the name of cost *row*."""
         start = row * _COST_BYTES
         return self._costs[start : start + COST_NAME_BYTES]
+
+    def cost_name(self, row: int) -> str:
+        """Return the name of cost *row*, as whoever wrote it last had it; "" if there is none."""
+        if not 0 <= row < MAX_ROUTES:
+            return ""
+        return bytes(self.cost_names(row)).rstrip(b"\0").decode(errors="replace")
 
     def cost_numbers(self, row: int) -> memoryview[float]:
         """Return the numbers of cost *row*, as doubles."""

@@ -51,6 +51,7 @@ class WorkerStatistics:
     held_bytes: int
     promised_bytes: int
     kept_bytes: int
+    taken_bytes: int
     in_flight: int
     waiting: int
     connections: int
@@ -151,7 +152,7 @@ def _worker(slot: Slot, now_nanoseconds: int) -> WorkerStatistics:
     return WorkerStatistics(
         index=slot.index,
         pid=slot.pid,
-        state=WorkerState(slot.state),
+        state=_state(slot.state),
         age_seconds=(now_nanoseconds - slot.started_nanoseconds) / NANOSECONDS,
         quiet_seconds=max(0, now_nanoseconds - slot.heartbeat_nanoseconds) / NANOSECONDS,
         pss_bytes=max(0, slot.pss_bytes + since),
@@ -159,6 +160,7 @@ def _worker(slot: Slot, now_nanoseconds: int) -> WorkerStatistics:
         held_bytes=slot.held_bytes,
         promised_bytes=slot.promised_bytes,
         kept_bytes=slot.kept_bytes,
+        taken_bytes=slot.taken_bytes,
         in_flight=slot.in_flight,
         waiting=slot.waiting,
         connections=slot.connections,
@@ -166,3 +168,8 @@ def _worker(slot: Slot, now_nanoseconds: int) -> WorkerStatistics:
         refused=slot.refused,
         waited=slot.waited,
     )
+
+
+def _state(word: int) -> WorkerState:
+    # A worker that crashed may have written anything into its slot.
+    return WorkerState(word) if word in set(WorkerState) else WorkerState.STARTING
