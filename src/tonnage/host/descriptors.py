@@ -7,6 +7,8 @@ open, and a port stays taken for as long as the child lives.
 from __future__ import annotations
 
 import os
+import socket
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,28 @@ def open_descriptors() -> frozenset[int]:
         return frozenset()
     # The list holds the descriptor by which it was read, and which is closed again by now.
     return frozenset(fd for fd in listed if os.path.lexists(f"/proc/self/fd/{fd}"))
+
+
+def close_served(listening: socket.socket, *others: int) -> None:
+    """Close *listening*, every connection that was accepted on it, and *others*, in a fork.
+
+    For a child that an application has forked from a worker: it would keep the port taken and the
+    worker's clients waiting for as long as it lives.
+    """
+    address = listening.getsockname()
+    for fd in open_descriptors():
+        with suppress(OSError):
+            if fd in others or (_is_socket(fd) and _local_address(fd) == address):
+                os.close(fd)
+
+
+def _is_socket(fd: int) -> bool:
+    return stat.S_ISSOCK(os.fstat(fd).st_mode)
+
+
+def _local_address(fd: int) -> object:
+    with socket.socket(fileno=os.dup(fd)) as copy:
+        return copy.getsockname()
 
 
 def close_all_but(kept: Iterable[int]) -> None:

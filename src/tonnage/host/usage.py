@@ -22,25 +22,24 @@ from pathlib import Path
 from typing import Protocol
 
 from tonnage.host.cgroups import MemoryCgroup
-from tonnage.host.counters import V1_KEYS, V2_KEYS, KillCounter, MeterError, OpenFile
+from tonnage.host.counters import KillCounter, MeterError, OpenFile
+from tonnage.host.filecache import FileCache, waits_for_the_disk
 from tonnage.host.limits import Limit
 from tonnage.host.processes import Statm, read_rollup
+from tonnage.units import MIB
 
 __all__ = ["CgroupMeter", "HostMeter", "Meter", "MeterError", "TreeMeter", "Usage", "meter_for"]
 
 Clock = Callable[[], float]
 
-# The cache thrashes when pages that were dropped and are needed again come back at this rate:
-# 2,048 pages of 4 KB a second are two thirds of the 3,000 random reads a second that entry-level
-# cloud volumes grant. It is over at half the rate, both seen over at least a second, so that one
-# file read back at once (512 pages for 2 MB) does not count.
-REFAULT_PAGES_PER_SECOND = 2048
-REFAULT_WINDOW_SECONDS = 1.0
-
 # Above this share of the limit the kernel may be dropping cache, which is when an old memory.stat
 # misleads: it is then read ten times as often.
 _TIGHT_SHARE = 15 / 16
 _TIGHT_HASTE = 10
+
+# What is charged in addition may be file cache, which grows by up to 4.5 GB/s while a file is
+# written (measured): by so much the figure may be too high before memory.stat is read anew.
+_CHARGED_BYTES = 8 * MIB
 
 # A roll-up takes 6 to 14 ms for 100 MB, so four a second keep it near 4 % of one processor, however
 # often processes come and go.
@@ -77,6 +76,9 @@ class Meter(Protocol):
             MeterError: if it cannot be told.
         """
 
+    def refresh(self) -> None:
+        """Read everything anew the next time, also what is else read less often."""
+
     def close(self) -> None:
         """Give the open files back; closing twice is harmless."""
 
@@ -97,7 +99,11 @@ def meter_for(
     """
     if limit.kind == "cgroup" and limit.cgroup is not None:
         return CgroupMeter(
-            limit.cgroup, clock, limit_bytes=limit.bytes, own_cgroup=limit.own_cgroup
+            limit.cgroup,
+            clock,
+            limit_bytes=limit.bytes,
+            own_cgroup=limit.own_cgroup,
+            root=root,
         )
     if limit.kind == "host":
         return HostMeter(root, own_cgroup=limit.own_cgroup)
@@ -107,19 +113,15 @@ def meter_for(
 class CgroupMeter:
     """The working set of a cgroup: its charge less the file cache the kernel can take back.
 
-        used = usage - (inactive_file + active_file - dirty - writeback - mapped)
-
-    Both halves of the cache are subtracted, because a file read twice moves to the active half
-    whole and is still nothing but cache. Dirty pages and pages being written must reach the disk
-    first, and mapped ones (the code of running programs) come back at once, so these count as
-    used. While ``refaulting``, the active half counts as used as well: it is what is being read.
+    What of the cache that is, ``filecache`` says.
 
     ``memory.stat`` is dear on some hosts (190 us), so it is read every *stat_every_seconds*, ten
-    times as often near *limit_bytes*; in between, cache that the kernel drops counts as dropped
-    late, so that ``used_bytes`` is too low by that much for that long. The charge is read always.
+    times as often near *limit_bytes*, and when 8 MB have been charged since. In between, cache that
+    the kernel drops counts as dropped late, so that ``used_bytes`` is too low by that much for that
+    long, and cache that comes counts as used. The charge is read always.
 
     *own_cgroup* is where our processes are if that is not *cgroup*: version 1 counts a kill in the
-    group of the process only.
+    group of the process only. *root* is where ``/sys`` is.
     """
 
     HOW = "cgroup working set"
@@ -132,12 +134,14 @@ class CgroupMeter:
         *,
         limit_bytes: int | None = None,
         own_cgroup: MemoryCgroup | None = None,
+        root: Path = Path("/"),
     ) -> None:
-        self.refaulting = False
         self._clock = clock
         self._stat_every_seconds = stat_every_seconds
         self._tight_bytes = int(limit_bytes * _TIGHT_SHARE) if limit_bytes else None
-        self._keys = V2_KEYS if cgroup.version == 2 else V1_KEYS
+        self._cache = FileCache(
+            cgroup.version, clock(), dirty_is_cache=waits_for_the_disk(cgroup, root)
+        )
         self._usage = OpenFile(cgroup.usage_path)
         try:
             self._stat = OpenFile(cgroup.stat_path)
@@ -147,8 +151,7 @@ class CgroupMeter:
         self._kills = KillCounter(own_cgroup or cgroup)
         self._stat_at = float("-inf")
         self._cache_bytes = 0
-        self._refaults_at = clock()
-        self._refaults: int | None = None  # pages; None until first read
+        self._raw_bytes_then = 0
 
     def read(self) -> Usage:
         """Return what is used now.
@@ -158,42 +161,32 @@ class CgroupMeter:
         """
         raw_bytes = self._usage.read_int()
         now = self._clock()
-        wait_seconds = self._stat_every_seconds
-        if self._tight_bytes is not None and raw_bytes > self._tight_bytes:
-            wait_seconds /= _TIGHT_HASTE
-        if now - self._stat_at >= wait_seconds:
-            self._read_stat(now)
+        if self._is_due(raw_bytes, now):
+            self._cache_bytes = self._cache.size_bytes(self._stat.read_table(), now)
+            self._stat_at = now
+            # After the stat, or what is cached meanwhile would be in the one and not in the other.
+            self._raw_bytes_then = raw_bytes = self._usage.read_int()
         cache_bytes = min(self._cache_bytes, raw_bytes)
         used_bytes = raw_bytes - cache_bytes
         return Usage(used_bytes, raw_bytes, cache_bytes, self._kills.read(), self.HOW)
+
+    def refresh(self) -> None:
+        """Read the cache anew the next time."""
+        self._stat_at = float("-inf")
+
+    def _is_due(self, raw_bytes: int, now: float) -> bool:
+        """Return whether the last memory.stat is too old."""
+        if raw_bytes - self._raw_bytes_then >= _CHARGED_BYTES:
+            return True
+        wait_seconds = self._stat_every_seconds
+        if self._tight_bytes is not None and raw_bytes > self._tight_bytes:
+            wait_seconds /= _TIGHT_HASTE
+        return now - self._stat_at >= wait_seconds
 
     def close(self) -> None:
         """Give the open files back; closing twice is harmless."""
         for file in (self._usage, self._stat, self._kills):
             file.close()
-
-    def _read_stat(self, now: float) -> None:
-        stat = self._stat.read_table()
-        self._stat_at = now
-        keys = self._keys
-        self._note_refaults(stat.get(keys.refault) or stat.get(keys.old_refault, 0), now)
-        cache = stat.get(keys.inactive, 0)
-        if not self.refaulting:
-            cache += stat.get(keys.active, 0)
-        held = stat.get(keys.dirty, 0) + stat.get(keys.writeback, 0) + stat.get(keys.mapped, 0)
-        self._cache_bytes = max(0, cache - held)
-
-    def _note_refaults(self, refaults: int, now: float) -> None:
-        """Compare the kernel's counter of pages read back with what it was a second ago."""
-        if self._refaults is None:
-            self._refaults, self._refaults_at = refaults, now
-        seconds = now - self._refaults_at
-        if seconds < REFAULT_WINDOW_SECONDS:
-            return
-        per_second = (refaults - self._refaults) / seconds
-        mark = REFAULT_PAGES_PER_SECOND / (2 if self.refaulting else 1)
-        self.refaulting = per_second >= mark
-        self._refaults, self._refaults_at = refaults, now
 
 
 class TreeMeter:
@@ -250,6 +243,9 @@ class TreeMeter:
         if not self._shares:
             raise MeterError("our processes' memory cannot be read: none of them is there")
         return Usage(used_bytes, used_bytes, 0, self._kills.read(), self.HOW)
+
+    def refresh(self) -> None:
+        """Do nothing: what is read less often is slow, and only the shares among processes."""
 
     def close(self) -> None:
         """Give the open files back; closing twice is harmless."""
@@ -321,6 +317,9 @@ class HostMeter:
         used_bytes = max(0, total - available)
         raw_bytes = max(used_bytes, total - free)
         return Usage(used_bytes, raw_bytes, raw_bytes - used_bytes, self._kills.read(), self.HOW)
+
+    def refresh(self) -> None:
+        """Do nothing: all is read each time."""
 
     def close(self) -> None:
         """Give the open files back; closing twice is harmless."""
