@@ -4,10 +4,11 @@ Covers, for each HTTP request and WebSocket, before its body is read: the way of
 place at the desk for others, waiting with a deadline, the refusal, and the measuring that teaches
 the desk what a route costs.
 
-Does not cover the rules of the desk (:mod:`tonnage.governor.admission`), which know no event loop.
+Does not cover the rules of the desk (:mod:`tonnage.governor.admission`), which know no event loop,
+nor what a request may do wrong once it runs (:mod:`tonnage.web.guard`).
 
 A route known to be small goes straight through, unless memory is short just now: the gate then
-returns the application's own coroutine and costs 2 microseconds. Of these requests one in
+returns the guard's own coroutine and costs a microsecond. Of these requests one in
 :data:`SAMPLE_EVERY` is measured, and all of them for a while after the process grew without an
 explanation, so that a change of habits is noticed.
 """
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from tonnage.governor.admission import Desk
     from tonnage.governor.costs import RouteCost
     from tonnage.governor.page import SharedPage, Slot
+    from tonnage.web.guard import Guard
     from tonnage.web.meter import Meter
-    from tonnage.web.respond import ASGIApp, Receive, Scope, Send
+    from tonnage.web.respond import Receive, Scope, Send
     from tonnage.web.routes import Routes
     from tonnage.web.threads import AnyioThreads
 
@@ -65,7 +67,7 @@ class Gate:
 
     def __init__(
         self,
-        app: ASGIApp,
+        guard: Guard,
         *,
         page: SharedPage,
         slot: Slot,
@@ -79,7 +81,7 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.draining = False
-        self._app = app
+        self._guard = guard
         self._page = page
         self._slot = slot
         self._desk = desk
@@ -102,19 +104,27 @@ class Gate:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Let the request through, have it wait, or refuse it."""
         if scope["type"] == "lifespan":
-            return self._app(scope, receive, send)
+            return self._guard.app(scope, receive, send)
         if self.draining:
             send = closing(send)
         self._passed += 1
-        if not self._admission:
-            return self._app(scope, receive, send)
         route = self._routes.find(scope)
+        if not self._admission:
+            return self._guard.run(route, scope, receive, send)
         if not (route.is_small and self._may_pass()):
             return self._through_desk(route, scope, receive, send)
         self._until_sample -= 1
         if self._until_sample > 0:
-            return self._app(scope, receive, send)
+            return self._guard.run(route, scope, receive, send)
         return self._sample(route, scope, receive, send)
+
+    def drain(self) -> None:
+        """Have connections end from now on; refuse who waits for memory that only our end frees."""
+        self.draining = True
+        if self._desk.ledger.is_full and not self._desk.in_flight:
+            for ready in self._waiting.values():
+                if not ready.done():
+                    ready.set_exception(_RefusedError)
 
     def look(self) -> None:
         """Measure this process anew, publish it, and let in who now fits."""
@@ -138,6 +148,7 @@ class Gate:
     def beat(self) -> None:
         """Look, and learn from requests that last; to be called some times a second."""
         self._desk.observe_lasting(self._clock())
+        self._guard.note_expected(self._desk.in_flight)
         self.look()
 
     def _may_pass(self) -> bool:
@@ -179,7 +190,8 @@ class Gate:
         token = current_request.set(request)
         self._threads.follow(task, request)
         try:
-            await First(self._run(scope, receive, send), self._meter, request)
+            run = self._guard.run(request.route, scope, receive, send, request)
+            await First(run, self._meter, request)
         finally:
             current_request.reset(token)
             self._threads.forget(task)
@@ -188,10 +200,6 @@ class Gate:
             self._desk.observe(request, learned, self._clock())
             logger.debug("%s grew by %d KB", learned.name, request.grown_bytes // KIB)
             request.has_ended = True
-
-    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # An application may return any awaitable; the meter needs a coroutine.
-        await self._app(scope, receive, send)
 
     def settle(self, request: Request) -> None:
         """End the reservation of *request*, once it has ended and no thread works for it.
@@ -221,6 +229,8 @@ class Gate:
             if not _granted(ready):
                 waited_for = self._desk.held_back_by(request)
                 return f"waited {self._desk.wait_seconds:g} s for {waited_for}"
+        except _RefusedError:
+            return "this worker is being replaced, since it keeps the memory waited for"
         except asyncio.CancelledError:
             if _granted(ready):
                 # Let in and cancelled in the same moment: give the place back.
@@ -258,6 +268,10 @@ class Gate:
         self.look()
         if self._waiting:
             self._schedule_retry()
+
+
+class _RefusedError(Exception):
+    """A request that waits will not be let in any more."""
 
 
 def _granted(ready: asyncio.Future[None]) -> bool:

@@ -16,8 +16,11 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from tonnage.governor.flight import NO_ENTRY
+
 if TYPE_CHECKING:
     from tonnage.governor.admission import Request
+    from tonnage.governor.flight import Flight
 
 #: The request that the running code works for; None where growth is nobody's.
 current_request: ContextVar[Request | None] = ContextVar("tonnage_request", default=None)
@@ -29,26 +32,33 @@ class Meter:
     Args:
         read: the bytes of data in use by this process.
         in_threads: the requests that have work in a thread just now.
+        flight: where to note, for whoever explains a death, which request's step is running and
+            what each has grown by.
     """
 
     def __init__(
-        self, read: Callable[[], int], in_threads: Callable[[], Iterable[Request]] = tuple
+        self,
+        read: Callable[[], int],
+        in_threads: Callable[[], Iterable[Request]] = tuple,
+        flight: Flight | None = None,
     ) -> None:
         self._read = read
         self._in_threads = in_threads
+        self._flight = flight
         self._running: Request | None = None
         self._mark = read()
 
     def begin(self, request: Request) -> Request | None:
         """Start charging *request*; return who was charged until now."""
         self.note()
-        previous, self._running = self._running, request
+        previous = self._running
+        self._switch_to(request)
         return previous
 
     def end(self, previous: Request | None) -> None:
         """Stop charging, and go back to *previous*."""
         self.note()
-        self._running = previous
+        self._switch_to(previous)
 
     def note(self) -> None:
         """Charge what has been allocated until now, as when a thread's work ends."""
@@ -56,16 +66,26 @@ class Meter:
         self._charge(now - self._mark)
         self._mark = now
 
+    def _switch_to(self, request: Request | None) -> None:
+        self._running = request
+        if self._flight is not None:
+            self._flight.run(request.entry if request is not None else NO_ENTRY)
+
     def _charge(self, delta_bytes: int) -> None:
         if not delta_bytes:
             return
         if self._running is not None:
-            self._running.grow(delta_bytes)
+            self._grow(self._running, delta_bytes)
             return
         threaded = list(self._in_threads())
         for request in threaded:
             # A request whose work is in a thread is past its first step.
-            request.grow(delta_bytes // len(threaded))
+            self._grow(request, delta_bytes // len(threaded))
+
+    def _grow(self, request: Request, delta_bytes: int) -> None:
+        request.grow(delta_bytes)
+        if self._flight is not None:
+            self._flight.grow(request.entry, request.grown_bytes)
 
 
 class Metered(Coroutine[Any, Any, Any]):

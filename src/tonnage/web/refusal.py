@@ -1,4 +1,4 @@
-"""The refusal: a short JSON answer that says why, who holds the memory, and when to try again."""
+"""Short JSON answers that say why: to a request that may not start, and to one out of memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tonnage.units import in_mb
 if TYPE_CHECKING:
     from tonnage.governor.costs import RouteCost
     from tonnage.governor.page import SharedPage
+    from tonnage.web.outofmemory import MemoryFailure
 
 
 def refusal(page: SharedPage, route: RouteCost, *, reason: str, retry_after_seconds: int) -> Answer:
@@ -39,5 +40,27 @@ def refusal(page: SharedPage, route: RouteCost, *, reason: str, retry_after_seco
         "inFlight": sum(worker.in_flight for worker in now.workers),
         "waiting": sum(worker.waiting for worker in now.workers),
     }
+    headers = ((b"retry-after", str(retry_after_seconds).encode()),)
+    return Answer(503, json.dumps(body).encode(), headers)
+
+
+def out_of_memory(failure: MemoryFailure, *, retry_after_seconds: int) -> Answer:
+    """Return the 503 or 413 for a request that began and ran out of memory.
+
+    Where in the code it did so is in the log, and is not for clients.
+    """
+    body: dict[str, Any] = {
+        "error": "out_of_memory",
+        "detail": f"{failure.route} needed more memory than this server can give it",
+        "reason": "the request needed more memory than its worker had left",
+        "route": failure.route,
+        "unit": "MB",
+        "available": in_mb(failure.left_bytes),
+    }
+    if failure.status == 413:
+        body["reason"] = "its body is too large for the memory that its worker had left"
+        body["body"] = in_mb(failure.body_bytes)
+        return Answer(413, json.dumps(body).encode())
+    body["retryAfter"] = retry_after_seconds
     headers = ((b"retry-after", str(retry_after_seconds).encode()),)
     return Answer(503, json.dumps(body).encode(), headers)

@@ -106,11 +106,11 @@ class Routes:
 
     def known(self) -> list[RouteCost]:
         """Return every route with a row in the page, of whichever worker."""
-        labels = [self._label_in(row) for row in range(MAX_ROUTES)]
+        names = [self._page.cost_name(row) for row in range(MAX_ROUTES)]
         return [
-            RouteCost(label.decode(errors="replace"), self._page.cost_numbers(row))
-            for row, label in enumerate(labels)
-            if label
+            RouteCost(name, self._page.cost_numbers(row), row)
+            for row, name in enumerate(names)
+            if name
         ]
 
     def _remember(self, key: tuple[str, str, str], cost: RouteCost) -> RouteCost:
@@ -134,7 +134,7 @@ class Routes:
         if len(self._by_name) >= MAX_ROUTES:
             self._by_name.clear()
             self._by_path.clear()
-        cost = RouteCost(name, numbers)
+        cost = RouteCost(name, numbers, row)
         self._by_name[name] = row, cost
         return cost
 

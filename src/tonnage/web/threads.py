@@ -16,6 +16,7 @@ Does not cover threads that the application starts by itself: their growth is no
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.units import MIB
 from tonnage.web.meter import Metered, current_request
+from tonnage.web.witness import freeing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,7 +101,7 @@ class MeteredExecutor(ThreadPoolExecutor):
         kwargs: dict[str, Any] | None = None,
     ) -> Future[Any]:
         request, loop = current_request.get(), _running_loop()
-        future = submit(function, *args, **kwargs or {})
+        future = submit(freeing(function), *args, **kwargs or {})
         # Work handed in by a thread is part of what that thread does for its request.
         if request is not None and loop is not None:
             request.threads += 1
@@ -134,6 +136,7 @@ class AnyioThreads:
 
             self._limiter = to_thread.current_default_thread_limiter()
             self._limiter.total_tokens = self._threads
+            _free_in(to_thread)
 
     def follow(self, task: Any, request: Request) -> None:
         """Note that *task* works for *request*."""
@@ -157,6 +160,20 @@ class AnyioThreads:
     def _note(self) -> None:
         if self._limiter.borrowed_tokens:
             self._note_growth()
+
+
+def _free_in(to_thread: Any) -> None:
+    """Have anyio's threads let go of what a MemoryError holds; there is no hook for this."""
+    run_sync = to_thread.run_sync
+    if getattr(run_sync, "frees", False):
+        return
+
+    @functools.wraps(run_sync)
+    async def run_freeing(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        return await run_sync(freeing(func), *args, **options)
+
+    run_freeing.frees = True  # type: ignore[attr-defined]
+    to_thread.run_sync = run_freeing
 
 
 class _Pulse:
