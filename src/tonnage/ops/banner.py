@@ -77,7 +77,7 @@ def _rows(facts: BannerFacts) -> Iterator[tuple[str, str]]:
     yield "memory", f"measured: {facts.used_how} · allocator: {facts.allocator}"
     warning, critical, exhausted, ceiling = map(format_bytes, facts.marks)
     yield "WARNING", f"from {warning}: memory is reclaimed"
-    yield "CRITICAL", f"from {critical}: the same, and logged as a warning"
+    yield "CRITICAL", f"from {critical}: caches are emptied, garbage is collected, an alert is sent"
     yield "EXHAUSTED", f"from {exhausted}: no new request is let in, health still answers"
     yield "ceiling", f"{ceiling} in use or promised: above it new requests wait"
     yield "queue", f"{facts.queue_requests} requests may wait, further ones get 503"
