@@ -1,8 +1,9 @@
 """The command line: parse, load the settings, hand over.
 
 `main` promises one line and exit status 2 for whatever a user got wrong, and no traceback for it.
-What the commands do is elsewhere: :mod:`tonnage.server` runs, :mod:`tonnage.budget` plans. Both are
-imported only by the command that needs them, so that ``tonnage --help`` stays quick.
+What the commands do is elsewhere: :mod:`tonnage.server` runs, :mod:`tonnage.budget` plans,
+:mod:`tonnage.cli.control` asks a running server. Each is imported, and its options are made, only
+for the command that needs it: all start quickly, and a server does not carry the others.
 """
 
 from __future__ import annotations
@@ -25,27 +26,40 @@ OPTIONS_NOTE = (
     "over the env file, and that over pyproject.toml."
 )
 
+_OWN_COMMANDS = ("run", "plan")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out the command in *argv* (by default the process's own) and return its exit status.
 
-    2 is a mistake of the user's, 1 a server that could not be kept up, 130 an interruption.
+    2 is a mistake of the user's, 1 a server that could not be kept up, that refuses or that cannot
+    be reached, 130 an interruption.
 
     Raises:
         SystemExit: with 0 after ``--help`` and ``--version``.
     """
     try:
-        return _carry_out(_parser().parse_args(argv))
+        words = sys.argv[1:] if argv is None else argv
+        command = words[0] if words and not words[0].startswith("-") else None
+        return _carry_out(_parser(command).parse_args(words))
     except UsageError as error:
         return _complain(error, 2)
     except TonnageError as error:
         return _complain(error, 1)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing is to be flushed at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except KeyboardInterrupt:
         # 128 + SIGINT, as shells count.
         return 130
 
 
 def _carry_out(arguments: argparse.Namespace) -> int:
+    if arguments.command not in _OWN_COMMANDS:
+        from tonnage.cli.control import carry_out
+
+        return carry_out(arguments, os.environ)
     settings = load_settings(vars(arguments), os.environ, Path.cwd())
     if arguments.command == "plan":
         return _plan(settings, arguments.json)
@@ -82,7 +96,8 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}: see {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser for a line that begins with *command*; None: for any line."""
     parser = _Parser(
         prog="tonnage",
         usage="tonnage COMMAND [TARGET] [OPTIONS]",
@@ -93,9 +108,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, prog="tonnage"
     )
-    _add_command(commands, "run", "run TARGET, an ASGI or WSGI application")
+    run = _add_command(commands, "run", "run TARGET, an ASGI or WSGI application")
     plan = _add_command(commands, "plan", "show who gets what of the memory limit, and why")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    for name, added in (("run", run), ("plan", plan)):
+        if command in (name, None):
+            _add_options(added)
+    if command not in _OWN_COMMANDS:
+        from tonnage.cli.control import add_commands
+
+        add_commands(commands)
     return parser
 
 
@@ -107,11 +129,14 @@ def _add_command(commands: Any, name: str, summary: str) -> argparse.ArgumentPar
         usage=f"tonnage {name} [TARGET] [OPTIONS]",
         epilog=OPTIONS_NOTE,
     )
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     groups = {group: parser.add_argument_group(title) for group, title in GROUPS.items()}
     for option in OPTIONS:
         if not option.is_secret:
             _add_option(groups[option.group], option)
-    return parser
 
 
 def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tonnage import __version__
 from tonnage.budget.command import wishes_from
@@ -16,6 +16,7 @@ from tonnage.budget.plan import Plan, make_plan
 from tonnage.errors import ListenError, TonnageError
 from tonnage.governor.levels import Marks, marks_for
 from tonnage.governor.page import MAX_WORKERS, SharedPage
+from tonnage.governor.statistics import read_statistics
 from tonnage.host.cpu import discover_cpus
 from tonnage.host.limits import Limit, discover_limit
 from tonnage.host.malloc import Heap, allocator_kind
@@ -25,11 +26,13 @@ from tonnage.host.usage import meter_for
 from tonnage.host.wakeups import open_wakeups
 from tonnage.ops.banner import BannerFacts, render_banner
 from tonnage.ops.health import Health
-from tonnage.server.control import control_path, open_control
+from tonnage.server.actions import Actions
+from tonnage.server.control import server_name, take_control
 from tonnage.server.crew import Crew
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.listener import Listener, close_door, open_port
 from tonnage.server.measure import size_of
+from tonnage.server.measures import make_measures
 from tonnage.server.reactor import Reactor
 from tonnage.server.reload import SourceWatch
 from tonnage.server.supervisor import Supervisor
@@ -39,9 +42,11 @@ from tonnage.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import ExitStack
+    from pathlib import Path
 
     from tonnage.config import MemorySettings, Settings
     from tonnage.host.wakeups import Wakeup
+    from tonnage.ops.alerts import Alerter
     from tonnage.server.nursery import Nursery
 
 logger = logging.getLogger("tonnage.supervisor")
@@ -124,6 +129,9 @@ class _Server:
         self._settings, self._limit, self._plan = settings, limit, plan
         self._page, self._listener, self._nursery = page, listener, nursery
         self._announced = False
+        self._name = server_name(listener.socket.getsockname())
+        # Beside the control socket; None where that cannot be: then reports go to the log.
+        self._reports: Path | None = None
         self._reactor = Reactor()
         self._watch = Watch(
             page, meter_for(limit, self._pids), marks, plan.ceiling_bytes, clock=time.monotonic
@@ -132,12 +140,26 @@ class _Server:
         self._urls = [("app", listener.url)]
         self._warnings = [*limit.warnings, *plan.warnings, *_displaced(marks, settings.memory)]
         front = self._open_front(stack)
+        self._crew = Crew(page, plan.workers, spawn=nursery.spawn, clock=time.monotonic)
+        self._alerter = self._start_alerter()
+        measures = make_measures(
+            settings,
+            page,
+            self._crew,
+            self._watch,
+            reports=settings.reports.report_dir or self._reports,
+            started_by_workers=self._started_by_workers,
+            alert=self._alert,
+        )
+        front.offer(Actions(measures.operator, lambda: read_statistics(page, time.monotonic_ns())))
         self.supervisor = Supervisor(
             page=page,
             reactor=self._reactor,
-            crew=Crew(page, plan.workers, spawn=nursery.spawn, clock=time.monotonic),
+            crew=self._crew,
             nursery=nursery,
             watch=self._watch,
+            measures=measures,
+            alerter=self._alerter,
             front=front,
             refresh_limit=self._refresh_limit,
             announce=self._announce,
@@ -169,14 +191,38 @@ class _Server:
             admin = open_port("127.0.0.1", settings.listen.admin_port, option="--admin-port")
             front.open(admin.socket, trusted=False)
             self._urls.append(("admin", admin.hint(path)))
-        control = control_path(self._listener.name, os.environ)
         try:
-            front.open(open_control(control), trusted=True, path=control)
-            self._urls.append(("control", os.fspath(control)))
+            control = take_control(self._name, os.environ)
+            front.open(control.socket, trusted=True, path=control.path)
+            self._urls.append(("control", os.fspath(control.path)))
+            self._warnings.extend(control.warnings)
+            self._reports = control.path.with_suffix(".reports")
         except ListenError as error:
             # Nobody's requests need it.
             self._warnings.append(str(error))
         return front
+
+    def _start_alerter(self) -> Alerter | None:
+        reports = self._settings.reports
+        if reports.alert_url is None:
+            return None
+        # Imported where somebody is to be told: the sender's parts are not small.
+        from tonnage.ops.alerts import Alerter
+
+        kept = self._nursery.assignment.inherited
+        origin = self._settings.origin("alert_url")
+        return Alerter.start(reports, self._name, kept, origin=origin)
+
+    def _alert(self, kind: str, text: str, fields: dict[str, Any]) -> None:
+        if self._alerter is not None:
+            self._alerter.alert(kind, text, fields)
+
+    def _started_by_workers(self) -> Iterable[int]:
+        """Return the processes of ours that are neither the server's own nor workers."""
+        own = {*self._crew.pids(), self._nursery.pid()}
+        if self._alerter is not None:
+            own.add(self._alerter.pid)
+        return [pid for pid in descendants(os.getpid()) if pid not in own]
 
     def _pids(self) -> Iterable[int]:
         return [os.getpid(), *descendants(os.getpid())]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.statistics import WorkerState
+from tonnage.server.facts import Kill, KillReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,12 @@ class Member:
     asked_seconds: float
     pid: int | None = None
     is_ready: bool = False
+    ready_seconds: float = 0.0
     is_leaving: bool = False
+    # A successor may start although this one is still there.
+    is_replaced: bool = False
+    # That the server itself ended it, and why.
+    killed: Kill | None = None
     failure: str | None = None
     # The failure is a mistake in the target's name, and no error of the application's.
     is_mistaken: bool = False
@@ -93,13 +99,14 @@ class Crew:
         """Whether as many workers accept requests as there should be."""
         return sum(member.is_ready for member in self.members.values()) >= self.size
 
-    def pids(self) -> list[int]:
+    def pids(self) -> set[int]:
         """Return the workers' process ids."""
-        return [member.pid for member in self.members.values() if member.pid]
+        return {member.pid for member in self.members.values() if member.pid}
 
     def next_spawn_seconds(self) -> float | None:
         """Return when a worker is to be started; None if none is missing."""
-        if self._is_stopping or len(self.members) >= self.size:
+        places = sum(not member.is_replaced for member in self.members.values())
+        if self._is_stopping or places >= self.size or len(self.members) >= len(self._page.slots):
             return None
         return self._not_before_seconds
 
@@ -126,18 +133,26 @@ class Crew:
             member.pid = message["pid"]
         elif kind == "ready":
             member.is_ready = self.has_served = True
+            member.ready_seconds = self._clock()
         elif kind == "failed":
             member.failure, member.is_mistaken = message["error"], message["usage"]
 
-    def ended(self, pid: int, status: int) -> Member | None:
-        """Note that process *pid* ended; return the worker it was, if it was one."""
-        member = next((each for each in self.members.values() if each.pid == pid), None)
-        if member is not None:
-            self.lost(member, _describe_end(status))
-        return member
+    def find(self, pid: int) -> Member | None:
+        """Return the worker that is process *pid*, if there is one."""
+        return next((each for each in self.members.values() if each.pid == pid), None)
 
-    def lost(self, member: Member, how: str) -> None:
-        """Forget *member*, wipe its slot, and decide when its successor starts."""
+    def lost(self, member: Member, status: int | None, *, for_memory: bool = False) -> None:
+        """Forget *member*, wipe its slot, and decide when its successor starts.
+
+        Args:
+            member: the worker.
+            status: as ``os.waitpid`` has it; None where that was not learned.
+            for_memory: a request took all memory: that is no crash loop, and others want to be
+                served.
+        """
+        how = "ended before it began"
+        if status is not None:
+            how = _describe_end(status, has_served=member.is_ready)
         now = self._clock()
         age = now - member.asked_seconds
         self.members.pop(member.index, None)
@@ -147,8 +162,9 @@ class Crew:
             return
         if member.failure and not self.has_served:
             return  # the first start has failed: whoever asked for it says so
-        self._early_ends = self._early_ends + 1 if age < EARLY_SECONDS else 1
-        pause = respawn_pause_seconds(self._early_ends)
+        if not for_memory or not member.is_ready:
+            self._early_ends = self._early_ends + 1 if age < EARLY_SECONDS else 1
+        pause = 0.0 if for_memory else respawn_pause_seconds(self._early_ends)
         self._not_before_seconds = now + pause
         why = f" ({member.failure})" if member.failure else ""
         when = f"in {pause:g} s" if pause else "now"
@@ -170,21 +186,35 @@ class Crew:
     def retire(self) -> None:
         """Ask every worker to finish what it has begun and end; successors start after that."""
         for member in self.members.values():
-            member.is_leaving = True
-            # One that is still importing does not read its channel.
-            told = member.channel.send("stop") and member.is_ready
-            if not told and member.pid:
-                _signal(member.pid, signal.SIGTERM)
+            self.dismiss(member)
+
+    def dismiss(self, member: Member) -> None:
+        """Ask *member* to finish what it has begun and end."""
+        member.is_leaving = True
+        # One that is still importing does not read its channel.
+        told = member.channel.send("stop") and member.is_ready
+        if not told and member.pid:
+            _signal(member.pid, signal.SIGTERM)
+
+    def end(self, member: Member, reason: KillReason) -> None:
+        """End *member* at once; its report will say that it was us, and for which *reason*."""
+        member.killed = Kill(reason)
+        if member.pid:
+            _signal(member.pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """End every worker at once."""
-        for pid in self.pids():
-            _signal(pid, signal.SIGKILL)
+        """End every worker at once, since the time to stop is up."""
+        for member in self.members.values():
+            self.end(member, KillReason.STOP_DEADLINE)
 
-    def tell(self, kind: str) -> int:
-        """Send a message without fields to every ready worker; return how many got it."""
-        ready = [member for member in self.members.values() if member.is_ready]
-        return sum(member.channel.send(kind) for member in ready)
+    def tell(self, kind: str, **fields: Any) -> int:
+        """Send a message to every worker that serves; return how many got it."""
+        return sum(member.channel.send(kind, **fields) for member in self.serving())
+
+    def serving(self) -> list[Member]:
+        """Return the workers that are ready and have not been asked to end."""
+        members = self.members.values()
+        return [member for member in members if member.is_ready and not member.is_leaving]
 
     def awake(self, now_nanoseconds: int, after_nanoseconds: int) -> list[Member]:
         """Return the ready workers whose event loop has turned of late, the liveliest first."""
@@ -204,7 +234,7 @@ class Crew:
             late = not member.is_ready and now - member.asked_seconds > limit_seconds
             if late and member.failure is None and member.pid is not None:
                 member.failure = f"it was not ready within {limit_seconds:g} s, see --start-seconds"
-                _signal(member.pid, signal.SIGKILL)
+                self.end(member, KillReason.OVERDUE_START)
 
 
 def _signal(pid: int, number: int) -> None:
@@ -212,9 +242,9 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _describe_end(status: int) -> str:
+def _describe_end(status: int, *, has_served: bool) -> str:
     code = os.waitstatus_to_exitcode(status)
-    if code == EXIT_NOT_STARTED:
+    if code == EXIT_NOT_STARTED and not has_served:
         return "did not start"
     if code >= 0:
         return f"ended with status {code}"

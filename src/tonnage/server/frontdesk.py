@@ -1,13 +1,16 @@
 """Everything the supervisor answers itself: control socket, admin port, and the stand-in.
 
 Owns those sockets and the conversations on them, at most
-:data:`~tonnage.server.operations.MOST_CONNECTIONS` at once.
+:data:`~tonnage.server.operations.MOST_CONNECTIONS` at once, which together keep at most
+:data:`MOST_UNSENT_BYTES` of answers that have not been read yet. Until it is told of the
+:class:`~tonnage.server.actions.Actions`, only health is answered.
 """
 
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from tonnage.server.operations import DEADLINE_SECONDS, MOST_CONNECTIONS, Conversation
 from tonnage.server.standin import StandIn
@@ -17,8 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tonnage.ops.health import Health
+    from tonnage.server.actions import Actions
     from tonnage.server.channel import Channel
     from tonnage.server.reactor import Reactor
+
+MOST_UNSENT_BYTES: Final = 2**20
 
 
 class FrontDesk:
@@ -38,6 +44,7 @@ class FrontDesk:
         self._admin_token = admin_token
         self._listening = listening
         self._clock = clock
+        self._actions: Actions | None = None
         self._doors: list[socket.socket] = []
         # Bounded by MOST_CONNECTIONS: see _accept.
         self._conversations: set[Conversation] = set()
@@ -50,6 +57,10 @@ class FrontDesk:
         self._doors.append(listening)
         self._control_path = path or self._control_path
         self._reactor.register(listening, lambda: self._accept(listening, trusted=trusted))
+
+    def offer(self, actions: Actions) -> None:
+        """Carry *actions* out from now on, for those who may; never on the app's own port."""
+        self._actions = actions
 
     def stand_in(self, stuck: bool, awake: list[Channel]) -> None:
         """Take over the app's port while all workers are *stuck*; give back to who is *awake*."""
@@ -102,13 +113,23 @@ class FrontDesk:
             admin_token=self._admin_token,
             is_trusted_socket=trusted,
             deadline_seconds=self._clock() + DEADLINE_SECONDS,
+            actions=self._actions,
         )
         self._conversations.add(conversation)
-        self._reactor.register(conversation, lambda: self._converse(conversation))
+        self._wait_for(conversation)
+
+    def _wait_for(self, conversation: Conversation) -> None:
+        call = partial(self._converse, conversation)
+        self._reactor.register(conversation, call, conversation.events)
 
     def _converse(self, conversation: Conversation) -> None:
-        if conversation.on_readable():
+        if conversation.on_ready() or self._unsent_bytes() > MOST_UNSENT_BYTES:
             self._end(conversation)
+        else:
+            self._wait_for(conversation)
+
+    def _unsent_bytes(self) -> int:
+        return sum(each.unsent_bytes for each in self._conversations)
 
     def _end(self, conversation: Conversation) -> None:
         self._reactor.unregister(conversation)

@@ -36,17 +36,22 @@ class Nursery:
         self.pending: Zygote | None = None
         # Zygotes that were told to end and have not been heard of yet: one for each import.
         self._retired: set[int] = set()
+        # One that has ended while it imported, until finish() is told so.
+        self._failed_pid: int | None = None
 
     @property
     def is_missing(self) -> bool:
         """Whether there should be a zygote, and there is none, not even one that is importing."""
         return self.preload and self.zygote is None and self.pending is None
 
-    def begin(self) -> Zygote | None:
-        """Begin to import the application in a new zygote, if workers share it; return it."""
+    def begin(self, *, beside: bool = False) -> Zygote | None:
+        """Begin to import the application in a new zygote, if workers share it; return it.
+
+        *beside*: the present zygote goes on until the new one is ready, or for good if that fails.
+        """
         if not self.preload:
             return None
-        self._retire()
+        self._retire(pending_only=beside)
         self.pending = Zygote.start(self.assignment)
         return self.pending
 
@@ -66,6 +71,9 @@ class Nursery:
             self._end(zygote)
             raise
         self.why_not = zygote.why_not
+        if self.zygote is not None:
+            self._end(self.zygote)
+            self.zygote = None
         if zygote.why_not is None:
             self.zygote = zygote
         else:
@@ -93,7 +101,10 @@ class Nursery:
             self.zygote = None
         else:
             # One that was importing: finish() hears of it through the channel.
-            return self.pending is not None and pid == self.pending.pid
+            is_pending = self.pending is not None and pid == self.pending.pid
+            if is_pending:
+                self._failed_pid = pid
+            return is_pending
         return True
 
     def end_overdue(self, now_seconds: float) -> None:
@@ -108,13 +119,20 @@ class Nursery:
         self.preload = False
         self._retire()
 
-    def _retire(self) -> None:
-        for zygote in (self.zygote, self.pending):
-            if zygote is not None:
-                self._end(zygote)
-        self.zygote = self.pending = None
+    def _retire(self, *, pending_only: bool = False) -> None:
+        if self.pending is not None:
+            self._end(self.pending)
+        if self.zygote is not None and not pending_only:
+            self._end(self.zygote)
+            self.zygote = None
+        self.pending = None
 
     def _end(self, zygote: Zygote) -> None:
+        if zygote.pid == self._failed_pid:
+            # It has ended, and its number may be another process's by now.
+            self._failed_pid = None
+            zygote.channel.close()
+            return
         self._retired.add(zygote.pid)
         zygote.stop()
 

@@ -2,11 +2,17 @@
 
 A few small requests at a time, inside the supervisor's loop, without an event loop of its own: at
 most :data:`MOST_CONNECTIONS` connections, each with a request head of at most
-:data:`LONGEST_HEAD_BYTES`, one request each, and a deadline.
+:data:`LONGEST_HEAD_BYTES`, one request each, an answer of at most :data:`LONGEST_ANSWER_BYTES`, and
+a deadline. Bodies of requests are not read.
+
+Health (:mod:`tonnage.ops.health`) is for everyone; actions (:mod:`tonnage.server.actions`) are for
+whoever can open the control socket or sends the token. A loopback peer alone may not act: that can
+be any user of the machine, and any page in its browser.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -15,16 +21,25 @@ from tonnage.ops.health import Answer, is_trusted
 
 if TYPE_CHECKING:
     from tonnage.ops.health import Health
+    from tonnage.server.actions import Actions
 
 MOST_CONNECTIONS: Final = 64
 LONGEST_HEAD_BYTES: Final = 8 * 1024
 DEADLINE_SECONDS: Final = 5.0
+# A report on a dead worker has some 20 KB; what does not fit into the socket's buffer waits here.
+LONGEST_ANSWER_BYTES: Final = 256 * 1024
+# Of a body that nobody reads so much is thrown away, so that its sender gets to see the answer.
+MOST_DISCARDED_BYTES: Final = 64 * 1024
 
 _NOT_FOUND = Answer(404, b'{"error":"not_found"}')
 _BAD_REQUEST = Answer(400, b'{"error":"bad_request"}')
 _METHOD = Answer(405, b'{"error":"method_not_allowed"}', ((b"allow", b"GET, HEAD"),))
-_PHRASES = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
-_PHRASES |= {405: "Method Not Allowed", 503: "Service Unavailable"}
+_TOO_LONG = Answer(
+    500, b'{"error":"too_long","detail":"the answer is too long for this door; see --report-dir"}'
+)
+_PHRASES = {200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
+_PHRASES |= {405: "Method Not Allowed", 409: "Conflict", 500: "Internal Server Error"}
+_PHRASES |= {503: "Service Unavailable"}
 
 
 class NotHttpError(ValueError):
@@ -55,7 +70,22 @@ class Head:
     @property
     def path(self) -> str:
         """The path without the query, as it was sent."""
-        return self.target.split(b"?", 1)[0].decode("latin-1")
+        return self.target.partition(b"?")[0].decode("latin-1")
+
+    @property
+    def query(self) -> str:
+        """What follows the question mark, as it was sent; empty if there is none."""
+        return self.target.partition(b"?")[2].decode("latin-1")
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body is announced."""
+        length = self.header(b"content-length").strip(b"0 ")
+        return bool(length or self.header(b"transfer-encoding"))
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of the header *name* (in lower case); empty if it was not sent."""
+        return next((value for found, value in self.headers if found == name), b"")
 
 
 def read_head(data: bytes) -> Head | None:
@@ -118,52 +148,101 @@ class Conversation:
         admin_token: str | None,
         is_trusted_socket: bool,
         deadline_seconds: float,
+        actions: Actions | None = None,
     ) -> None:
         connection.setblocking(False)
         self.socket = connection
         self.deadline_seconds = deadline_seconds
         self._health = health
+        self._actions = actions
         self._admin_token = admin_token
         self._is_trusted_socket = is_trusted_socket
         # At most LONGEST_HEAD_BYTES.
         self._received = b""
+        # At most LONGEST_ANSWER_BYTES and a head.
+        self._unsent = memoryview(b"")
+        # None until the answer is sent.
+        self._left_to_discard: int | None = None
+        self._body_follows = False
+
+    @property
+    def events(self) -> int:
+        """What to wait for now, as ``poll`` has it: room to write, or something to read."""
+        return select.POLLOUT if self._unsent else select.POLLIN
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of the answer is kept here until the other end reads."""
+        return len(self._unsent)
 
     def fileno(self) -> int:
         """Return the descriptor, to select on."""
         return self.socket.fileno()
 
-    def on_readable(self) -> bool:
-        """Read what has come; return True once the conversation is over."""
+    def on_ready(self) -> bool:
+        """Read or write what can be; return True once the conversation is over."""
         try:
-            data = self.socket.recv(LONGEST_HEAD_BYTES - len(self._received))
+            if self._unsent:
+                return self._send()
+            if self._left_to_discard is not None:
+                return self._discard()
+            return self._receive()
         except BlockingIOError:
             return False
         except OSError:
+            # The other end is gone.
             return True
-        self._received += data
-        try:
-            head = read_head(self._received)
-        except NotHttpError:
-            self._send(write(_BAD_REQUEST))
-            return True
-        if head is None:
-            return not data or len(self._received) >= LONGEST_HEAD_BYTES
-        reply = answer(self._health, head, trusted=self._trusts(head))
-        self._send(write(reply, head.method))
-        return True
 
     def close(self) -> None:
         """Close the connection."""
         self.socket.close()
+
+    def _receive(self) -> bool:
+        data = self.socket.recv(LONGEST_HEAD_BYTES - len(self._received))
+        self._received += data
+        try:
+            head = read_head(self._received)
+        except NotHttpError:
+            return self._reply(_BAD_REQUEST, "GET")
+        if head is None:
+            return not data or len(self._received) >= LONGEST_HEAD_BYTES
+        self._received = b""
+        self._body_follows = head.has_body
+        return self._reply(self._answer(head), head.method)
+
+    def _answer(self, head: Head) -> Answer:
+        # The user can move health to any path, so it comes first.
+        is_health = self._health.find(head.path) is not None
+        if self._actions is not None and not is_health and self._actions.has(head.path):
+            return self._actions.answer(head, allowed=self._may_act(head))
+        return answer(self._health, head, trusted=self._trusts(head))
+
+    def _may_act(self, head: Head) -> bool:
+        # Without a peer's address, only the token counts.
+        return self._is_trusted_socket or is_trusted(None, head.headers, self._admin_token)
 
     def _trusts(self, head: Head) -> bool:
         if self._is_trusted_socket:
             return True
         return is_trusted(peer_of(self.socket), head.headers, self._admin_token)
 
-    def _send(self, data: bytes) -> None:
-        # An answer is a few KB and fits into the socket's buffer, which is empty.
-        try:
-            self.socket.send(data)
-        except OSError:
-            return
+    def _reply(self, reply: Answer, method: str) -> bool:
+        fits = len(reply.body) <= LONGEST_ANSWER_BYTES
+        self._unsent = memoryview(write(reply if fits else _TOO_LONG, method))
+        return self._send()
+
+    def _send(self) -> bool:
+        self._unsent = self._unsent[self.socket.send(self._unsent) :]
+        if self._unsent:
+            return False
+        if not self._body_follows:
+            return True
+        # Closed with something unread, the connection would be reset, and the answer perhaps lost.
+        self.socket.shutdown(socket.SHUT_WR)
+        self._left_to_discard = MOST_DISCARDED_BYTES
+        return self._discard()
+
+    def _discard(self) -> bool:
+        data = self.socket.recv(LONGEST_HEAD_BYTES)
+        self._left_to_discard = (self._left_to_discard or 0) - len(data)
+        return not data or self._left_to_discard <= 0

@@ -2,9 +2,9 @@
 
     wait for a descriptor or a deadline → look (sample, decide, publish) → act
 
-What it acts with is elsewhere: the workers (:mod:`tonnage.server.crew`), memory
-(:mod:`tonnage.server.watch`), answers to people (:mod:`tonnage.server.frontdesk`). Nothing in the
-loop waits for anything but the reactor.
+What it acts with is elsewhere: the workers (:mod:`tonnage.server.crew`), what is done about memory
+(:mod:`tonnage.server.keeper`), the reports on deaths (:mod:`tonnage.server.inquest`), answers to
+people (:mod:`tonnage.server.frontdesk`). Nothing in the loop waits for anything but the reactor.
 """
 
 from __future__ import annotations
@@ -14,24 +14,27 @@ import os
 import signal
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import TargetError, TonnageError
 from tonnage.governor.levels import Level
-from tonnage.governor.reclaim import Effort, after_reclaim, after_recovery, should_reclaim
+from tonnage.governor.recycle import Reason
 from tonnage.governor.statistics import NANOSECONDS, STUCK_SECONDS, read_statistics
+from tonnage.server.braking import CENSUS_SECONDS
 from tonnage.server.nursery import RETRY_SECONDS
 from tonnage.server.reactor import Signals
 from tonnage.server.reload import EVERY_SECONDS as RELOAD_SECONDS
 from tonnage.server.watch import ROLLUP_SECONDS
-from tonnage.units import format_bytes, in_mb
+from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import SharedPage
+    from tonnage.ops.alerts import Alerter
     from tonnage.server.crew import Crew, Member
     from tonnage.server.frontdesk import FrontDesk
+    from tonnage.server.measures import Measures
     from tonnage.server.nursery import Nursery
     from tonnage.server.reactor import Reactor
     from tonnage.server.reload import SourceWatch
@@ -44,7 +47,11 @@ logger = logging.getLogger("tonnage.supervisor")
 _DENSEST_SECONDS: Final = 0.005
 _LIMIT_SECONDS: Final = 10.0
 _TIDY_SECONDS: Final = 1.0
+# An import takes more for a moment than what is left of it.
+_IMPORT_FACTOR: Final = 1.5
 _STUCK_CHECK_SECONDS: Final = 0.25
+# What still waits to be sent when the server ends may take so long.
+_LAST_ALERTS_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -67,6 +74,8 @@ class Supervisor:
         crew: Crew,
         nursery: Nursery,
         watch: Watch,
+        measures: Measures,
+        alerter: Alerter | None,
         front: FrontDesk,
         refresh_limit: Callable[[], None],
         announce: Callable[[], None],
@@ -82,27 +91,35 @@ class Supervisor:
         self._crew = crew
         self._nursery = nursery
         self._watch = watch
+        self._keeper, self._brake = measures.keeper, measures.brake
+        self._inquest = measures.inquest
+        self._alerter = alerter
         self._front = front
         self._announce = announce
         self._close_door = close_door
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._clock = clock
-        self._effort = Effort()
-        self._awaited_reclaims = 0
         self._stop_at: float | None = None
         self._status = 0
         self._mistake: str | None = None
+        # Somebody has asked twice: what is cut short needs no report.
+        self._in_haste = False
+        # A signal has asked for new code; the workers follow once it is imported.
+        self._recycle_when_imported = False
         self._rolled_up = 0
         self._looked_at = self._look_at = clock()
         self._duties = [
             Duty(self._roll_up_one, ROLLUP_SECONDS),
             Duty(self._check_stuck, _STUCK_CHECK_SECONDS),
             Duty(front.tidy, _TIDY_SECONDS),
+            Duty(self._brake.take_census, CENSUS_SECONDS),
             Duty(refresh_limit, _LIMIT_SECONDS, clock() + _LIMIT_SECONDS),
         ]
         if source is not None:
             self._duties.append(Duty(partial(self._reload_if_changed, source), RELOAD_SECONDS))
+        if alerter is not None:
+            self._duties.append(Duty(partial(self._tend, alerter), _TIDY_SECONDS))
         if log_seconds:
             self._duties.append(Duty(self._log_memory, log_seconds, clock() + log_seconds))
 
@@ -124,7 +141,7 @@ class Supervisor:
                 if now >= self._look_at:
                     self._act_on(self._watch.look())
                     self._looked_at = self._clock()
-                    self._look_at = self._looked_at + self._watch.next_look_seconds()
+                    self._look_at = self._looked_at + self._next_look_seconds()
                 self._do_duties(now)
         finally:
             self._end(signals)
@@ -137,6 +154,9 @@ class Supervisor:
         self._look_at = min(self._look_at, self._looked_at + _DENSEST_SECONDS)
 
     # Waiting and ending.
+
+    def _next_look_seconds(self) -> float:
+        return min(self._watch.next_look_seconds(), self._keeper.next_look_seconds())
 
     def _pause_seconds(self) -> float:
         due = [self._look_at, *(duty.due_seconds for duty in self._duties)]
@@ -160,6 +180,7 @@ class Supervisor:
         """Begin to stop; asked a second time, end at once."""
         self._status = self._status or status
         if self._stop_at is not None:
+            self._in_haste = True
             self._crew.kill()
             return
         self._stop_at = self._clock() + self._stop_seconds
@@ -168,9 +189,13 @@ class Supervisor:
         self._crew.stop()
 
     def _end(self, signals: Signals) -> None:
-        self._crew.kill()
+        self._brake.release()
+        if self._crew.members:
+            self._crew.kill()
         self._nursery.stop()
         self._front.close()
+        if self._alerter is not None:
+            self._alerter.close(_LAST_ALERTS_SECONDS)
         self._reactor.unregister(signals)
         signals.close()
 
@@ -187,9 +212,9 @@ class Supervisor:
                     logger.warning("asked to stop a second time: ending at once")
                 self._stop()
             elif number == signal.SIGUSR1:
-                self._reclaim()
+                self._keeper.reclaim(Level.CRITICAL, "SIGUSR1")
             elif number == signal.SIGHUP:
-                logger.warning("SIGHUP: nothing is reloaded; stop and start to load new code")
+                self._reload()
         # Also without SIGCHLD in the queue: several may have been merged into one.
         self._reap()
 
@@ -198,20 +223,20 @@ class Supervisor:
         while (ended := _next_ended()) is not None:
             pid, status = ended
             self._hear_out()
-            member = self._crew.ended(pid, status)
+            member = self._crew.find(pid)
             if member is not None:
-                self._bury(member)
-            elif not self._nursery.ended(pid):
+                self._bury(member, status)
+            elif not self._nursery.ended(pid) and not self._is_alerter(pid):
                 # As PID 1, or as a "subreaper", we inherit what others leave behind.
                 logger.debug("reaped orphan %d", pid)
         if had_zygote and self._nursery.is_missing and self._stop_at is None:
             self._renew_nursery()
 
-    def _renew_nursery(self) -> None:
+    def _renew_nursery(self, *, beside: bool = False) -> None:
         """Begin to import the application anew; workers made after that have the new code."""
         if self._nursery.pending is not None:
             self._reactor.unregister(self._nursery.pending.channel)
-        zygote = self._nursery.begin()
+        zygote = self._nursery.begin(beside=beside)
         if zygote is not None:
             self._reactor.register(zygote.channel, partial(self._on_imported, zygote))
 
@@ -219,22 +244,56 @@ class Supervisor:
         self._reactor.unregister(zygote.channel)
         try:
             self._nursery.finish()
+            if self._recycle_when_imported:
+                self._recycle_when_imported = False
+                self._keeper.recycler.want_all(Reason.NEW_CODE)
         except TonnageError as error:
             # The reason has been told; what serves goes on, and it is tried again.
-            logger.error("%s", error)
+            serving = "; the old code goes on serving" if self._recycle_when_imported else ""
+            self._recycle_when_imported = False
+            logger.error("%s%s", error, serving)
             self._duties.append(
                 Duty(self._retry_nursery, RETRY_SECONDS, self._clock() + RETRY_SECONDS)
             )
+
+    def _reload(self) -> None:
+        """Import the application anew, then replace every worker in its turn."""
+        if self._stop_at is not None:
+            return
+        if not self._nursery.preload:
+            count = self._keeper.recycler.want_all(Reason.NEW_CODE)
+            logger.info("SIGHUP: %d worker(s) are replaced, each of which imports anew", count)
+            return
+        header = self._page.header
+        free = header.limit_bytes - header.used_bytes
+        beside = free > header.zygote_pss_bytes * _IMPORT_FACTOR
+        logger.info(
+            "SIGHUP: importing the application anew%s; then every worker is replaced",
+            "" if beside else ", after ending the zygote, since both do not fit",
+        )
+        self._recycle_when_imported = True
+        self._renew_nursery(beside=beside)
 
     def _retry_nursery(self) -> None:
         self._duties = [duty for duty in self._duties if duty.do != self._retry_nursery]
         if self._nursery.is_missing:
             self._renew_nursery()
 
-    def _bury(self, member: Member) -> None:
+    def _is_alerter(self, pid: int) -> bool:
+        return self._alerter is not None and self._alerter.ended(pid)
+
+    def _tend(self, alerter: Alerter) -> None:
+        alerter.tick(self._clock())
+
+    def _bury(self, member: Member, status: int | None) -> None:
+        for_memory = False
+        if not self._in_haste and (not member.failure or self._crew.has_served):
+            for_memory = self._inquest.on_death(member, status)
+        self._crew.lost(member, status, for_memory=for_memory)
         self._reactor.unregister(member.channel)
         member.channel.close()
         self._watch.forget(member.index)
+        self._keeper.forget(member)
         if member.failure and not self._crew.has_served and self._stop_at is None:
             if member.is_mistaken:
                 self._mistake = member.failure
@@ -260,51 +319,35 @@ class Supervisor:
             # The process is ending; how is learned from the kernel.
             self._reactor.unregister(member.channel)
             if member.pid is None:
-                self._crew.lost(member, "ended before it began")
-                self._bury(member)
+                self._bury(member, None)
             return False
         if received is None:
             return False
         message, _ = received
         self._crew.heard(member, message)
-        if message["kind"] == "ready":
+        kind = message["kind"]
+        if kind == "ready":
             self._watch.roll_up(member.pid or 0, self._page.slots[member.index])
+            self._keeper.recycler.heard_ready(member)
+            self.look_soon()
             if self._crew.is_complete:
                 self._announce()
-        elif message["kind"] == "reclaimed":
-            self._on_reclaimed(message)
+        elif kind == "reclaimed":
+            self._keeper.on_reclaimed(member, message)
+        elif kind == "memory_error":
+            self._inquest.on_memory_error(member, message)
+        elif kind == "kept":
+            self._keeper.on_kept(member)
+        elif kind == "traced":
+            self._keeper.leaking.heard_report(member, message["report"])
         return True
-
-    # Memory.
 
     def _act_on(self, look: Look | None) -> None:
         if look is None:
             return
         if look.kills:
-            logger.error(
-                "the kernel killed %d process(es) in our cgroup for want of memory", look.kills
-            )
-        if look.level is not look.previous:
-            self._log_level(look)
-            self._effort = after_recovery(self._effort, look.level)
-        if not self._awaited_reclaims and should_reclaim(look.level, self._clock(), self._effort):
-            self._reclaim()
-
-    def _reclaim(self) -> None:
-        self._awaited_reclaims = self._crew.tell("reclaim")
-
-    def _on_reclaimed(self, message: dict[str, Any]) -> None:
-        header = self._page.header
-        header.reclaims += 1
-        header.reclaimed_bytes += max(0, message["freed_bytes"])
-        self._awaited_reclaims = max(0, self._awaited_reclaims - 1)
-        self._effort = after_reclaim(
-            self._effort,
-            used_bytes=header.used_bytes,
-            freed_bytes=message["freed_bytes"],
-            cost_seconds=message["cost_seconds"],
-            now_seconds=self._clock(),
-        )
+            self._inquest.on_kills(look.kills)
+        self._keeper.act(look)
 
     # Regular duties.
 
@@ -352,26 +395,8 @@ class Supervisor:
             *(format_bytes(now.used_bytes), format_bytes(now.limit_bytes), now.level.name),
             *(now.ready_workers, sum(worker.in_flight for worker in now.workers)),
             sum(worker.waiting for worker in now.workers),
-            extra={"fields": self._figures(now.used_bytes, now.level)},
+            extra={"fields": self._keeper.figures(now.used_bytes, now.level)},
         )
-
-    def _log_level(self, look: Look) -> None:
-        write = logger.warning if look.level > Level.WARNING else logger.info
-        write(
-            "memory %s -> %s: %s of %s",
-            *(look.previous.name, look.level.name, format_bytes(look.used_bytes)),
-            format_bytes(self._watch.marks.limit_bytes),
-            extra={"fields": self._figures(look.used_bytes, look.level)},
-        )
-
-    def _figures(self, used_bytes: int, level: Level) -> dict[str, Any]:
-        header = self._page.header
-        return {
-            "used_mb": in_mb(used_bytes),
-            "limit_mb": in_mb(self._watch.marks.limit_bytes),
-            "cache_mb": in_mb(header.cache_bytes),
-            "memory_level": level.name,
-        }
 
 
 def _next_ended() -> tuple[int, int] | None:

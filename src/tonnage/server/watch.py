@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tonnage.budget.sizes import guard_bytes
 from tonnage.governor.levels import Level, Marks, Standing, decide
 from tonnage.governor.pace import next_look_seconds
 from tonnage.governor.statistics import MEASURES, NANOSECONDS
@@ -19,7 +20,7 @@ from tonnage.host.processes import Statm, read_rollup
 from tonnage.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tonnage.governor.page import SharedPage, Slot
     from tonnage.host.usage import Meter, Usage
@@ -38,13 +39,34 @@ ROLLUP_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look found."""
+class Reading:
+    """What one worker holds.
 
+    Attributes:
+        pid: the worker.
+        private_bytes: its private memory.
+        shared_bytes: file pages and shared memory that it has mapped.
+        data_bytes: its data, which is address space.
+    """
+
+    pid: int
+    private_bytes: int
+    shared_bytes: int
+    data_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found: the level and the one before, and each worker by its slot's index."""
+
+    now_seconds: float
     level: Level
     previous: Level
     used_bytes: int
+    free_bytes: int
+    bytes_per_second: float
     kills: int
+    readings: Mapping[int, Reading]
 
 
 class Watch:
@@ -68,6 +90,8 @@ class Watch:
         self._kills_before: int | None = None
         # One open statm for each slot in use.
         self._statms: dict[int, tuple[int, Statm]] = {}
+        # The last reading of each, by its slot's index.
+        self._readings: dict[int, Reading] = {}
         self.retarget(meter, marks, ceiling_bytes)
 
     def retarget(self, meter: Meter, marks: Marks, ceiling_bytes: int) -> None:
@@ -94,7 +118,36 @@ class Watch:
         self._standing = decide(usage.used_bytes, now, self.marks, self._standing)
         self._follow_growth(usage.used_bytes, now)
         self._publish(usage, own_bytes, now, previous)
-        return Look(self._standing.level, previous, usage.used_bytes, self._kills(usage))
+        return Look(
+            now_seconds=now,
+            level=self._standing.level,
+            previous=previous,
+            used_bytes=usage.used_bytes,
+            free_bytes=self.marks.limit_bytes - usage.used_bytes,
+            bytes_per_second=self._growth,
+            kills=self._kills(usage),
+            readings=dict(self._readings),
+        )
+
+    @property
+    def floor_bytes(self) -> int:
+        """What the fuses leave free, and where the brake begins."""
+        return guard_bytes(self.marks.limit_bytes)
+
+    def used_bytes_now(self) -> int | None:
+        """Return what is used, with nothing in it that was read a while ago; None: blind."""
+        self.meter.refresh()
+        try:
+            return self.meter.read().used_bytes
+        except MeterError:
+            return None
+
+    def count_kills(self) -> int:
+        """Return how many processes the kernel has killed since this was last found out."""
+        try:
+            return self._kills(self.meter.read())
+        except MeterError:
+            return 0
 
     def next_look_seconds(self) -> float:
         """Return how long to wait before the next look."""
@@ -117,6 +170,7 @@ class Watch:
 
     def forget(self, index: int) -> None:
         """Close what was open for the worker of slot *index*."""
+        self._readings.pop(index, None)
         held = self._statms.pop(index, None)
         if held is not None:
             held[1].close()
@@ -146,10 +200,15 @@ class Watch:
                 self.forget(slot.index)
                 statm = Statm(slot.pid)
                 self._statms[slot.index] = (slot.pid, statm)
-            return statm.read().private_bytes
+            sample = statm.read()
         except OSError:
             # It has just ended; its slot is wiped when its end is heard of.
+            self._readings.pop(slot.index, None)
             return slot.baseline_bytes
+        self._readings[slot.index] = Reading(
+            slot.pid, sample.private_bytes, sample.shared_bytes, sample.data_bytes
+        )
+        return sample.private_bytes
 
     def _follow_growth(self, used_bytes: int, now: float) -> None:
         if self._last is not None and now > self._last[0]:

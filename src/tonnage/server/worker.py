@@ -8,7 +8,6 @@ giving memory back when told to or when idle. Decides nothing about other proces
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -19,23 +18,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tonnage.budget.sizes import guard_bytes
 from tonnage.governor.admission import Desk, Request
+from tonnage.governor.flight import Flight
 from tonnage.governor.ledger import Holding, Ledger
 from tonnage.governor.statistics import WorkerState
+from tonnage.host.descriptors import close_served
 from tonnage.host.malloc import Heap
 from tonnage.host.prctl import end_with_parent, use_huge_pages
-from tonnage.host.processes import PAGE_BYTES, read_statm
+from tonnage.host.processes import PAGE_BYTES, StatmSample, read_statm
 from tonnage.ops.health import Health
 from tonnage.server.crew import EXIT_NOT_STARTED
 from tonnage.server.http import HttpServer, is_gone, loop_factory
 from tonnage.server.loader import Loaded, load, load_or_tell
+from tonnage.server.upkeep import Upkeep, as_level
 from tonnage.units import MIB
 from tonnage.web.endpoints import Endpoints
 from tonnage.web.gate import Gate
+from tonnage.web.guard import Guard
 from tonnage.web.meter import Meter, task_factory
 from tonnage.web.proxy import Proxied
 from tonnage.web.routes import Routes
 from tonnage.web.threads import AnyioThreads, MeteredExecutor, bound_stacks
+from tonnage.web.threadstart import make_room_for_threads
+from tonnage.web.witness import heard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,10 +54,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tonnage.worker")
 
 HEARTBEAT_SECONDS = 0.1
-# A worker without work for so long hands back what its allocator keeps, if that is worth it.
-IDLE_SECONDS = 1.0
-WORTH_TRIMMING_BYTES = 4 * MIB
-
 # Growth beyond this means that requests allocate blocks worth a huge page.
 LARGE_BYTES = 6 * MIB
 
@@ -118,10 +120,17 @@ class Worker:
         self._slot: Slot = assignment.page.slots[assignment.index]
         self._heap = Heap()
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
-        self._busy_until = time.monotonic()
         self._wants_huge_pages = assignment.huge_pages
         self._executor = MeteredExecutor(assignment.threads, self._on_thread_done, self._note)
         self._threads = AnyioThreads(assignment.threads, self._note)
+        self._upkeep = Upkeep(
+            self._slot,
+            self._heap,
+            channel,
+            own_bytes=self._own_bytes,
+            look=lambda: self._gate.look(),
+            gc_interval_seconds=assignment.settings.memory.gc_interval_seconds,
+        )
         self._gate = self._make_gate(loaded)
         self._server = HttpServer(
             self._outermost(self._gate),
@@ -138,28 +147,46 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_reader(self._channel.fileno(), self._on_message)
         self._threads.bind()
+        os.register_at_fork(after_in_child=self._leave_in_child)
         heartbeat = asyncio.create_task(self._beat())
         try:
             await self._server.serve(sockets=[self._assignment.listening])
         finally:
             heartbeat.cancel()
             loop.remove_reader(self._channel.fileno())
+            self._upkeep.lift_fuse()
         self._channel.send("drained")
         return 0
 
     def _make_gate(self, loaded: Loaded) -> Gate:
         assignment, settings = self._assignment, self._assignment.settings.admission
-        ledger = Ledger(assignment.page, self._slot, self._holding)
-        self._meter = Meter(self._data_in_use, self._in_threads)
-        return Gate(
+        ledger = Ledger(
+            assignment.page,
+            self._slot,
+            self._holding,
+            most_bytes=self._assignment.settings.memory.worker_memory_bytes,
+            on_grant=self._upkeep.keep_fuse_above,
+        )
+        self._desk = Desk(
+            ledger, queue_limit=assignment.queue_requests, wait_seconds=settings.queue_seconds
+        )
+        flight = Flight(self._slot)
+        self._meter = Meter(self._data_in_use, self._in_threads, flight)
+        guard = Guard(
             self._asgi(loaded),
             page=assignment.page,
             slot=self._slot,
-            desk=Desk(
-                ledger,
-                queue_limit=assignment.queue_requests,
-                wait_seconds=settings.queue_seconds,
-            ),
+            flight=flight,
+            read=self._sample,
+            on_memory_error=self._upkeep.on_memory_error,
+            retry_after_seconds=settings.retry_after_seconds,
+        )
+        make_room_for_threads(self._sample)
+        return Gate(
+            guard,
+            page=assignment.page,
+            slot=self._slot,
+            desk=self._desk,
             routes=Routes(assignment.page),
             meter=self._meter,
             threads=self._threads,
@@ -174,7 +201,7 @@ class Worker:
             return app
         from a2wsgi import WSGIMiddleware
 
-        wrapped = WSGIMiddleware(loaded.app, workers=1)
+        wrapped = WSGIMiddleware(heard(loaded.app), workers=1)
         wrapped.executor = self._executor
         return wrapped  # type: ignore[return-value]  # the same interface in a2wsgi's own types
 
@@ -192,8 +219,18 @@ class Worker:
     # What the meter and the ledger read.
 
     def _holding(self) -> Holding:
-        resident, shared, _ = read_statm(self._statm)
-        return Holding((resident - shared) * PAGE_BYTES, self._heap.kept_bytes())
+        resident, shared, data = read_statm(self._statm)
+        private_bytes = (resident - shared) * PAGE_BYTES
+        return Holding(private_bytes, self._heap.kept_bytes(), data * PAGE_BYTES)
+
+    def _sample(self) -> StatmSample:
+        resident, shared, data = read_statm(self._statm)
+        return StatmSample(resident * PAGE_BYTES, shared * PAGE_BYTES, data * PAGE_BYTES)
+
+    def _own_bytes(self) -> int:
+        """Return what this worker holds of its own, less what its running requests do."""
+        explained = sum(request.grown_bytes for request in self._desk.in_flight)
+        return self._holding().private_bytes - self._slot.baseline_bytes - explained
 
     def _data_in_use(self) -> int:
         return read_statm(self._statm)[2] * PAGE_BYTES - self._heap.kept_bytes()
@@ -207,15 +244,24 @@ class Worker:
     # What happens to the worker.
 
     def _on_ready(self) -> None:
+        if self._assignment.settings.memory.fuse:
+            self._gate.look()
+            header = self._assignment.page.header
+            free = header.limit_bytes - header.used_bytes - guard_bytes(header.limit_bytes)
+            self._upkeep.set_first_fuse(free // max(1, header.desired_workers))
         self._slot.state = WorkerState.READY
         self._channel.send("ready")
 
     def _on_drain(self) -> None:
         self._slot.state = WorkerState.DRAINING
-        self._gate.draining = True
+        self._gate.drain()
 
     def _on_thread_done(self, request: Request) -> None:
         self._gate.settle(request)
+
+    def _leave_in_child(self) -> None:
+        """Let go of port and clients in a process that the application has forked."""
+        close_served(self._assignment.listening, self._channel.fileno())
 
     def _stop(self) -> None:
         self._server.should_exit = True
@@ -223,6 +269,10 @@ class Worker:
     def _on_message(self) -> None:
         try:
             received = self._channel.receive()
+        except MemoryError:
+            # It is read at the next turn of the loop: the poll tells of it again.
+            self._upkeep.slacken()
+            return
         except EOFError:
             # The supervisor is gone: finish what has begun and end.
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
@@ -234,7 +284,9 @@ class Worker:
         if message["kind"] == "stop":
             self._stop()
         elif message["kind"] == "reclaim":
-            self._reclaim()
+            self._upkeep.reclaim(as_level(message), message["need_bytes"], message["why"])
+        elif message["kind"] == "trace":
+            self._upkeep.trace(message["seconds"], message["budget_bytes"])
         elif message["kind"] == "connection":
             self._adopt(fds)
 
@@ -247,23 +299,19 @@ class Worker:
             task = asyncio.ensure_future(self._server.adopt(connection))
             task.add_done_callback(_log_failure)
 
-    def _reclaim(self) -> None:
-        before, begun = self._holding().private_bytes, time.perf_counter()
-        gc.collect()
-        self._heap.trim()
-        freed, cost = before - self._holding().private_bytes, time.perf_counter() - begun
-        self._gate.look()
-        self._channel.send("reclaimed", freed_bytes=freed, cost_seconds=cost)
-
     async def _beat(self) -> None:
         slot = self._slot
         while True:
             now = time.monotonic_ns()
             slot.heartbeat_nanoseconds = now
             slot.connections = self._server.open_connections
-            self._gate.beat()
-            self._trim_when_idle(now / 1e9)
-            self._allow_huge_pages()
+            try:
+                self._gate.beat()
+                self._upkeep.beat(now / 1e9)
+                self._allow_huge_pages()
+            except MemoryError:
+                # A thread of a request has just taken the last of it; the heart must go on.
+                self._upkeep.slacken()
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     def _allow_huge_pages(self) -> None:
@@ -274,16 +322,6 @@ class Worker:
         if self._wants_huge_pages and self._slot.held_bytes > LARGE_BYTES:
             self._wants_huge_pages = False
             use_huge_pages(enabled=True)
-
-    def _trim_when_idle(self, now_seconds: float) -> None:
-        if self._slot.in_flight or self._slot.waiting:
-            self._busy_until = now_seconds
-        elif (
-            now_seconds - self._busy_until > IDLE_SECONDS
-            and self._slot.kept_bytes > WORTH_TRIMMING_BYTES
-        ):
-            self._busy_until = now_seconds
-            self._heap.trim()
 
 
 def _log_failure(task: asyncio.Future[None]) -> None:

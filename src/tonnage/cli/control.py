@@ -1,0 +1,259 @@
+"""The commands for a running server: ``reclaim``, ``recycle``, ``leaks``, ``postmortem``.
+
+Each asks the server (:mod:`tonnage.cli.client`), waits for the result where there is one to wait
+for, and prints it: for people, or the server's own JSON with ``--json``. Nothing is decided here;
+what the server does is told in :mod:`tonnage.server.actions`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from tonnage.errors import ActionError, UsageError
+from tonnage.units import format_bytes
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tonnage.cli.client import Client
+
+#: A worker that is not stuck collects and gives back within this time.
+RECLAIM_SECONDS: Final = 10.0
+#: What the end of a trace may take beyond its own time: two snapshots are compared.
+REPORT_SECONDS: Final = 30.0
+_STEP_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command works with: the server, where to print, and how to wait."""
+
+    client: Client
+    out: TextIO
+    progress: TextIO
+    as_json: bool
+    clock: Callable[[], float] = field(default=time.monotonic)
+    pause: Callable[[float], None] = field(default=time.sleep)
+
+    def show(self, body: Any, text: str) -> int:
+        """Print *body* as JSON, or else *text*; return exit status 0."""
+        if self.as_json:
+            json.dump(body, self.out, indent=2)
+            self.out.write("\n")
+        else:
+            self.out.write(printable(text).rstrip("\n") + "\n")
+        return 0
+
+    def await_end(self, target: str, what: str, within_seconds: float) -> dict[str, Any]:
+        """Return what *target* answers as soon as its state is not ``running`` any more.
+
+        Raises:
+            ActionError: it still was *within_seconds*.
+        """
+        begun = self.clock()
+        watched = self.progress.isatty()
+        try:
+            while True:
+                found: dict[str, Any] = self.client.get(target)
+                if found.get("state") != "running":
+                    return found
+                waited = self.clock() - begun
+                if waited >= within_seconds:
+                    raise ActionError(
+                        f"{what} has not ended within {within_seconds:g} s: a worker may be stuck "
+                        "in a blocking call; /health/memory shows it as STUCK"
+                    )
+                if watched:
+                    self.progress.write(f"\r{what}: {waited:.0f} s")
+                    self.progress.flush()
+                self.pause(_STEP_SECONDS)
+        finally:
+            if watched:
+                self.progress.write("\r\x1b[K")
+                self.progress.flush()
+
+
+def carry_out(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Carry out the command in *arguments* and return exit status 0.
+
+    Raises:
+        ActionError: the server refuses, cannot be reached, or does not get done.
+        UsageError: it is not clear which server is meant, or what.
+    """
+    # Imported by these commands only: http.client brings the mail parser and OpenSSL.
+    from tonnage.cli.client import Client, Wanted, find_server
+
+    if arguments.host is not None and (arguments.uds or arguments.control):
+        raise UsageError("--host goes with --port: a Unix socket has no host")
+    wanted = Wanted(arguments.host, arguments.port, arguments.uds, arguments.control)
+    client = Client(find_server(wanted, environ))
+    desk = Desk(client, sys.stdout, sys.stderr, arguments.json)
+    return COMMANDS[arguments.command].run(arguments, desk)
+
+
+def _reclaim(arguments: argparse.Namespace, desk: Desk) -> int:
+    desk.client.post("/reclaim")
+    found = desk.await_end("/reclaim", "giving memory back", RECLAIM_SECONDS)
+    return desk.show(found, _told_reclaim(found))
+
+
+def _told_reclaim(found: Mapping[str, Any]) -> str:
+    workers = found.get("workers", [])
+    lines = [f"{format_bytes(found.get('freed_bytes', 0))} came back from {len(workers)} worker(s)"]
+    rows = [(str(name), freed) for name, freed in found.get("by", {}).items()]
+    rows += [(f"worker {each.get('worker')}", each.get("freed_bytes", 0)) for each in workers]
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(
+        [*lines, *(f"  {name:{width}}  {format_bytes(freed)}" for name, freed in rows)]
+    )
+
+
+def _recycle(arguments: argparse.Namespace, desk: Desk) -> int:
+    found = desk.client.post("/recycle" + _query(worker=arguments.worker))
+    return desk.show(found, str(found.get("detail")))
+
+
+def _leaks(arguments: argparse.Namespace, desk: Desk) -> int:
+    query = _query(seconds=arguments.seconds, worker=arguments.worker)
+    begun = desk.client.post("/leaks" + query)
+    within_seconds = float(begun["seconds"]) + REPORT_SECONDS
+    found = desk.await_end("/leaks", "tracing allocations", within_seconds)
+    if found.get("state") != "done":
+        why = found.get("detail") or "the worker has ended meanwhile; see the server's log"
+        raise ActionError(f"the trace has no report: {why}")
+    return desk.show(found, str(found.get("text")))
+
+
+def _postmortem(arguments: argparse.Namespace, desk: Desk) -> int:
+    name = arguments.name
+    if name is None:
+        reports = desk.client.get("/postmortems")["reports"]
+        if arguments.list:
+            return desk.show(reports, _told_reports(reports))
+        if not reports:
+            return desk.show(None, _told_reports(reports))
+        name = reports[0]["name"]
+    elif arguments.list:
+        raise UsageError("--list shows all reports: leave the name away")
+    from urllib.parse import quote
+
+    # Quoted, so that nothing in it can be taken for another part of the question.
+    target = "/postmortems/" + quote(name.removesuffix(".txt").removesuffix(".json"), safe="")
+    if desk.as_json:
+        return desk.show(desk.client.get(f"{target}.json"), "")
+    return desk.show(None, desk.client.ask("GET", f"{target}.txt").decode(errors="replace"))
+
+
+def _told_reports(reports: list[dict[str, Any]]) -> str:
+    if not reports:
+        return "no reports: no worker has died, and no request has run out of memory"
+    width = max(len(report["name"]) for report in reports)
+    return "\n".join(
+        f"{report['name']:{width}}  {report.get('summary') or report.get('cause')}"
+        for report in reports
+    )
+
+
+def _query(**values: object) -> str:
+    from urllib.parse import urlencode
+
+    given = {name: value for name, value in values.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def printable(text: str) -> str:
+    """Return *text* without what would steer a terminal: reports quote paths that clients sent."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
+    )
+
+
+# The commands' arguments.
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: what help says, the arguments of its own, and what does it."""
+
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Desk], int]
+
+
+def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the commands for a running server to the command line."""
+    for name, command in COMMANDS.items():
+        parser: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=command.summary,
+            description=command.summary[0].upper() + command.summary[1:] + ".",
+            epilog="Exit status: 0 done, 1 refused or not reachable, 2 a mistake in the arguments.",
+        )
+        command.arguments(parser)
+        parser.add_argument("--json", action="store_true", help="print the server's answer as JSON")
+        _add_choice(parser)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "which server", "Needed only if several servers of this user are running."
+    )
+    group.add_argument("--host", help="the address that it listens on")
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--port", type=int, help="the port that it listens on")
+    one.add_argument("--uds", metavar="FILE", help="the Unix socket that it listens on")
+    one.add_argument("--control", metavar="PATH", help="its control socket, printed when it starts")
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _recycle_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--worker", type=int, metavar="N", help="the worker's index (default: all, in turn)"
+    )
+
+
+def _leaks_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", metavar="TIME", help="how long to trace (default: 10)")
+    parser.add_argument(
+        "--worker",
+        type=int,
+        metavar="N",
+        help="the worker's index (default: the one that grows most)",
+    )
+
+
+def _postmortem_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the report (default: the newest)")
+    parser.add_argument("--list", action="store_true", help="show which reports there are")
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "reclaim": Command(
+        "have a running server give memory back now, and show how much came free",
+        _no_arguments,
+        _reclaim,
+    ),
+    "recycle": Command(
+        "replace the workers of a running server, without losing a request",
+        _recycle_arguments,
+        _recycle,
+    ),
+    "leaks": Command(
+        "trace what one worker allocates for some seconds, and show the lines that leak",
+        _leaks_arguments,
+        _leaks,
+    ),
+    "postmortem": Command(
+        "show the report on a worker that died, or on a request that ran out of memory",
+        _postmortem_arguments,
+        _postmortem,
+    ),
+}

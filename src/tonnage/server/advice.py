@@ -1,0 +1,75 @@
+"""What to do next, by cause: the last lines of a report.
+
+Two or three hints each, the one that helps most often first. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tonnage.server.postmortem import Cause
+
+_ROUTE_PLACE: Final = "{route}"
+
+_HINTS: Final[dict[Cause, tuple[str, ...]]] = {
+    Cause.OOM: (
+        "Make {route} take less at once: read, query and answer in pages, or stream.",
+        "Leave the fuse on (it is, without --no-fuse) and set --worker-memory, so that an "
+        "allocation that does not fit fails in its own request and not in the worker.",
+        "If the table shows memory that grows without this worker, something else in the "
+        "container takes it: child processes, other programs, files in tmpfs.",
+    ),
+    Cause.BRAKE: (
+        "Make {route} take less at once: read, query and answer in pages, or stream.",
+        "Set --worker-memory: an allocation beyond it fails in its own request, which is answered, "
+        "and the worker goes on.",
+        "If {route} needs this much by right, give the server more memory, or fewer workers.",
+    ),
+    Cause.CRASH: (
+        "Native code crashed: an extension module, or a library that it calls. Start with "
+        "PYTHONFAULTHANDLER=1 in the environment: then Python prints its stack at a crash.",
+        "Repeat {route} alone against `tonnage run --workers 1`; if it crashes again, bring the "
+        "native packages that it uses up to date.",
+    ),
+    Cause.FAILED_ALLOCATION: (
+        "Native code did not handle that it got no memory. Make {route} take less at once, so "
+        "that it does not come to that.",
+        "Raise --worker-memory, or give the server more memory; --no-fuse leaves such "
+        "allocations to the brake.",
+        "Start with PYTHONFAULTHANDLER=1 in the environment: then Python prints its stack at a "
+        "crash, which names the library.",
+    ),
+    Cause.EXIT: (
+        "Something called sys.exit(), os._exit() or exec in the worker: look for it in {route} "
+        "and in the libraries that it uses.",
+        "The log shortly before this moment has what the application said.",
+    ),
+    Cause.SIGNAL: (
+        "Somebody else sent this signal: a person, a supervisor of the platform, or the kernel of "
+        "the machine around the container. The platform's own log says more.",
+        "If it comes again at the same memory use, the platform's limit is lower than the one "
+        "that was found: set --memory to it.",
+    ),
+    Cause.NOT_STARTED: (
+        "The log before this moment has the application's own error.",
+        "Start it in the foreground with `tonnage run --workers 1 --no-preload` to see its import "
+        "alone.",
+        "If it is only slow to import, raise --start-seconds.",
+    ),
+    Cause.DEADLINE: (
+        "Raise --stop-seconds if {route} may take that long.",
+        "Work that must not be cut belongs in a queue, not in a request.",
+    ),
+    Cause.MEMORY_ERROR: (
+        "Make {route} take less at once: read, query and answer in pages, or stream.",
+        "If it needs this much by right, raise --worker-memory or give the server more memory.",
+        "If it came while the worker was full of other things, look for a leak: `tonnage leaks`.",
+    ),
+}
+
+
+def advice(cause: Cause, route: str | None) -> list[str]:
+    """Return what to do after *cause*; *route* is the suspected ``GET /path``."""
+    # Not str.format(): a route has braces of its own.
+    name = route or "what was in flight"
+    return [hint.replace(_ROUTE_PLACE, name) for hint in _HINTS[cause]]

@@ -1,0 +1,347 @@
+"""What is done about memory after each look: the one place where the measures meet.
+
+    look → the fuses follow → brake → reclaim → recycle → tell
+
+Each measure decides for itself and is kept in a module of its own; this says in which order they
+act, what they are given, and what people are told. Does not sample (:mod:`tonnage.server.watch`)
+nor wait (:mod:`tonnage.server.supervisor`).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from tonnage.governor.levels import Level
+from tonnage.governor.reclaim import (
+    Effort,
+    after_reclaim,
+    after_recovery,
+    describe,
+    divide_need,
+    need_bytes,
+    should_reclaim,
+)
+from tonnage.governor.recycle import Reason, Situation
+from tonnage.governor.statistics import NANOSECONDS
+from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
+from tonnage.server.recycling import Collected
+from tonnage.server.samples import Sample
+from tonnage.units import MIB, format_bytes, in_mb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tonnage.governor.page import SharedPage
+    from tonnage.server.blackbox import BlackBox
+    from tonnage.server.braking import Brake
+    from tonnage.server.crew import Crew, Member
+    from tonnage.server.fuses import Fuses
+    from tonnage.server.leaking import Leaking
+    from tonnage.server.recycling import Recycler
+    from tonnage.server.watch import Look, Watch
+
+logger = logging.getLogger("tonnage.supervisor")
+
+# A worker that has not answered a reclaim by then is stuck in a call, or gone.
+_AWAIT_SECONDS: Final = 5.0
+# A worker above --recycle-above is asked for a collection this often.
+_ABOVE_SECONDS: Final = 5.0
+# What freed less needs no line of its own.
+_WORTH_TELLING_BYTES: Final = 4 * MIB
+# Recycling is in no hurry.
+_RECYCLE_SECONDS: Final = 0.1
+# A process that is stopped is.
+_BRAKING_SECONDS: Final = 0.005
+_NO_HURRY: Final = float("inf")
+
+
+@dataclass(slots=True)
+class Asked:
+    """A reclaim that workers were asked for, and what has come of it so far."""
+
+    why: str
+    begun_seconds: float
+    time: str
+    # Process ids that have not answered.
+    awaited: set[int]
+    by: dict[str, int] = field(default_factory=dict)
+    workers: list[dict[str, int]] = field(default_factory=list)
+    # The longest of any worker.
+    cost_seconds: float = 0.0
+
+    @property
+    def freed_bytes(self) -> int:
+        """What has come free in all workers."""
+        return sum(worker["freed_bytes"] for worker in self.workers)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for people and machines."""
+        return {
+            "state": "running" if self.awaited else "done",
+            "time": self.time,
+            "why": self.why,
+            "freed_bytes": self.freed_bytes,
+            "by": self.by,
+            "workers": self.workers,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Since when the level has not been OK, and what had come back until then."""
+
+    since_seconds: float
+    reclaimed_bytes: int
+    recycled_bytes: int
+    # Reclaims that had been answered.
+    reclaims: int
+
+
+class Keeper:
+    """Keeps memory below the limit. Everything it works with is handed in."""
+
+    def __init__(
+        self,
+        *,
+        page: SharedPage,
+        crew: Crew,
+        watch: Watch,
+        fuses: Fuses,
+        brake: Brake,
+        recycler: Recycler,
+        leaking: Leaking,
+        box: BlackBox,
+        recycle_above_bytes: int | None,
+        alert: Callable[[str, str, dict[str, Any]], object],
+        clock: Callable[[], float],
+    ) -> None:
+        self.recycler = recycler
+        self.leaking = leaking
+        self.last_asked: Asked | None = None
+        self._page = page
+        self._crew = crew
+        self._watch = watch
+        self._fuses = fuses
+        self._brake = brake
+        self._box = box
+        self._recycle_above_bytes = recycle_above_bytes
+        self._alert = alert
+        self._clock = clock
+        self._effort = Effort()
+        self._trouble: _Trouble | None = None
+        self._recycle_at = 0.0
+        # By slot: what came of the last collection.
+        self._collected: dict[int, Collected] = {}
+
+    def next_look_seconds(self) -> float:
+        """Return when the next look is due at the latest, for what is under way."""
+        if self._brake.stopped is not None:
+            return _BRAKING_SECONDS
+        return _RECYCLE_SECONDS if self.recycler.is_busy else _NO_HURRY
+
+    def act(self, look: Look) -> None:
+        """Do what *look* demands."""
+        self._note(look)
+        self._fuses.follow(
+            look.readings,
+            look.free_bytes - self._watch.floor_bytes,
+            look.now_seconds,
+            spared=self.leaking.traced,
+        )
+        self._brake.act(look)
+        if look.level is not look.previous:
+            self._on_level(look)
+        elif not self._is_awaiting() and should_reclaim(look.level, self._clock(), self._effort):
+            self.reclaim(look.level, look.level.name)
+        if look.now_seconds >= self._recycle_at:
+            self._recycle_at = look.now_seconds + _RECYCLE_SECONDS
+            self.leaking.glance(look.readings, self._room_bytes())
+            self._recycle(look)
+
+    def reclaim(self, level: Level, why: str, *, spare: int = -1) -> int:
+        """Ask every worker but that of slot *spare* to give memory back; return how many."""
+        members = [each for each in self._crew.serving() if each.index != spare]
+        need = need_bytes(self._page.header.used_bytes, self._watch.marks, level)
+        held = [self._page.slots[each.index].consumers_bytes for each in members]
+        asked: set[int] = set()
+        for member, part in zip(members, divide_need(need, held), strict=True):
+            told = member.channel.send("reclaim", level=int(level), need_bytes=part, why=why)
+            if told and member.pid is not None:
+                asked.add(member.pid)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.last_asked = Asked(why, self._clock(), now, asked)
+        return len(asked)
+
+    def on_reclaimed(self, member: Member, message: dict[str, Any]) -> None:
+        """Take in what came of a reclaim in one worker."""
+        header, freed = self._page.header, message["freed_bytes"]
+        header.reclaims += 1
+        header.reclaimed_bytes += max(0, freed)
+        if member.pid is not None:
+            self._collected[member.index] = Collected(
+                self._clock(), member.pid, message["own_bytes"]
+            )
+        self.leaking.collected(member, message, self._room_bytes())
+        asked = self.last_asked
+        if asked is None or member.pid not in asked.awaited:
+            # A worker's own, at its regular time, on suspicion of a leak, or of the round before.
+            write = logger.info if freed >= _WORTH_TELLING_BYTES else logger.debug
+            write("%s (%s)", describe(message, member.index), message["why"])
+            return
+        asked.awaited.discard(member.pid)
+        asked.workers.append({"worker": member.index, "freed_bytes": freed})
+        for name, count in message["by"].items():
+            asked.by[name] = asked.by.get(name, 0) + count
+        asked.cost_seconds = max(asked.cost_seconds, message["cost_seconds"])
+        logger.info("%s (%s)", describe(message, member.index), asked.why)
+        if not asked.awaited:
+            # As a round: what one worker frees is little of what all use.
+            self._effort = after_reclaim(
+                self._effort,
+                used_bytes=header.used_bytes,
+                freed_bytes=asked.freed_bytes,
+                cost_seconds=asked.cost_seconds,
+                now_seconds=self._clock(),
+            )
+
+    def on_kept(self, member: Member) -> None:
+        """Take in that *member* did not come back down after a request ran out of memory."""
+        self.recycler.want(member.index, Reason.NOT_BACK)
+
+    def forget(self, member: Member) -> None:
+        """Drop what is known of a worker that has ended."""
+        self._collected.pop(member.index, None)
+        if self.last_asked is not None and member.pid is not None:
+            self.last_asked.awaited.discard(member.pid)
+        self.leaking.forget(member)
+        self.recycler.heard_end(member)
+
+    def figures(self, used_bytes: int, level: Level) -> dict[str, Any]:
+        """Return the figures that stand beside a line of the log."""
+        return {
+            "used_mb": in_mb(used_bytes),
+            "limit_mb": in_mb(self._watch.marks.limit_bytes),
+            "cache_mb": in_mb(self._page.header.cache_bytes),
+            "memory_level": level.name,
+        }
+
+    def _note(self, look: Look) -> None:
+        header, slots = self._page.header, self._page.slots
+        self._box.note(
+            Sample(
+                look.now_seconds,
+                look.used_bytes,
+                header.raw_bytes,
+                header.cache_bytes,
+                look.level,
+                tuple(
+                    look.readings[slot.index].private_bytes if slot.index in look.readings else 0
+                    for slot in slots
+                ),
+            )
+        )
+
+    def _is_awaiting(self) -> bool:
+        asked = self.last_asked
+        if asked is None or not asked.awaited:
+            return False
+        return self._clock() - asked.begun_seconds < _AWAIT_SECONDS
+
+    # Levels.
+
+    def _on_level(self, look: Look) -> None:
+        header, level = self._page.header, look.level
+        write = logger.warning if level > Level.WARNING else logger.info
+        write(
+            "memory %s -> %s: %s of %s",
+            *(look.previous.name, level.name, format_bytes(look.used_bytes)),
+            format_bytes(self._watch.marks.limit_bytes),
+            extra={"fields": self.figures(look.used_bytes, level)},
+        )
+        self._effort = after_recovery(self._effort, level)
+        if self._trouble is None and level is not Level.OK:
+            self._trouble = _Trouble(
+                look.now_seconds, header.reclaimed_bytes, header.recycled_bytes, header.reclaims
+            )
+        if level > look.previous:
+            self._on_worse(look)
+        elif level is Level.OK and self._trouble is not None:
+            self._on_recovered(look, self._trouble)
+
+    def _on_worse(self, look: Look) -> None:
+        # Without regard to the pause: what did not help at the last level may at this one.
+        self.reclaim(look.level, look.level.name)
+        if look.level >= Level.CRITICAL:
+            self._alert(
+                CRITICAL,
+                f"memory is {look.level.name}: {format_bytes(look.used_bytes)} of "
+                f"{format_bytes(self._watch.marks.limit_bytes)} are used",
+                self._alert_fields(look),
+            )
+
+    def _on_recovered(self, look: Look, trouble: _Trouble) -> None:
+        header = self._page.header
+        self._trouble = None
+        text = (
+            f"memory is OK again after {look.now_seconds - trouble.since_seconds:.1f} s: "
+            f"{format_bytes(header.reclaimed_bytes - trouble.reclaimed_bytes)} came back by "
+            f"reclaim, {format_bytes(header.recycled_bytes - trouble.recycled_bytes)} by recycling"
+        )
+        logger.info("%s", text, extra={"fields": self.figures(look.used_bytes, look.level)})
+        self._alert(RESOLVED, text, self._alert_fields(look))
+
+    def _alert_fields(self, look: Look) -> dict[str, Any]:
+        return {
+            "level": look.level.name,
+            "used_bytes": look.used_bytes,
+            "limit_bytes": self._watch.marks.limit_bytes,
+        }
+
+    # Recycling.
+
+    def _recycle(self, look: Look) -> None:
+        header = self._page.header
+        if self._recycle_above_bytes is not None:
+            self._check_above(self._recycle_above_bytes)
+        since = header.level_since_nanoseconds / NANOSECONDS
+        self.recycler.act(
+            Situation(
+                level=look.level,
+                level_seconds=look.now_seconds - since,
+                limit_bytes=self._watch.marks.limit_bytes,
+                room_bytes=self._own_room_bytes(),
+                reclaimed=self._trouble is not None and header.reclaims > self._trouble.reclaims,
+                recycle_above_bytes=self._recycle_above_bytes,
+            ),
+            look.free_bytes,
+            leaks=self.leaking.bytes_per_second,
+            collected=self._last_collected,
+            spared=self.leaking.traced if look.level < Level.CRITICAL else None,
+        )
+
+    def _own_room_bytes(self) -> int:
+        """Return what each worker may own before the level becomes WARNING."""
+        room = self._watch.marks.warning_bytes - self._page.header.others_bytes
+        return max(0, room) // max(1, self._crew.size)
+
+    def _room_bytes(self) -> int:
+        """Return what each worker may still grow by before the level becomes WARNING."""
+        room = self._watch.marks.warning_bytes - self._page.header.used_bytes
+        return max(0, room) // max(1, self._crew.size)
+
+    def _last_collected(self, index: int) -> Collected | None:
+        found = self._collected.get(index)
+        return found if found is not None and found.pid == self._page.slots[index].pid else None
+
+    def _check_above(self, above_bytes: int) -> None:
+        """Ask workers above ``--recycle-above`` for a collection: only what is left then counts."""
+        for member in self._crew.serving():
+            slot, last = self._page.slots[member.index], self._last_collected(member.index)
+            asked = last is not None and self._clock() - last.now_seconds < _ABOVE_SECONDS
+            if not asked and max(slot.uss_bytes, slot.held_bytes - slot.taken_bytes) > above_bytes:
+                member.channel.send(
+                    "reclaim", level=int(Level.OK), need_bytes=0, why="above --recycle-above"
+                )

@@ -1,0 +1,85 @@
+"""The text of a leak report: how much each request left, and which lines allocated it.
+
+Turns the record of :mod:`tonnage.server.leaktrace` into lines for people. Measures nothing, and
+writes no file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tonnage.units import MIB, format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tonnage.server.leaktrace import GrownLine, TraceReport
+
+# Differences below these are noise: arenas, buffers, what the allocator keeps.
+_UNEXPLAINED_BYTES = 4 * MIB
+_UNEXPLAINED_SHARE = 0.2
+
+_ENDED = {
+    "time": "",
+    "budget": "; ended early, since the trace had used its budget",
+    "taken": "; tracemalloc is in use by the application itself, so nothing was traced",
+    "overrun": "; one step allocated more than the trace may keep, so there are no lines",
+}
+_WHOSE = {"app": "", "library": "  [library]", "server": "  [server's own]"}
+
+
+def render(report: TraceReport) -> str:
+    """Return the text of a trace: a line on the whole, then two for each line that grew."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: TraceReport) -> Iterator[str]:
+    requests, grown = report["requests"], report["grown_bytes"]
+    yield (
+        f"in {report['seconds']:.1f} s {requests:,} requests left {format_bytes(grown)}"
+        f"{_each(grown, requests)}"
+    )
+    yield f"tracing cost {format_bytes(report['cost_bytes'])}{_ENDED[report['ended']]}"
+    if report["lines"]:
+        yield "these lines allocated what stayed:"
+    for line in report["lines"]:
+        yield from _line(line)
+    yield from _balance(report)
+
+
+def _line(line: GrownLine) -> Iterator[str]:
+    yield (
+        f"  {line['file']}:{line['line']}  {line['code'] or '(no source)'}{_WHOSE[line['whose']]}"
+    )
+    yield (
+        f"    {format_bytes(line['grown_bytes'])} in {line['blocks']:,} blocks"
+        f" ({100 * line['share']:.0f} %)"
+    )
+    way = [frame for frame in line["frames"] if frame != f"{line['file']}:{line['line']}"]
+    if way:
+        yield f"    by way of {', '.join(way)}"
+
+
+def _balance(report: TraceReport) -> Iterator[str]:
+    """Yield what the traces do not explain, or explain too well."""
+    grown, traced = report["grown_bytes"], report["traced_bytes"]
+    if report["ended"] in ("overrun", "taken"):
+        return
+    if max(grown, traced) < _UNEXPLAINED_BYTES:
+        yield "this is little: nothing leaked that a trace of this length can show"
+    elif grown - traced > max(_UNEXPLAINED_BYTES, _UNEXPLAINED_SHARE * grown):
+        yield (
+            f"not allocated through Python: {format_bytes(grown - traced)} of"
+            f" {format_bytes(grown)} are unexplained; likely a native library"
+        )
+    elif traced - grown > max(_UNEXPLAINED_BYTES, _UNEXPLAINED_SHARE * traced):
+        yield (
+            f"the process itself grew by {format_bytes(grown)} only: some of this replaced older"
+            " objects, as in a cache that is full"
+        )
+
+
+def _each(grown_bytes: int, requests: int) -> str:
+    if requests <= 0 or grown_bytes <= 0:
+        return ""
+    return f": {format_bytes(grown_bytes / requests)} a request"

@@ -1,0 +1,69 @@
+"""What people ask of the running server, over the control socket, carried out.
+
+The words and the HTTP are :mod:`tonnage.server.actions`'; this finds who does it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tonnage.errors import ActionError
+from tonnage.governor.levels import Level
+from tonnage.governor.recycle import Reason
+
+if TYPE_CHECKING:
+    from tonnage.governor.page import SharedPage
+    from tonnage.server.blackbox import BlackBox
+    from tonnage.server.keeper import Keeper
+
+
+class Operator:
+    """The actions; see :class:`tonnage.server.actions.Operator` for what each promises."""
+
+    def __init__(self, page: SharedPage, keeper: Keeper, box: BlackBox) -> None:
+        self._page = page
+        self._keeper = keeper
+        self._box = box
+
+    def reclaim(self) -> int:
+        """Ask every worker to give memory back, caches included."""
+        return self._keeper.reclaim(Level.CRITICAL, "asked for")
+
+    def reclaimed(self) -> dict[str, Any]:
+        """Return what came of the last reclaim."""
+        asked = self._keeper.last_asked
+        return {} if asked is None else asked.as_json()
+
+    def recycle(self, worker: int | None) -> str:
+        """Begin to replace *worker*, or all in turn."""
+        if self._page.header.stopping:
+            raise ActionError("the server is stopping: nothing is replaced any more")
+        recycler = self._keeper.recycler
+        if worker is None:
+            count = recycler.want_all(Reason.ASKED)
+            if not count:
+                raise ActionError("no worker serves just now: try again in a moment")
+            return f"{count} worker(s) are replaced, one after the other"
+        if not recycler.want(worker, Reason.ASKED):
+            live = ", ".join(str(slot.index) for slot in self._page.live_slots()) or "none"
+            raise ActionError(f"there is no worker {worker}; there are: {live}")
+        return f"worker {worker} is being replaced"
+
+    def trace_leaks(self, worker: int | None, seconds: float) -> str:
+        """Begin to trace a worker."""
+        header = self._page.header
+        free_bytes = header.limit_bytes - header.used_bytes
+        return self._keeper.leaking.trace(worker, seconds, free_bytes)
+
+    def leaks(self) -> dict[str, Any]:
+        """Return what is known of leaks."""
+        return self._keeper.leaking.state()
+
+    def postmortems(self) -> list[dict[str, Any]]:
+        """Return the reports, newest first."""
+        return [asdict(listed) for listed in self._box.reports()]
+
+    def postmortem(self, name: str) -> dict[str, Any] | None:
+        """Return the report *name*."""
+        return self._box.read(name)

@@ -1,0 +1,348 @@
+"""Recycling: a worker is replaced by a fresh one, and no request is lost.
+
+    choose → (start the successor) → drain the old one → (start the successor) → account for it
+
+One at a time. Where a second worker fits into what is free, the successor accepts before the old
+one stops accepting; where it does not, the old one drains first, and connections wait in the
+listening socket for the moment that a fork takes. An old worker that does not finish in time is
+ended, with a report.
+
+Who is to be recycled is decided by :mod:`tonnage.governor.recycle`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tonnage.governor.recycle import (
+    Candidate,
+    Choice,
+    History,
+    Reason,
+    Situation,
+    after_recycle,
+    choose,
+)
+from tonnage.governor.statistics import read_statistics
+from tonnage.ops.alertpolicy import RECYCLING_GAVE_UP
+from tonnage.server.facts import KillReason
+from tonnage.units import MIB, format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tonnage.config import RecyclingSettings
+    from tonnage.governor.page import SharedPage
+    from tonnage.governor.statistics import WorkerStatistics
+    from tonnage.server.crew import Crew, Member
+
+logger = logging.getLogger("tonnage.supervisor")
+
+# A fresh worker holds about 6 MB; until one has been measured, a second needs twice that.
+_ASSUMED_START_BYTES: Final = 12 * MIB
+# Beyond what a second worker needs, so much stays free for those that serve.
+_SPARE_BYTES: Final = 16 * MIB
+_JITTER_SHARE: Final = 0.1
+# With this history nobody is recycled for memory: --no-recycle.
+_NEVER: Final = History(given_up_until_seconds=float("inf"))
+
+_WORDS: Final = {
+    Reason.LIFETIME: "it has reached --max-lifetime",
+    Reason.REQUESTS: "it has reached --max-requests",
+    Reason.LEAK: "it leaks",
+    Reason.TOO_LARGE: "its own memory is above --recycle-above",
+    Reason.STUCK: "it keeps memory that no request explains and that collecting did not bring back",
+    Reason.NOT_BACK: "it kept what a request had allocated before it ran out of memory",
+    Reason.NEW_CODE: "the application was imported anew",
+    Reason.ASKED: "it was asked for",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a worker held after a collection, less what its running requests did."""
+
+    now_seconds: float
+    pid: int
+    held_bytes: int
+
+
+@dataclass(slots=True)
+class _Bounds:
+    """What one worker may come to, drawn when it started, so that not all end at once."""
+
+    pid: int
+    requests: int | None
+    seconds: float | None
+
+
+@dataclass(slots=True)
+class _Replacement:
+    """A worker that is being replaced."""
+
+    old: Member
+    reason: Reason
+    begun_seconds: float
+    held_bytes: int
+    start_first: bool
+    deadline_seconds: float = float("inf")
+    successor: Member | None = None
+    successor_seconds: float | None = None
+    old_is_gone: bool = False
+
+
+class Recycler:
+    """Replaces workers, one at a time."""
+
+    def __init__(
+        self,
+        page: SharedPage,
+        crew: Crew,
+        settings: RecyclingSettings,
+        *,
+        drain_seconds: float,
+        start_seconds: float,
+        alert: Callable[[str, str], object],
+        clock: Callable[[], float],
+        draw: Callable[[float], float] = lambda most: random.uniform(0, most),
+    ) -> None:
+        """Make a recycler that has nothing to do.
+
+        Args:
+            page: where the workers' slots are.
+            crew: the workers.
+            settings: when a worker is to be replaced.
+            drain_seconds: how long an old worker may take to finish its requests.
+            start_seconds: how long a successor may take to become ready.
+            alert: told, with a kind and a sentence, when recycling does not help.
+            clock: monotonic seconds.
+            draw: returns a number between 0 and its argument.
+        """
+        self._page = page
+        self._crew = crew
+        self._settings = settings
+        self._drain_seconds = drain_seconds
+        self._start_seconds = start_seconds
+        self._alert = alert
+        self._clock = clock
+        self._draw = draw
+        self._now: _Replacement | None = None
+        self._history = History()
+        self._start_bytes = _ASSUMED_START_BYTES
+        # By slot; one entry for each worker.
+        self._bounds: dict[int, _Bounds] = {}
+        # By worker and not by slot, so that a wish does not pass to a successor.
+        self._wishes: dict[Member, Reason] = {}
+        self.recycled = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a worker is being replaced."""
+        return self._now is not None
+
+    def want(self, index: int, reason: Reason) -> bool:
+        """Have the worker of slot *index* replaced in its turn; return whether there is one."""
+        member = self._crew.members.get(index)
+        if member is None or member.is_leaving:
+            return False
+        self._wishes[member] = max(self._wishes.get(member, reason), reason)
+        return True
+
+    def want_all(self, reason: Reason) -> int:
+        """Have every worker replaced, by turns; return how many.
+
+        Also those that still start: they are as old as the others, if it is for new code.
+        """
+        return sum(self.want(index, reason) for index in self._crew.members)
+
+    def act(
+        self,
+        situation: Situation,
+        free_bytes: int,
+        *,
+        leaks: Callable[[int], float],
+        collected: Callable[[int], Collected | None],
+        spared: int | None = None,
+    ) -> None:
+        """Go on with the replacement under way, or begin one if it is time.
+
+        Args:
+            situation: the server's memory.
+            free_bytes: what is left to the limit.
+            leaks: how fast the worker of a slot leaks, in bytes a second; 0: it does not.
+            collected: what the worker of a slot held after its last collection.
+            spared: the slot of a worker that is needed as it is just now.
+        """
+        if self._now is not None:
+            self._go_on(self._now, situation)
+            return
+        statistics = read_statistics(self._page, int(self._clock() * 1e9))
+        by_index = {worker.index: worker for worker in statistics.workers}
+        candidates = [
+            self._candidate(member, by_index[member.index], situation, leaks, collected)
+            for member in self._crew.serving()
+            if member.index in by_index and member.index != spared
+        ]
+        history = self._history if self._settings.recycle else _NEVER
+        choice = choose(candidates, situation, history, self._clock())
+        if choice is not None:
+            held = next(each.own_bytes for each in candidates if each.index == choice.index)
+            self._begin(choice, held, free_bytes)
+
+    def heard_ready(self, member: Member) -> None:
+        """Note that a worker has become ready."""
+        now = self._now
+        if now is None or now.successor is not None or member is now.old:
+            return
+        now.successor, now.successor_seconds = member, self._clock()
+        logger.info(
+            "worker %d (pid %s) has taken over from worker %d after %.0f ms",
+            *(member.index, member.pid, now.old.index, (self._clock() - now.begun_seconds) * 1000),
+            extra={"fields": {"ready_seconds": round(self._clock() - now.begun_seconds, 4)}},
+        )
+        if now.start_first and not now.old_is_gone:
+            self._drain(now)
+
+    def heard_end(self, member: Member) -> None:
+        """Note that a worker has ended."""
+        self._bounds.pop(member.index, None)
+        self._wishes.pop(member, None)
+        now = self._now
+        if now is None:
+            return
+        if member is now.old:
+            now.old_is_gone = True
+        elif member is now.successor:
+            # It has served and died; the crew starts another, which takes over instead.
+            now.successor = None
+        elif not (member.is_ready or now.old.is_leaving or now.old_is_gone):
+            self._give_up_unless_another_starts(now)
+
+    def _give_up_unless_another_starts(self, now: _Replacement) -> None:
+        if any(not member.is_ready for member in self._crew.members.values()):
+            return
+        logger.error("no successor of worker %d came up: it goes on", now.old.index)
+        now.old.is_replaced = False
+        if now.reason in (Reason.NEW_CODE, Reason.ASKED):
+            # Or it would be tried again and again; whoever wanted it asks again.
+            self._wishes.clear()
+        self._now = None
+
+    def _candidate(
+        self,
+        member: Member,
+        worker: WorkerStatistics,
+        situation: Situation,
+        leaks: Callable[[int], float],
+        collected: Callable[[int], Collected | None],
+    ) -> Candidate:
+        bounds, after = self._bounds_of(member), collected(member.index)
+        unexplained = worker.held_bytes - worker.taken_bytes
+        if after is not None and self._clock() - after.now_seconds <= situation.level_seconds:
+            # What a collection would bring back is no reason to recycle.
+            unexplained = min(unexplained, after.held_bytes)
+        from_start = max(0, worker.uss_bytes - worker.held_bytes)
+        return Candidate(
+            index=member.index,
+            age_seconds=self._clock() - member.ready_seconds,
+            own_bytes=max(worker.uss_bytes, worker.held_bytes),
+            unexplained_bytes=max(0, unexplained),
+            in_flight=worker.in_flight,
+            requests=worker.requests,
+            requests_limit=bounds.requests,
+            seconds_limit=bounds.seconds,
+            leak_bytes_per_second=leaks(member.index),
+            collected_bytes=None if after is None else from_start + after.held_bytes,
+            wanted=self._wishes.get(member),
+        )
+
+    def _bounds_of(self, member: Member) -> _Bounds:
+        found = self._bounds.get(member.index)
+        if found is None or found.pid != member.pid:
+            requests, seconds = self._settings.max_requests, self._settings.max_lifetime_seconds
+            jitter = self._settings.max_requests_jitter
+            more = requests * _JITTER_SHARE if jitter is None else jitter
+            found = _Bounds(
+                member.pid or 0,
+                requests + round(self._draw(more)) if requests else None,
+                seconds + self._draw(seconds * _JITTER_SHARE) if seconds else None,
+            )
+            self._bounds[member.index] = found
+        return found
+
+    def _begin(self, choice: Choice, held_bytes: int, free_bytes: int) -> None:
+        old, now = self._crew.members[choice.index], self._clock()
+        start_first = free_bytes >= self._start_bytes + _SPARE_BYTES
+        self._now = _Replacement(old, choice.reason, now, held_bytes, start_first)
+        logger.info(
+            "recycling worker %d (pid %s, %s of its own): %s; %s",
+            *(old.index, old.pid, format_bytes(held_bytes), _WORDS[choice.reason]),
+            "its successor starts first" if start_first else "no room for two, so it drains first",
+            extra={"fields": {"reason": choice.reason.name.lower()}},
+        )
+        if start_first:
+            old.is_replaced = True
+        else:
+            self._drain(self._now)
+
+    def _drain(self, now: _Replacement) -> None:
+        now.deadline_seconds = self._clock() + self._drain_seconds
+        self._crew.dismiss(now.old)
+
+    def _go_on(self, now: _Replacement, situation: Situation) -> None:
+        seconds = self._clock()
+        if now.old_is_gone and now.successor is not None:
+            self._finish(now, situation)
+        elif seconds >= now.deadline_seconds and not now.old_is_gone:
+            now.deadline_seconds = float("inf")
+            logger.error("worker %d has not finished in time: ending it", now.old.index)
+            self._crew.end(now.old, KillReason.RECYCLE_DEADLINE)
+        elif now.old_is_gone and seconds - now.begun_seconds > self._drain_seconds + (
+            2 * self._start_seconds
+        ):
+            # The crew goes on trying; there is nobody left to replace.
+            self._now = None
+
+    def _finish(self, now: _Replacement, situation: Situation) -> None:
+        assert now.successor is not None
+        self._now = None
+        self.recycled += 1
+        header = self._page.header
+        header.recycles += 1
+        fresh = self._page.slots[now.successor.index]
+        owned = max(fresh.uss_bytes, 0)
+        if owned:
+            # Half as much again, for what a start needs for a moment.
+            self._start_bytes = owned + owned // 2
+        freed = max(0, now.held_bytes - owned)
+        header.recycled_bytes += freed
+        logger.info(
+            "worker %d is recycled after %.1f s: %s came free",
+            *(now.old.index, self._clock() - now.begun_seconds, format_bytes(freed)),
+        )
+        if now.reason.is_for_memory:
+            self._account(now, freed, situation)
+
+    def _account(self, now: _Replacement, freed_bytes: int, situation: Situation) -> None:
+        self._history = after_recycle(
+            self._history,
+            freed_bytes=freed_bytes,
+            held_bytes=now.held_bytes,
+            limit_bytes=situation.limit_bytes,
+            now_seconds=self._clock(),
+        )
+        if self._history.given_up_until_seconds is None:
+            return
+        text = "recycling workers has not brought memory back three times in a row: it is given up"
+        if self._crew.size > 1:
+            self._crew.size -= 1
+            self._page.header.desired_workers = self._crew.size
+            oldest = min(self._crew.serving(), key=lambda each: each.ready_seconds, default=None)
+            if oldest is not None:
+                self._crew.dismiss(oldest)
+            text += f", and the server goes on with {self._crew.size} worker(s) instead"
+        logger.error("%s", text)
+        self._alert(RECYCLING_GAVE_UP, text)

@@ -1,0 +1,238 @@
+"""A report on a worker's death, or on a request that ran out of memory, as a plain dict.
+
+The dict is what is kept as JSON; units are in its keys, the moment of a sample is told in seconds
+before the report. The text for people is made of the same dict (:mod:`tonnage.server.reporttext`).
+Pure: the clocks' readings are handed in.
+
+Bounded: it holds the samples that it is given (:data:`tonnage.server.samples.MOST_SHOWN`), and as
+many requests and workers as the shared page has room for.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from tonnage.server.advice import advice
+from tonnage.server.facts import figures_of
+from tonnage.server.postmortem import Cause, Sureness, Verdict, growth_of, judge, suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tonnage.governor.flight import InFlight
+    from tonnage.governor.statistics import WorkerStatistics
+    from tonnage.server.facts import Death, Incident
+    from tonnage.server.postmortem import Suspicion
+    from tonnage.server.samples import Sample
+
+VERSION: Final = 1
+
+# Causes that one expects to be a request's doing.
+_REQUESTS_CAUSE = frozenset({Cause.OOM, Cause.BRAKE, Cause.CRASH, Cause.EXIT})
+
+_BECAUSE = {
+    Sureness.CERTAIN: "because of",
+    Sureness.LIKELY: "probably because of",
+    Sureness.GUESS: "perhaps because of",
+}
+
+
+def of_death(
+    death: Death, samples: Sequence[Sample], *, now_seconds: float, at_seconds: float
+) -> dict[str, Any]:
+    """Return the report on *death*.
+
+    Args:
+        death: the facts.
+        samples: the last seconds, the oldest first.
+        now_seconds: the clock that the samples were taken by.
+        at_seconds: the same moment, as seconds since 1970.
+    """
+    verdict = judge(death, samples)
+    suspicion = suspect(death, verdict)
+    blame = _blame(death, verdict, suspicion)
+    summary = f"worker {death.worker} {verdict.text}{blame}"
+    report = _begin("death", summary, at_seconds)
+    report["cause"] = _cause(verdict)
+    report["culprit"] = _culprit(suspicion)
+    report["worker"] = _dead_worker(death)
+    report |= _circumstances(death, samples, now_seconds)
+    route = _route(suspicion.request) if suspicion else None
+    report["what_to_do"] = advice(verdict.cause, route)
+    return report
+
+
+def of_incident(
+    incident: Incident,
+    samples: Sequence[Sample],
+    *,
+    now_seconds: float,
+    at_seconds: float,
+    held_back: int = 0,
+) -> dict[str, Any]:
+    """Return the report on *incident*; *held_back* like it had no report of their own."""
+    where = f" at {incident.line}" if incident.line else ""
+    summary = (
+        f"{incident.route} ran out of memory{where}, {_answered(incident)}; "
+        f"worker {incident.worker} went on"
+    )
+    report = _begin("incident", summary, at_seconds)
+    text = "an allocation failed in one request; the worker went on"
+    report["cause"] = _cause(Verdict(Cause.MEMORY_ERROR, text, Sureness.CERTAIN))
+    report["culprit"] = {
+        "request": incident.route,
+        "why": f"it raised MemoryError{where}",
+        "sureness": Sureness.CERTAIN.value,
+        "line": incident.line,
+        "grown_bytes": incident.grown_bytes,
+        "answered_status": incident.answered or None,
+    }
+    report["held_back"] = held_back
+    report["worker"] = _worker(incident, figures_of(incident))
+    report |= _circumstances(incident, samples, now_seconds)
+    report["what_to_do"] = advice(Cause.MEMORY_ERROR, incident.route)
+    return report
+
+
+def _begin(kind: str, summary: str, at_seconds: float) -> dict[str, Any]:
+    moment = datetime.fromtimestamp(at_seconds, UTC)
+    time = moment.isoformat(timespec="milliseconds")
+    return {"version": VERSION, "kind": kind, "time": time, "summary": summary}
+
+
+def _cause(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "kind": verdict.cause.value,
+        "text": verdict.text,
+        "sureness": verdict.sureness.value,
+        "evidence": list(verdict.evidence),
+    }
+
+
+def _blame(death: Death, verdict: Verdict, suspicion: Suspicion | None) -> str:
+    if suspicion is not None:
+        if verdict.cause is Cause.DEADLINE:
+            return f", with {_route(suspicion.request)} still in flight"
+        return f", {_BECAUSE[suspicion.sureness]} {_route(suspicion.request)}"
+    if not death.in_flight.requests and verdict.cause in _REQUESTS_CAUSE:
+        return ", with no request in flight"
+    return ""
+
+
+def _culprit(suspicion: Suspicion | None) -> dict[str, Any] | None:
+    if suspicion is None:
+        return None
+    return {
+        "request": _route(suspicion.request),
+        "why": suspicion.why,
+        "sureness": suspicion.sureness.value,
+        **_request(suspicion.request),
+    }
+
+
+def _dead_worker(death: Death) -> dict[str, Any]:
+    found = _worker(death, figures_of(death)) | {"age_seconds": round(death.age_seconds, 1)}
+    if death.wait_status is not None:
+        code = os.waitstatus_to_exitcode(death.wait_status)
+        found["signal" if code < 0 else "exit_status"] = abs(code)
+    return found
+
+
+def _worker(facts: Death | Incident, figures: WorkerStatistics | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"index": facts.worker, "pid": facts.pid}
+    if figures is not None:
+        found |= _figures(figures)
+        # The slot can be behind: the facts have the process that was meant.
+        found["pid"] = facts.pid or figures.pid
+    found["memory_errors"] = facts.memory_errors
+    found["data_limit_bytes"] = facts.data_limit_bytes
+    return found
+
+
+def _figures(worker: WorkerStatistics) -> dict[str, Any]:
+    return {
+        "index": worker.index,
+        "pid": worker.pid,
+        "state": "STUCK" if worker.is_stuck else worker.state.name,
+        "age_seconds": round(worker.age_seconds, 1),
+        "requests": worker.requests,
+        "in_flight": worker.in_flight,
+        "waiting": worker.waiting,
+        "connections": worker.connections,
+        "pss_bytes": worker.pss_bytes,
+        "uss_bytes": worker.uss_bytes,
+        "held_bytes": worker.held_bytes,
+        "promised_bytes": worker.promised_bytes,
+        "kept_bytes": worker.kept_bytes,
+    }
+
+
+def _circumstances(
+    facts: Death | Incident, samples: Sequence[Sample], now_seconds: float
+) -> dict[str, Any]:
+    """Return what is told of either: memory, requests in flight, the other workers."""
+    others = (each for each in facts.statistics.workers if each.index != facts.worker)
+    return {
+        "memory": _memory(facts, samples, now_seconds),
+        "in_flight": [_request(each) for each in facts.in_flight.requests],
+        "in_flight_more": facts.in_flight.beyond,
+        "other_workers": [_figures(each) for each in others],
+    }
+
+
+def _memory(
+    facts: Death | Incident, samples: Sequence[Sample], now_seconds: float
+) -> dict[str, Any]:
+    known = facts.statistics
+    growth = growth_of(samples, facts.worker)
+    last = samples[-1] if samples else None
+    return {
+        "measured": known.measured,
+        "limit_bytes": known.limit_bytes,
+        "ceiling_bytes": known.ceiling_bytes,
+        "used_bytes": last.used_bytes if last else known.used_bytes,
+        "highest_used_bytes": max((each.used_bytes for each in samples), default=known.used_bytes),
+        "cache_bytes": last.cache_bytes if last else known.cache_bytes,
+        "level": (last.level if last else known.level).name,
+        "kernel_kills": known.kernel_kills,
+        "worker_private_bytes": last.private_of(facts.worker) if last else 0,
+        "worker_grown_bytes": growth.bytes,
+        "worker_grown_seconds": round(growth.seconds, 3),
+        "worker_grown_bytes_per_second": int(growth.bytes_per_second),
+        "samples": _columns(samples, now_seconds),
+    }
+
+
+def _columns(samples: Sequence[Sample], now_seconds: float) -> dict[str, Any]:
+    """Return the samples as columns: a dict for each would take five times the memory."""
+    workers = sorted({n for each in samples for n, own in enumerate(each.private_bytes) if own})
+    return {
+        "seconds_before": [round(now_seconds - each.now_seconds, 3) for each in samples],
+        "used_bytes": [each.used_bytes for each in samples],
+        "raw_bytes": [each.raw_bytes for each in samples],
+        "cache_bytes": [each.cache_bytes for each in samples],
+        "level": [each.level.name for each in samples],
+        "private_bytes": {str(n): [each.private_of(n) for each in samples] for n in workers},
+    }
+
+
+def _request(request: InFlight) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "route": request.route,
+        "age_seconds": round(request.age_seconds, 3),
+        "expected_bytes": request.expected_bytes,
+        "grown_bytes": request.grown_bytes,
+        "client": request.client,
+        "is_running": request.is_running,
+    }
+
+
+def _route(request: InFlight) -> str:
+    return f"{request.method} {request.route}"
+
+
+def _answered(incident: Incident) -> str:
+    return f"answered {incident.answered}" if incident.answered else "its connection was cut"

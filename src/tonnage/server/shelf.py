@@ -1,0 +1,198 @@
+"""The directory of reports: each is a pair of files, ``NAME.json`` and ``NAME.txt``.
+
+Promises: a report is there whole or not at all (temporary name, fsync, rename; the JSON last, and
+only what has its JSON is listed); the directory that is made has mode 0700 and the files 0600,
+since they hold clients' addresses; at most *keep* reports stay, and nothing but reports is ever
+removed. Names are checked, so that no name leads out of the directory.
+
+Waits for the disk: some 0.1 to 30 ms. What is written is made elsewhere
+(:mod:`tonnage.server.report`), and when, too (:mod:`tonnage.server.blackbox`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+#: A file that is longer is none of ours.
+LONGEST_BYTES: Final = 1024 * 1024
+#: The first line of a text is read to list a report.
+_SUMMARY_BYTES: Final = 1024
+_NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-worker(\d{1,3})-([a-z-]+[a-z])(?:-\d{1,3})?")
+_TIME: Final = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A report on the shelf, as its name and first line tell of it."""
+
+    name: str
+    time: str
+    worker: int
+    cause: str
+    summary: str
+
+
+class Shelf:
+    """The reports in one directory."""
+
+    def __init__(self, directory: Path, keep: int, *, minor: frozenset[str]) -> None:
+        """Keep reports in *directory*, which is made when the first one is written.
+
+        Args:
+            directory: where they are.
+            keep: so many of the newest stay.
+            minor: causes that may take half of the places at most, so that many small events do
+                not push out the rare large ones.
+        """
+        self.directory = directory
+        self._keep = keep
+        self._minor = minor
+
+    def put(
+        self, report: dict[str, Any], text: str, *, at_seconds: float, worker: int, cause: str
+    ) -> Path:
+        """Write *report* and its *text*, remove what is too old, and return the text's path.
+
+        Raises:
+            OSError: it could not be written; nothing of it is left behind.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        moment = datetime.fromtimestamp(at_seconds, UTC).strftime(_TIME)
+        name = self._free_name(f"{moment}-worker{worker}-{cause}")
+        body = json.dumps({"name": name} | report, separators=(",", ":")).encode()
+        written = self._path(name, "txt")
+        self._write(written, text.encode("utf-8", "backslashreplace"))
+        try:
+            self._write(self._path(name, "json"), body + b"\n")
+        except OSError:
+            written.unlink(missing_ok=True)
+            raise
+        _sync(self.directory)
+        self._prune()
+        return written
+
+    def listing(self) -> list[Listed]:
+        """Return the reports, the newest first."""
+        return [self._listed(name) for name in reversed(self._names())]
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Return the report *name* with its ``text``; None if there is none of that name."""
+        stem = name.removesuffix(".json").removesuffix(".txt")
+        if not _NAME.fullmatch(stem):
+            return None
+        try:
+            report = json.loads(_read(self._path(stem, "json"), LONGEST_BYTES))
+            text = _read(self._path(stem, "txt"), LONGEST_BYTES).decode("utf-8", "replace")
+        except (OSError, ValueError, RecursionError):
+            return None
+        return report | {"name": stem, "text": text} if isinstance(report, dict) else None
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self.directory / f"{name}.{suffix}"
+
+    def _free_name(self, wanted: str) -> str:
+        """Return *wanted*, or with a number where a report of this second has it already."""
+        taken = set(self._names())
+        numbered = (f"{wanted}-{number}" for number in range(2, 1000))
+        return next((name for name in (wanted, *numbered) if name not in taken), wanted)
+
+    def _names(self) -> list[str]:
+        """Return the names of the reports, the oldest first."""
+        try:
+            files = os.listdir(self.directory)
+        except OSError:
+            return []
+        stems = (file.removesuffix(".json") for file in files if file.endswith(".json"))
+        return sorted((stem for stem in stems if _NAME.fullmatch(stem)), key=_order)
+
+    def _listed(self, name: str) -> Listed:
+        moment, worker, *_ = name.split("-")
+        first = b""
+        with suppress(OSError):
+            first = _read(self._path(name, "txt"), _SUMMARY_BYTES).partition(b"\n")[0]
+        line = first.decode("utf-8", "replace")
+        # The line begins with the time, which is told beside it.
+        _, _, summary = line.partition(" UTC: ")
+        return Listed(
+            name=name,
+            time=_iso(moment),
+            worker=int(worker.removeprefix("worker")),
+            cause=_cause(name),
+            summary=summary or line,
+        )
+
+    def _write(self, path: Path, content: bytes) -> None:
+        # One name for each process: what a crash left behind is overwritten, not gathered.
+        temporary = self.directory / f".tonnage-{os.getpid()}.tmp"
+        # A link of that name may lead anywhere; it is not followed.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(temporary, flags, 0o600)
+            with open(fd, "wb", buffering=0):
+                os.fchmod(fd, 0o600)
+                _write_all(fd, content)
+                os.fsync(fd)
+            temporary.replace(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+    def _prune(self) -> None:
+        names = self._names()
+        minor = [name for name in names if _cause(name) in self._minor]
+        surplus = max(0, len(names) - self._keep)
+        going = minor[: min(surplus, max(0, len(minor) - self._keep // 2))]
+        rest = [name for name in names if name not in going]
+        going += rest[: surplus - len(going)]
+        for name in going:
+            for suffix in ("json", "txt"):
+                # Another server that shares the directory may have been faster.
+                with suppress(OSError):
+                    self._path(name, suffix).unlink()
+
+
+def _cause(name: str) -> str:
+    matched = _NAME.fullmatch(name)
+    return matched[3] if matched else ""
+
+
+def _order(name: str) -> tuple[str, int, str]:
+    """Sort by time, and within a second by the number that was added."""
+    moment = name.partition("-")[0]
+    number = name.rpartition("-")[2]
+    return moment, int(number) if number.isdigit() else 1, name
+
+
+def _iso(moment: str) -> str:
+    date, time = moment[:8], moment[9:15]
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}T{time[:2]}:{time[2:4]}:{time[4:]}+00:00"
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(fd, "rb", buffering=0) as file:
+        return file.read(most_bytes)
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+def _sync(directory: Path) -> None:
+    """Make the renaming last through a power cut, where the file system can."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            os.fsync(fd)
+    finally:
+        os.close(fd)

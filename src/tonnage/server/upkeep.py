@@ -1,0 +1,199 @@
+"""A worker's own upkeep of its memory: asked for, at intervals, when idle, and after a failure.
+
+Covers giving back when the supervisor asks, the regular collection, the trim of an idle heap, the
+check after a request ran out of memory, and a trace for leaks. Runs in the event loop's thread.
+Decides nothing about other processes; whether this one is recycled is the supervisor's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from tonnage.governor.consumers import registry
+from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
+from tonnage.governor.levels import Level
+from tonnage.host.reins import UNLIMITED, limit_data
+from tonnage.server.reclaimer import Reclaimer
+from tonnage.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tonnage.governor.page import Slot
+    from tonnage.host.malloc import Heap
+    from tonnage.server.channel import Channel
+    from tonnage.server.leaktrace import LeakTrace
+    from tonnage.web.outofmemory import MemoryFailure
+
+# A worker without work for so long hands back what its allocator keeps, if that is worth it.
+IDLE_SECONDS: Final = 1.0
+WORTH_TRIMMING_BYTES: Final = 4 * MIB
+
+# After a request ran out of memory, the worker is looked at when its frames are gone, and has not
+# come back down if it holds so much more than before.
+_CHECK_SECONDS: Final = 0.5
+_WORTH_RECYCLING_BYTES: Final = 24 * MIB
+# What it held before is the least of so many beats of its heart: 3 s.
+_BEATS: Final = 30
+
+
+class Upkeep:
+    """What one worker does for its memory."""
+
+    def __init__(
+        self,
+        slot: Slot,
+        heap: Heap,
+        channel: Channel,
+        *,
+        own_bytes: Callable[[], int],
+        look: Callable[[], object],
+        gc_interval_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin.
+
+        Args:
+            slot: this worker's slot.
+            heap: this process's C heap.
+            channel: to the supervisor.
+            own_bytes: this worker's memory, less what running requests hold.
+            look: has the gate measure this worker anew.
+            gc_interval_seconds: how often to collect although nobody is short; 0: never.
+            clock: monotonic seconds.
+        """
+        self._slot = slot
+        self._heap = heap
+        self._channel = channel
+        self._own_bytes = own_bytes
+        self._look = look
+        self._clock = clock
+        self._busy_until = clock()
+        # At most _BEATS.
+        self._held: deque[int] = deque([slot.held_bytes], _BEATS)
+        self._reclaimer = Reclaimer(
+            heap,
+            registry,
+            own_bytes,
+            lambda: slot.requests,
+            clock,
+            interval_seconds=gc_interval_seconds,
+        )
+        self._check: asyncio.TimerHandle | None = None
+        self._trace: LeakTrace | None = None
+
+    def set_first_fuse(self, left_bytes: int) -> None:
+        """Limit this process's data to what it has, and *left_bytes*, or the usual slack.
+
+        The supervisor's own first look at a new worker can come after the first request.
+        """
+        fuse = self._slot.data_bytes + max(left_bytes, SLACK_BYTES)
+        if limit_data(0, fuse):
+            self._slot.data_limit_bytes = fuse
+
+    def slacken(self) -> None:
+        """Raise this process's fuse a little, since the server's own code has met it."""
+        fuse = self._slot.data_limit_bytes
+        if fuse and limit_data(0, fuse + LEAST_SLACK_BYTES):
+            self._slot.data_limit_bytes = fuse + LEAST_SLACK_BYTES
+
+    def lift_fuse(self) -> None:
+        """Take this process's fuse away: it ends, and what it still starts is bounded."""
+        if self._slot.data_limit_bytes and limit_data(0, UNLIMITED):
+            self._slot.data_limit_bytes = 0
+
+    def keep_fuse_above(self) -> None:
+        """Raise the fuse of this process, if what its requests were just granted needs that.
+
+        The supervisor sets it some times a second, and a request begins at once.
+        """
+        fuse = self._slot.data_limit_bytes
+        if not fuse:
+            return
+        needed = self._slot.data_bytes + self._slot.granted_bytes + LEAST_SLACK_BYTES
+        if fuse < needed and limit_data(0, needed):
+            self._slot.data_limit_bytes = needed
+
+    def reclaim(self, level: Level, need_bytes: int, why: str) -> None:
+        """Give memory back, and tell the supervisor what came of it."""
+        self._look()
+        done = self._reclaimer.reclaim(level, need_bytes, why)
+        self._look()
+        self._channel.send("reclaimed", **done.fields())
+
+    def beat(self, now_seconds: float) -> None:
+        """Do what is due; to be called some times a second."""
+        self._slot.consumers_bytes = self._reclaimer.used_bytes()
+        self._held.append(self._slot.held_bytes)
+        if self._trace is not None:
+            if self._trace.tick():
+                self._report(self._trace)
+        elif self._reclaimer.due(now_seconds, self._slot.in_flight):
+            self.reclaim(Level.OK, 0, "regular")
+        self._trim_when_idle(now_seconds)
+
+    def on_memory_error(self, failure: MemoryFailure) -> None:
+        """Tell the supervisor that a request ran out of memory, and check what it left behind."""
+        self._channel.send(
+            "memory_error",
+            route=failure.route,
+            line=failure.line,
+            grown_bytes=failure.grown_bytes,
+            answered=failure.status or None,
+        )
+        if self._check is None:
+            self._check = asyncio.get_running_loop().call_later(
+                _CHECK_SECONDS, self._check_back, min(self._held)
+            )
+
+    def trace(self, seconds: float, budget_bytes: int) -> None:
+        """Begin to trace what this worker allocates, for a leak report."""
+        from tonnage.server.leaktrace import LeakTrace
+
+        if self._trace is None:
+            self._trace = LeakTrace(
+                seconds,
+                budget_bytes,
+                requests=lambda: self._slot.requests,
+                held_bytes=self._own_bytes,
+                clock=self._clock,
+            )
+            self._trace.begin()
+
+    def _check_back(self, before_bytes: int) -> None:
+        if self._slot.in_flight:
+            # What they hold is not what was kept.
+            self._check = asyncio.get_running_loop().call_later(
+                _CHECK_SECONDS, self._check_back, before_bytes
+            )
+            return
+        self._check = None
+        if self._own_bytes() - before_bytes > _WORTH_RECYCLING_BYTES:
+            self.reclaim(Level.OK, 0, "a request ran out of memory")
+        kept = self._own_bytes() - before_bytes
+        if kept > _WORTH_RECYCLING_BYTES:
+            self._channel.send("kept", kept_bytes=kept)
+
+    def _report(self, trace: LeakTrace) -> None:
+        self._trace = None
+        report = trace.finish()
+        self._heap.trim()
+        self._channel.send("traced", report=report)
+
+    def _trim_when_idle(self, now_seconds: float) -> None:
+        if self._slot.in_flight or self._slot.waiting:
+            self._busy_until = now_seconds
+        elif (
+            now_seconds - self._busy_until > IDLE_SECONDS
+            and self._slot.kept_bytes > WORTH_TRIMMING_BYTES
+        ):
+            self._busy_until = now_seconds
+            self._heap.trim()
+
+
+def as_level(message: dict[str, Any]) -> Level:
+    """Return the level that a message to reclaim was sent at."""
+    return Level(message.get("level", Level.WARNING))
