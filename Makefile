@@ -2,6 +2,7 @@
 #
 #   make run         start the demonstration app in a 512 MB budget
 #   make test        lint, types, docs and tests, as the continuous integration does
+#   make test-cgroup2    the tests of memory limits in a virtual machine with cgroup v2
 #   make bench       list the measurements, or run one: make bench WHAT="overload --seconds 10"
 #
 # Needed: Python 3.11 or later with its venv module, make, a C compiler.
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-test install-bench run test lint types docs docs-check tests \
-	coverage soak bench lock clean
+	test-cgroup2 coverage soak bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,6 +64,7 @@ test: install-test
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory docs-check
+	@$(MAKE) --no-print-directory test-cgroup2
 	@$(MAKE) --no-print-directory tests
 
 lint: install-test
@@ -77,6 +79,10 @@ docs-check: install-test
 
 tests: install-test
 	$(BIN)/python -m pytest
+
+# Skips itself, with the reason, where there is no emulator or no kernel to boot; not under CI=true.
+test-cgroup2: install-test
+	$(BIN)/python -m tests.vm
 
 coverage: install-test
 	$(BIN)/python -m coverage run -m pytest
@@ -95,5 +101,5 @@ lock:
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf $(VENV) .vm .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
 	find src tests scripts examples benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tonnage.cli.control import COMMANDS
+
 # No public door parses a command line without running it.
 from tonnage.cli.main import _parser
 from tonnage.config import load_settings
@@ -28,6 +30,8 @@ PAGES = sorted(
     ]
 )
 PROMISES = sorted((DOCS / "promises").glob("*.md"))
+
+COMMANDS_OF_OURS = {"run", "plan", *COMMANDS}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -53,7 +57,7 @@ def test_commands_are_understood(page: Path) -> None:
     """Each `tonnage` command line that a page shows is one that the command line accepts."""
     for command in _commands(page):
         arguments = _parser().parse_args(shlex.split(command, comments=True)[1:])
-        assert arguments.command in ("run", "plan")
+        assert arguments.command in COMMANDS_OF_OURS
 
 
 @named

@@ -293,3 +293,58 @@ def test_one_that_was_let_in_but_has_not_run_teaches_nothing(office: Office) -> 
     office.desk.observe_lasting(now_seconds=1004.0)
     assert request.route.total_observations == before + 1
     assert request.route.mean_bytes == 60 * MIB
+
+
+def test_who_is_let_in_alone_is_promised_what_there_is() -> None:
+    """Not what it is expected to take, which does not fit; the others' promises stay true."""
+    office = Office()
+    office.held_mb = 90
+    office.route("large", 60)
+    request = office.request("large")
+    assert office.desk.ask(request) is Verdict.ADMITTED
+
+    # 99 of 100 MB are for large requests.
+    assert request.most_bytes == 9 * MIB
+    assert request.remaining(100 * MIB).worst_bytes == 9 * MIB
+
+
+def test_what_it_takes_uses_that_up() -> None:
+    """Before and after its first step."""
+    office = Office()
+    office.held_mb = 90
+    office.route("large", 60)
+    request = office.request("large")
+    office.desk.ask(request)
+
+    request.grow(5 * MIB)
+    assert request.remaining(100 * MIB).worst_bytes == 4 * MIB
+    request.grow(20 * MIB)
+    assert request.remaining(100 * MIB).worst_bytes == 0
+    request.end_first_step()
+    assert request.remaining(100 * MIB).worst_bytes == 0
+
+
+def test_who_fits_is_promised_what_it_is_expected_to_take(office: Office) -> None:
+    """There is no other bound on it than the common one."""
+    request = office.request("large")
+    assert office.desk.ask(request) is Verdict.ADMITTED
+
+    assert request.most_bytes is None
+    assert request.remaining(100 * MIB).worst_bytes >= 60 * MIB
+
+
+def test_what_was_granted_does_not_grow_with_what_is_learned(office: Office) -> None:
+    """A request that turns out to need more keeps others out, but that is not its right."""
+    request = office.request("large")
+    assert office.desk.ask(request) is Verdict.ADMITTED
+    granted = request.granted_bytes - request.taken_bytes()
+    assert granted >= 60 * MIB
+
+    for _ in range(KNOWN_AFTER):
+        request.route.observe(90 * MIB, 0.0, 2.0)
+    assert request.remaining(100 * MIB).worst_bytes > granted
+    assert request.granted_bytes - request.taken_bytes() == granted
+    request.grow(50 * MIB)
+    assert request.granted_bytes - request.taken_bytes() == granted - 50 * MIB
+    request.grow(50 * MIB)
+    assert request.granted_bytes - request.taken_bytes() == granted - 100 * MIB

@@ -36,6 +36,15 @@ class Expecting:
         """Return them."""
         return Expectation(self.mb * MIB, 0.0, self.mb * MIB)
 
+    @property
+    def granted_bytes(self) -> float:
+        """All of them."""
+        return self.remaining(0).worst_bytes
+
+    def taken_bytes(self) -> float:
+        """Return nothing: it has taken none yet."""
+        return 0.0
+
 
 @pytest.fixture
 def page() -> SharedPage:
@@ -196,12 +205,78 @@ def test_who_has_waited_longer_elsewhere_comes_first(
     assert not two.is_behind(1000.0)
 
 
-def test_level_and_room_are_what_the_supervisor_published(page: SharedPage) -> None:
+@pytest.mark.parametrize(
+    ("level", "used_mb", "since_seconds", "is_full", "stays_full"),
+    [
+        (Level.CRITICAL, 497, 90.0, False, False),
+        (Level.EXHAUSTED, 497, 98.0, True, False),
+        (Level.EXHAUSTED, 497, 90.0, True, True),
+        # The level is held for a moment although memory has come free.
+        (Level.EXHAUSTED, 100, 90.0, False, False),
+    ],
+)
+def test_memory_is_full_where_it_is_exhausted_just_now(
+    page: SharedPage,
+    level: Level,
+    used_mb: int,
+    since_seconds: float,
+    is_full: bool,
+    stays_full: bool,
+) -> None:
+    """It stays full only if that has lasted, so that reclaim and recycling have a chance."""
+    ledger = Ledger(page, page.slots[0], lambda: Holding(0, 0), lambda: 100.0)
+    header = page.header
+    header.level, header.used_bytes, header.exhausted_bytes = level, used_mb * MIB, 496 * MIB
+    header.level_since_nanoseconds = int(since_seconds * 1e9)
+
+    assert (ledger.is_full, ledger.stays_full) == (is_full, stays_full)
+
+
+def test_room_is_what_the_supervisor_published(page: SharedPage) -> None:
     """The ledger has no opinion of its own."""
     ledger, _ = open_ledger(page)
-    page.header.level = Level.CRITICAL
     page.header.workers_ceiling_bytes = 70 * MIB
 
-    assert (ledger.level, ledger.room_bytes) == (Level.CRITICAL, 70 * MIB)
+    assert ledger.room_bytes == 70 * MIB
     assert ledger.ceiling_bytes(small=True) == 70 * MIB
     assert ledger.ceiling_bytes(small=False) == 69 * MIB
+
+
+@pytest.mark.parametrize(
+    ("held_mb", "promised_mb", "small", "left_mb"),
+    [(0, 0, False, 99), (0, 0, True, 100), (40, 30, False, 29), (90, 30, False, 0)],
+)
+def test_what_is_left_is_neither_held_nor_promised(
+    page: SharedPage, held_mb: float, promised_mb: float, small: bool, left_mb: float
+) -> None:
+    """By whichever worker; never less than nothing."""
+    ledger, process = open_ledger(page, 0)
+    other, _ = open_ledger(page, 1)
+    process.private_mb += held_mb
+    ledger.update([])
+    other.update([Expecting(promised_mb)])
+
+    assert ledger.left_bytes(small=small) == left_mb * MIB
+
+
+@pytest.mark.parametrize(("mb", "fits"), [(50, True), (51, False)])
+def test_a_worker_has_a_bound_of_its_own(page: SharedPage, mb: float, fits: bool) -> None:
+    """What it held at first counts: 30 of 80 MB are taken, however much is free."""
+    process = Process()
+    ledger = Ledger(page, page.slots[0], process.holding, most_bytes=80 * MIB)
+
+    assert ledger.reserve(Expecting(mb), [], small=False) is fits
+    assert page.slots[0].promised_bytes == (mb * MIB if fits else 0)
+
+
+def test_a_grant_is_told_once_it_is_published(page: SharedPage) -> None:
+    """Before the request begins, so that the fuse can be raised; a refusal is not told."""
+    slot, told = page.slots[0], []
+    ledger = Ledger(page, slot, Process().holding, on_grant=lambda: told.append(slot.granted_bytes))
+
+    assert ledger.reserve(Expecting(40), [], small=False)
+    assert ledger.reserve(Expecting(20), [Expecting(40)], small=False)
+    assert not ledger.reserve(Expecting(60), [Expecting(40)], small=False)
+
+    assert told == [40 * MIB, 60 * MIB]
+    assert slot.granted_bytes == 40 * MIB

@@ -18,8 +18,8 @@ from tonnage.units import KIB
 
 
 def test_the_page_is_bounded() -> None:
-    """All workers and routes that there can be fit into 209 KB."""
-    assert PAGE_BYTES <= 209 * KIB
+    """All workers, routes and flights that there can be fit into 530 KB."""
+    assert PAGE_BYTES <= 530 * KIB
     assert len(SharedPage().slots) == len(SharedPage(slots=10_000).slots) == MAX_WORKERS
     assert len(SharedPage(slots=2).slots) == 2
 
@@ -39,9 +39,12 @@ def test_words_do_not_overlap() -> None:
     for row in range(MAX_ROUTES):
         page.cost_names(row)[:] = str(row).encode().ljust(COST_NAME_BYTES, b"\0")
         page.cost_numbers(row)[0] = page.cost_numbers(row)[-1] = float(row)
+    for slot in page.slots:
+        slot.flight[:] = bytes([slot.index]) * len(slot.flight)
 
     assert [getattr(section, name) for section, name in words] == list(range(len(words)))
     assert bytes(page.cost_names(0))[:1] == b"0"
+    assert [set(slot.flight) for slot in page.slots] == [{slot.index} for slot in page.slots]
     assert [page.cost_numbers(row)[-1] for row in range(MAX_ROUTES)] == list(range(MAX_ROUTES))
 
 
@@ -77,6 +80,15 @@ def test_a_slot_is_live_until_it_is_wiped() -> None:
     assert page.live_slots() == [page.slots[3]]
     assert page.committed_bytes() == 10
     assert (page.slots[2].uss_bytes, page.slots[3].uss_bytes) == (0, 20)
+
+
+def test_the_name_of_a_cost_is_whatever_can_be_read_of_it() -> None:
+    """What is in the page is not trusted."""
+    page = SharedPage()
+    page.cost_names(3)[:] = b"GET /caf\xe9\xff".ljust(COST_NAME_BYTES, b"\0")
+
+    assert page.cost_name(3) == "GET /caf\ufffd\ufffd"
+    assert [page.cost_name(row) for row in (0, -1, MAX_ROUTES)] == ["", "", ""]
 
 
 def test_a_forked_child_writes_into_the_same_page() -> None:

@@ -1,10 +1,10 @@
-"""When memory is asked back, and when asking is given up for a while."""
+"""When memory is asked back and how much, and when asking is given up for a while."""
 
 from __future__ import annotations
 
 import pytest
 
-from tonnage.governor.levels import Level
+from tonnage.governor.levels import Level, Marks, Standing, decide
 from tonnage.governor.reclaim import (
     COST_SHARE,
     FIRST_PAUSE_SECONDS,
@@ -12,8 +12,12 @@ from tonnage.governor.reclaim import (
     Effort,
     after_reclaim,
     after_recovery,
+    describe,
+    divide_need,
+    need_bytes,
     should_reclaim,
 )
+from tonnage.units import MIB
 
 
 @pytest.mark.parametrize(
@@ -84,3 +88,71 @@ def test_recovery_wipes_the_slate(level: Level) -> None:
     expected = Effort() if level is Level.OK else effort
 
     assert after_recovery(effort, level) == expected
+
+
+MARKS = Marks(1000, warning_bytes=800, critical_bytes=900, exhausted_bytes=980)
+
+
+@pytest.mark.parametrize(
+    ("level", "used", "expected"),
+    [
+        (Level.OK, 790, 0),
+        (Level.WARNING, 800, 41),
+        (Level.WARNING, 760, 1),
+        (Level.WARNING, 759, 0),
+        (Level.CRITICAL, 950, 91),
+        (Level.EXHAUSTED, 1000, 61),
+    ],
+)
+def test_what_has_to_go_is_what_is_above_the_exit_mark(
+    level: Level, used: int, expected: int
+) -> None:
+    """Once it is gone, and stays so for the hold time, the level is left."""
+    assert need_bytes(used, MARKS, level) == expected
+
+    below = decide(used - expected, 10.0, MARKS, Standing(level, 0.0))
+    assert below.level < level or level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("need", "held", "expected"),
+    [
+        (100, [], []),
+        (100, [0, 0], [0, 0]),
+        (100, [50, 150], [25, 75]),
+        (100, [1, 1, 1], [34, 34, 34]),
+        (0, [5, 5], [0, 0]),
+    ],
+)
+def test_what_has_to_go_is_divided_among_those_who_have(
+    need: int, held: list[int], expected: list[int]
+) -> None:
+    """In proportion; together it is enough."""
+    assert divide_need(need, held) == expected
+
+
+@pytest.mark.parametrize(
+    ("freed", "by", "expected"),
+    [
+        (
+            371,
+            {"cache:pages": 280, "cache:users": 20, "collection": 20, "allocator": 51},
+            "reclaimed 371 MB from worker 0 in 40 ms: "
+            "300 MB caches, 20 MB collection, 51 MB allocator",
+        ),
+        (
+            5,
+            {"collection": 0, "allocator": 5},
+            "reclaimed 5 MB from worker 0 in 40 ms: 5 MB allocator",
+        ),
+        (7, {}, "reclaimed 7 MB from worker 0 in 40 ms"),
+        (0, {"collection": 0, "allocator": 0}, "reclaimed nothing from worker 0 in 40 ms"),
+        (-3, {"collection": 2, "allocator": 0}, "reclaimed nothing from worker 0 in 40 ms"),
+    ],
+)
+def test_what_came_is_said_in_one_sentence(freed: int, by: dict[str, int], expected: str) -> None:
+    """Who brought nothing is left out."""
+    sizes = {name: count * MIB for name, count in by.items()}
+    message = {"freed_bytes": freed * MIB, "by": sizes, "cost_seconds": 0.0402}
+
+    assert describe(message, 0) == expected

@@ -17,6 +17,8 @@ from tonnage.host.processes import read_rollup
 from tonnage.host.usage import CgroupMeter, MeterError, TreeMeter
 from tonnage.units import MIB
 
+pytestmark = pytest.mark.cgroup2
+
 FIND = """
 from tonnage.host.limits import discover_limit
 limit = discover_limit()
@@ -104,6 +106,17 @@ def test_real_cgroup_limit_can_change(box: MemoryBox) -> None:
     (higher,) = run(box, FIND)
 
     assert (lower["bytes"], higher["bytes"]) == (64 * MIB, 128 * MIB)
+
+
+def test_real_v2_throttling_counts_as_a_limit(box: MemoryBox) -> None:
+    """Above ``memory.high`` the kernel slows every allocation down: nobody can serve from there."""
+    if box.cgroup.high_path is None:
+        pytest.skip("the memory controller of this machine is on version 1")
+    box.cgroup.high_path.write_text(str(48 * MIB))
+    (found,) = run(box, FIND)
+
+    assert (found["bytes"], found["kind"]) == (48 * MIB, "cgroup")
+    assert "cgroup v2 memory.high" in found["text"]
 
 
 def test_real_cgroup_usage_follows_memory_and_not_file_cache(

@@ -26,7 +26,10 @@ from tonnage.host.cgroups import MemoryCgroup
 from tonnage.host.wakeups import Wakeup, open_wakeups
 from tonnage.units import MIB
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these are Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="these are Linux's"),
+    pytest.mark.cgroup2,
+]
 
 
 # Takes 24 MB at the first line of its input, and gives them back at the second.

@@ -35,7 +35,7 @@ Tonnage 0.1.0 · 85 MB used of 512 MB: cgroup v2 memory.max of /app; host has 16
   preload    imported once in 0.3 s · 41 MB shared
   memory     measured: cgroup working set · allocator: huge
   WARNING    from 410 MB: memory is reclaimed
-  CRITICAL   from 461 MB: the same, and logged as a warning
+  CRITICAL   from 461 MB: caches are emptied, garbage is collected, an alert is sent
   EXHAUSTED  from 496 MB: no new request is let in, health still answers
   ceiling    470 MB in use or promised: above it new requests wait
   queue      128 requests may wait, further ones get 503

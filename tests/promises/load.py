@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from benchmarks.guilty import asking
 from benchmarks.load import Kind, Load, Tally
-from benchmarks.probe import Health, probing
+from benchmarks.probe import TIMEOUT_SECONDS, Health, probing
 from tests.support.server import Running
+from tests.support.slowness import SLOWNESS
 
-__all__ = ["Kind", "Load", "Storm", "run", "storm"]
+__all__ = ["ORDINARY", "Kind", "Load", "Storm", "run", "storm"]
 
 T = TypeVar("T")
 
+# What most requests are like, while others go wrong.
+ORDINARY = (
+    Kind("trivial", "/", 0.6),
+    Kind("rows", "/rows", 0.3),
+    Kind("1 MB", "/work?mb=1&ms=20", 0.1, 0.02),
+)
 WORK = Kind("work", "/work?mb=8&ms=300", hold_seconds=0.3)
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """What became of the requests, and of the probes of ``/health``."""
+    """What became of the requests, of the probes of ``/health``, and of the guilty requests."""
 
     tallies: dict[str, Tally]
     health: Health
+    guilty: Counter[str]
 
     def count(self, of: Callable[[Tally], int]) -> int:
         """Return the sum of *of* over all kinds of requests."""
@@ -36,16 +47,26 @@ def storm(
     *,
     clients: int = 128,
     seconds: float = 6.0,
+    guilty: Sequence[str] = (),
 ) -> Storm:
-    """Let *clients* ask for *kinds*, each again as soon as it is answered, and probe health."""
+    """Let *clients* ask for *kinds*, each again as soon as it is answered, and probe health.
+
+    One more client asks for the paths in *guilty* in turn, one a second.
+    """
 
     async def main() -> Storm:
         load = Load(server.port, kinds, clients=clients)
-        async with probing(server.port) as health:
+        async with AsyncExitStack() as stack:
+            health = await stack.enter_async_context(
+                probing(server.port, timeout_seconds=TIMEOUT_SECONDS * SLOWNESS)
+            )
+            outcomes: Counter[str] = Counter()
             load.start()
+            if guilty:
+                outcomes = await stack.enter_async_context(asking(server.port, guilty))
             await load.keep_going(seconds)
-        await load.stop()
-        return Storm(load.tallies, health)
+        await load.stop(10.0 * SLOWNESS)
+        return Storm(load.tallies, health, outcomes)
 
     return run(main())
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.promises.load import Storm, storm
 from tests.support.cgroup import MemoryBox, need_cgroup
 from tests.support.server import Running
+from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
 
 from tonnage.host.processes import read_rollup
@@ -17,21 +20,22 @@ APP = "tests.promises.apps:app"
 LINES = ("supervisor", "zygote", "workersShared", "workersOwn", "unexplained")
 
 
+@pytest.mark.cgroup2
 def test_the_ledger_adds_up_to_what_the_kernel_charges() -> None:
     """At rest, after some work, with every process measured."""
     need_cgroup()
     with MemoryBox(512 * MIB) as box, Running(APP, "--workers", "2", box=box) as server:
-        found: Storm = storm(server, clients=8, seconds=0.5)
+        found: Storm = storm(server, clients=8, seconds=0.5 * SLOWNESS)
         assert found.count(lambda tally: tally.ok) > 0
         await_true(lambda: _all_measured(server), "each process measured", 10.0)
 
-        now = server.health_memory()
+        # What was just freed is seen with the next look, a second later at most.
+        now = await_true(lambda: _settled(server, box), "the figure of the kernel", 5.0)
         ledger = now["ledger"]
 
         assert sum(ledger[line] for line in LINES) == pytest.approx(ledger["used"], abs=0.5)
         assert ledger["used"] == now["used"]
         assert ledger["used"] + ledger["cache"] == pytest.approx(ledger["charged"], abs=0.5)
-        assert now["used"] * MIB == pytest.approx(box.usage(), abs=8 * MIB)
         # Page tables, sockets and the kernel's other structures for five processes; and the file
         # pages that others had read before are charged to them, and so missing here.
         assert abs(ledger["unexplained"]) < 0.25 * ledger["used"]
@@ -47,6 +51,11 @@ def test_without_a_cgroup_the_tree_itself_is_counted() -> None:
         assert now["measured"] == "PSS of our processes"
         assert now["used"] == pytest.approx(shares, rel=0.15)
         assert now["memory"]["rss"] == pytest.approx(shares, rel=0.15)
+
+
+def _settled(server: Running, box: MemoryBox) -> dict[str, Any] | None:
+    now = server.health_memory()
+    return now if abs(now["used"] * MIB - box.usage()) < 8 * MIB else None
 
 
 def _all_measured(server: Running) -> bool:

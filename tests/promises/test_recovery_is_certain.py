@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tests.promises.load import storm
 from tests.support.cgroup import MemoryBox, need_cgroup
@@ -13,6 +15,7 @@ from tonnage.units import MIB
 pytestmark = pytest.mark.real
 
 APP = "tests.promises.apps:app"
+GREEDY = "benchmarks.greedy:app"
 
 
 def test_after_an_overload_all_is_as_before() -> None:
@@ -28,3 +31,35 @@ def test_after_an_overload_all_is_as_before() -> None:
         assert second.count(lambda tally: tally.broken) == 0
         answered = [found.count(lambda tally: tally.ok) for found in (first, second)]
         assert answered[1] > 0.75 * answered[0]
+
+
+def test_garbage_that_pins_the_allocator_does_not_keep_the_level_up() -> None:
+    """One object in a thousand survives, which holds most of what was freed."""
+    pytest.importorskip("fastapi")
+    need_cgroup()
+    with MemoryBox(512 * MIB) as box, Running(GREEDY, "--workers", "1", box=box) as server:
+        assert server.get("/garbage?mb=400&one_in=1000").status == 200
+        await_true(lambda: _level(server) != "OK", "memory is high", 2.0)
+
+        await_true(lambda: _level(server) == "OK", "level OK", 10.0)
+        assert server.get("/work?mb=100&ms=1").status == 200
+        assert box.kills() == 0
+
+
+def test_shedding_ends_though_the_allocator_holds_on() -> None:
+    """With glibc as it comes: refusals at CRITICAL; then nobody asks, and the log says who gave."""
+    need_cgroup()
+    marks = ("--warning-at", "30%", "--critical-at", "40%")
+    options = ("--allocator", "default", "--queue-seconds", "0.2", *marks)
+    with MemoryBox(512 * MIB) as box, Running(APP, *options, box=box) as server:
+        shed = storm(server, seconds=3)
+        assert shed.count(lambda tally: tally.refused) > 0
+        assert "-> CRITICAL" in server.log
+
+        await_true(lambda: _level(server) == "OK", "level OK", 10.0)
+        assert re.search(r"(reclaimed|recycled?\b.*) [\d.]+ [KMG]?B", server.log)
+        assert box.kills() == 0
+
+
+def _level(server: Running) -> str:
+    return str(server.get("/health").json()["status"])

@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tonnage.errors import ListenError
-from tonnage.server.control import control_path, open_control
+from tonnage.server.control import (
+    MOST_ALIKE,
+    control_directories,
+    control_path,
+    is_live,
+    open_control,
+    server_name,
+    take_control,
+    uds_name,
+)
 
 
 @pytest.fixture
@@ -23,15 +33,91 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_where_the_user_has_things_that_run() -> None:
     """XDG_RUNTIME_DIR, which belongs to the user alone."""
-    path = control_path("8000", {"XDG_RUNTIME_DIR": "/run/user/7"})
+    path = control_path("127.0.0.1-8000", {"XDG_RUNTIME_DIR": "/run/user/7"})
 
-    assert path == Path("/run/user/7/tonnage/8000.sock")
+    assert path == Path("/run/user/7/tonnage/127.0.0.1-8000.sock")
 
 
 def test_without_such_a_place_it_is_among_the_temporary_files() -> None:
     """In a directory with the user's id in its name, so that two users do not meet."""
     assert control_path("8000", {}) == Path(f"/tmp/tonnage-{os.getuid()}/8000.sock")
     assert control_path("80", {"TMPDIR": "/t"}) == Path(f"/t/tonnage-{os.getuid()}/80.sock")
+
+
+def test_a_shell_looks_where_a_server_with_another_environment_put_it() -> None:
+    """A service has no XDG_RUNTIME_DIR, a shell has one; or the other way round."""
+    user = os.getuid()
+    assert control_directories({"XDG_RUNTIME_DIR": "/x"})[1] == Path(f"/tmp/tonnage-{user}")
+    assert control_directories({})[1] == Path(f"/run/user/{user}/tonnage")
+
+
+def test_a_server_is_called_by_what_it_listens_on(directory: Path) -> None:
+    """Host and port; of a file the end of its path, told apart from others that end alike."""
+    assert server_name(("0.0.0.0", 8000)) == "0.0.0.0-8000"
+    assert server_name(("fe80::1%br-0", 80, 0, 3)) == "fe80::1%br_0-80"
+    assert server_name("/run/a/app.sock").startswith("uds-app.sock-")
+    assert server_name("/run/a/app.sock") != server_name("/run/b/app.sock")
+    assert server_name("") == f"pid-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(directory / "web.sock"))
+        assert server_name(listening.getsockname()) == uds_name(str(directory / "web.sock"))
+
+
+def test_a_running_servers_socket_is_not_taken_away(directory: Path) -> None:
+    """A second server with the same address gets one beside it, and says so."""
+    environ = {"XDG_RUNTIME_DIR": str(directory)}
+    with take_control("a-1", environ).socket as first, take_control("a-1", environ).socket as other:
+        third = take_control("a-1", environ)
+        third.socket.close()
+
+        assert first.getsockname() == f"{directory}/tonnage/a-1.sock"
+        assert other.getsockname() == f"{directory}/tonnage/a-1-2.sock"
+        assert third.path == directory / "tonnage" / "a-1-3.sock"
+        assert "a-1.sock belongs to another running server" in third.warnings[0]
+        assert is_live(directory / "tonnage" / "a-1.sock")
+    # The first is gone without a trace of its end but the file; its name is free again.
+    again = take_control("a-1", environ)
+    again.socket.close()
+    assert (again.path.name, again.warnings) == ("a-1.sock", ())
+
+
+def test_more_alike_than_there_are_names_for_are_told(directory: Path) -> None:
+    """And what to do; the names are bounded."""
+    environ = {"XDG_RUNTIME_DIR": str(directory)}
+    with ExitStack() as stack:
+        for _ in range(MOST_ALIKE):
+            stack.enter_context(take_control("a-1", environ).socket)
+
+        with pytest.raises(ListenError, match="give this one an XDG_RUNTIME_DIR of its own"):
+            take_control("a-1", environ)
+
+
+def test_one_that_a_running_server_has_cannot_be_opened(directory: Path) -> None:
+    """Even if it came between the look and the opening."""
+    path = directory / "tonnage" / "8000.sock"
+    with open_control(path):
+        with pytest.raises(ListenError, match="a running server has the control socket"):
+            open_control(path)
+
+        assert is_live(path)
+
+
+def test_a_busy_server_is_live(directory: Path) -> None:
+    """Its queue is full, which is no reason to take its name."""
+    path = directory / "busy.sock"
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(str(path))
+        listening.listen(0)
+        while True:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            try:
+                client.connect(str(path))
+            except BlockingIOError:
+                break
+
+        assert is_live(path)
 
 
 def test_nobody_else_may_reach_it(directory: Path) -> None:

@@ -14,6 +14,7 @@ from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
 from tonnage.server.channel import Channel
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew, Member, respawn_pause_seconds
+from tonnage.server.facts import Kill, KillReason
 
 KILLED = int(signal.SIGKILL)
 NOT_STARTED = EXIT_NOT_STARTED << 8
@@ -53,6 +54,13 @@ class Yard:
             self.crew.heard(member, {"kind": "ready"})
         return started
 
+    def end(self, pid: int, status: int) -> Member | None:
+        """Have process *pid* end with *status*, as the supervisor hears of it."""
+        member = self.crew.find(pid)
+        if member is not None:
+            self.crew.lost(member, status)
+        return member
+
 
 @pytest.fixture
 def yard() -> Iterator[Yard]:
@@ -90,7 +98,7 @@ def test_a_crew_is_complete_once_all_are_ready(yard: Yard) -> None:
             seen.append(yard.crew.is_complete)
 
     assert seen == [False, False, False, True]
-    assert yard.crew.pids() == [1, 2]
+    assert yard.crew.pids() == {1, 2}
     assert yard.crew.next_spawn_seconds() is None
 
 
@@ -98,7 +106,7 @@ def test_a_worker_that_dies_is_replaced_at_once(yard: Yard, said: Said) -> None:
     """In the same slot, and with a line that says how it ended."""
     yard.start()
     yard.now_seconds += 3600
-    yard.crew.ended(1000, KILLED)
+    yard.end(1000, KILLED)
 
     assert [member.index for member in yard.start()] == [0]
     assert "worker 0 (pid 1000) was ended by SIGKILL after 3600.0 s; a new one starts now" in said()
@@ -111,7 +119,7 @@ def test_the_slot_of_a_dead_worker_is_wiped(yard: Yard) -> None:
     for slot in yard.page.slots[:2]:
         slot.committed_bytes = slot.promised_bytes = 1000
 
-    yard.crew.ended(1001, KILLED)
+    yard.end(1001, KILLED)
 
     assert yard.page.committed_bytes() == 1000
     assert [slot.pid for slot in yard.page.live_slots()] == [1000]
@@ -120,9 +128,9 @@ def test_the_slot_of_a_dead_worker_is_wiped(yard: Yard) -> None:
 def test_a_crash_loop_is_slowed_down_and_named(yard: Yard, said: Said) -> None:
     """The second early end in a row waits half a second, the third one."""
     yard.start()
-    yard.crew.ended(1000, 1 << 8)
+    yard.end(1000, 1 << 8)
     yard.start()
-    yard.crew.ended(1000, 1 << 8)
+    yard.end(1000, 1 << 8)
 
     assert yard.crew.fill() == []
     assert yard.crew.next_spawn_seconds() == yard.now_seconds + 0.5
@@ -131,7 +139,7 @@ def test_a_crash_loop_is_slowed_down_and_named(yard: Yard, said: Said) -> None:
 
     yard.now_seconds += 0.5
     assert len(yard.start()) == 1
-    yard.crew.ended(1000, 1 << 8)
+    yard.end(1000, 1 << 8)
     assert yard.crew.next_spawn_seconds() == yard.now_seconds + 1
 
 
@@ -139,12 +147,12 @@ def test_a_long_life_ends_a_crash_loop(yard: Yard) -> None:
     """A worker that has lived for ten seconds is replaced at once whatever was before."""
     yard.start()
     for _ in range(2):
-        yard.crew.ended(1000, KILLED)
+        yard.end(1000, KILLED)
         yard.now_seconds += 0.5
         yard.start()
     yard.now_seconds += 10
 
-    yard.crew.ended(1000, KILLED)
+    yard.end(1000, KILLED)
 
     assert len(yard.start()) == 1
 
@@ -152,12 +160,12 @@ def test_a_long_life_ends_a_crash_loop(yard: Yard) -> None:
 def test_the_reason_that_a_worker_gave_is_told(yard: Yard, said: Said) -> None:
     """A replacement that does not start has said why."""
     yard.start()
-    yard.crew.ended(1000, KILLED)
+    yard.end(1000, KILLED)
     (member,) = yard.crew.fill()
     yard.crew.heard(member, {"kind": "hello", "pid": 1000})
     yard.crew.heard(member, {"kind": "failed", "usage": False, "error": "no database"})
 
-    assert yard.crew.ended(1000, NOT_STARTED) is member
+    assert yard.end(1000, NOT_STARTED) is member
     assert "worker 0 (pid 1000) did not start after 0.0 s (no database)" in said()
 
 
@@ -166,7 +174,7 @@ def test_a_first_start_that_failed_is_not_called_a_loop(yard: Yard, said: Said) 
     member, _ = yard.crew.fill()
     yard.crew.heard(member, {"kind": "hello", "pid": 1000})
     yard.crew.heard(member, {"kind": "failed", "usage": True, "error": "no module 'mian'"})
-    yard.crew.ended(1000, NOT_STARTED)
+    yard.end(1000, NOT_STARTED)
 
     assert not yard.crew.has_served
     assert (member.failure, member.is_mistaken) == ("no module 'mian'", True)
@@ -177,7 +185,7 @@ def test_an_unknown_child_is_none_of_the_crew(yard: Yard) -> None:
     """An orphan that was adopted ends without consequence."""
     yard.start()
 
-    assert yard.crew.ended(4711, KILLED) is None
+    assert yard.end(4711, KILLED) is None
     assert yard.crew.is_complete
 
 
@@ -199,7 +207,7 @@ def test_stopping_asks_everyone_and_replaces_nobody(yard: Yard, said: Said) -> N
     yard.crew.stop()
 
     assert [end.receive() for end in yard.ends.values()] == [({"kind": "stop"}, [])] * 2
-    yard.crew.ended(1000, 0)
+    yard.end(1000, 0)
     assert yard.crew.fill() == []
     assert yard.crew.next_spawn_seconds() is None
     assert "a new one" not in said()
@@ -208,7 +216,7 @@ def test_stopping_asks_everyone_and_replaces_nobody(yard: Yard, said: Said) -> N
 def test_only_those_that_serve_are_told(yard: Yard) -> None:
     """A worker that still starts has nothing to reclaim."""
     yard.start()
-    yard.crew.ended(1001, KILLED)
+    yard.end(1001, KILLED)
     yard.crew.fill()
 
     assert yard.crew.tell("reclaim") == 1
@@ -275,7 +283,7 @@ def test_who_is_not_ready_in_time_is_ended_and_replaced(
 
     assert sleepers[1].wait(5.0) == -signal.SIGKILL
     assert sleepers[0].poll() is None
-    yard.crew.ended(sleepers[1].pid, KILLED)
+    yard.end(sleepers[1].pid, KILLED)
     assert "(it was not ready within 60 s, see --start-seconds)" in said()
     assert [member.index for member in yard.crew.fill()] == [1]
 
@@ -306,3 +314,93 @@ def test_who_has_not_said_who_it_is_cannot_be_ended(yard: Yard) -> None:
     yard.crew.end_overdue(1)
 
     assert member.failure is None
+
+
+def test_a_worker_that_is_replaced_has_a_successor_beside_it(yard: Yard) -> None:
+    """It keeps its slot and serves on; the successor takes another."""
+    old, _ = yard.start()
+    assert yard.crew.next_spawn_seconds() is None
+    old.is_replaced = True
+
+    (fresh,) = yard.start()
+
+    assert fresh.index == 2
+    assert yard.crew.serving() == [old, yard.crew.members[1], fresh]
+    assert yard.crew.next_spawn_seconds() is None
+    yard.crew.dismiss(old)
+    yard.end(1000, 0)
+    assert yard.crew.fill() == []
+    assert yard.crew.is_complete
+
+
+def test_there_are_never_more_workers_than_slots() -> None:
+    """Then a successor has to wait until somebody ends."""
+    yard = Yard(page=SharedPage(2))
+    old, _ = yard.start()
+    old.is_replaced = True
+
+    assert yard.crew.fill() == []
+    yard.end(1001, KILLED)
+    assert [member.index for member in yard.start()] == [1]
+    for channel in yard.channels:
+        channel.close()
+
+
+def test_one_that_was_dismissed_is_told_once_and_serves_no_more(yard: Yard, said: Said) -> None:
+    """It finishes what it has begun; its end is no error, and its successor starts after that."""
+    old, other = yard.start()
+    yard.crew.dismiss(old)
+
+    assert yard.ends[0].receive() == ({"kind": "stop"}, [])
+    assert yard.ends[1].receive() is None
+    assert yard.crew.serving() == [other]
+    assert yard.crew.next_spawn_seconds() is None
+    yard.end(1000, 0)
+    assert [member.index for member in yard.start()] == [0]
+    assert said() == ""
+
+
+def test_one_that_still_imports_is_dismissed_by_a_signal(
+    yard: Yard, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
+    """It does not read its channel yet."""
+    member, _ = yard.crew.fill()
+    yard.crew.heard(member, {"kind": "hello", "pid": sleepers[0].pid})
+
+    yard.crew.dismiss(member)
+
+    assert sleepers[0].wait(5.0) == -signal.SIGTERM
+    assert sleepers[1].poll() is None
+
+
+def test_whom_the_crew_ends_it_has_ended_for_a_reason(
+    yard: Yard, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
+    """The report on that death says so."""
+    member, late = yard.crew.fill()
+    for each, sleeper in zip((member, late), sleepers, strict=True):
+        yard.crew.heard(each, {"kind": "hello", "pid": sleeper.pid})
+
+    yard.crew.end(member, KillReason.RECYCLE_DEADLINE)
+    yard.crew.kill()
+
+    assert [sleeper.wait(5.0) for sleeper in sleepers] == [-signal.SIGKILL] * 2
+    assert late.killed == Kill(KillReason.STOP_DEADLINE)
+
+
+def test_a_worker_knows_since_when_it_serves(yard: Yard) -> None:
+    """Its age counts from there, and not from when it was asked for."""
+    member, _ = yard.crew.fill()
+    yard.now_seconds += 7
+    yard.crew.heard(member, {"kind": "ready"})
+
+    assert (member.asked_seconds, member.ready_seconds) == (100.0, 107.0)
+
+
+def test_who_got_a_message_is_counted(yard: Yard) -> None:
+    """One that has ended, and was not heard of yet, has not got it."""
+    yard.start()
+    yard.ends[1].close()
+
+    assert yard.crew.tell("reclaim", level=2) == 1
+    assert yard.ends[0].receive() == ({"kind": "reclaim", "level": 2}, [])

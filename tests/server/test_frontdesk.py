@@ -10,18 +10,27 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.server.test_actions import Hand
 
 from tonnage.governor.page import SharedPage
+from tonnage.governor.statistics import read_statistics
 from tonnage.ops.health import Health
+from tonnage.server.actions import Actions
 from tonnage.server.channel import Channel
 from tonnage.server.control import open_control
-from tonnage.server.frontdesk import FrontDesk
-from tonnage.server.operations import DEADLINE_SECONDS, MOST_CONNECTIONS
+from tonnage.server.frontdesk import MOST_UNSENT_BYTES, FrontDesk
+from tonnage.server.operations import (
+    DEADLINE_SECONDS,
+    LONGEST_ANSWER_BYTES,
+    MOST_CONNECTIONS,
+)
 from tonnage.server.reactor import Reactor
 from tonnage.server.standin import MOST_HELD, PEEK_SECONDS
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MEMORY = b"GET /health/memory HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+RECLAIM = b"POST /reclaim HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+REPORT = b"GET /postmortems/long.txt HTTP/1.1\r\nHost: localhost\r\n\r\n"
 WORK = b"GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -33,14 +42,24 @@ class Lobby:
         self.stack = stack
         self.reactor = Reactor()
         self.port = self.listen()
+        self.hand, page = Hand(), SharedPage()
+        self.actions = Actions(self.hand, lambda: read_statistics(page, 0))
         self.desk = FrontDesk(
             self.reactor,
-            Health(SharedPage(), where="supervisor"),
-            admin_token=None,
+            Health(page, where="supervisor"),
+            admin_token="opensesame",
             listening=self.port,
             clock=lambda: self.now_seconds,
         )
         stack.callback(self.desk.close)
+
+    def control(self) -> socket.socket:
+        """Open and return a control socket."""
+        directory = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="tonnage-"))
+        path = Path(directory) / "1.sock"
+        door = open_control(path)
+        self.desk.open(door, trusted=True, path=path)
+        return door
 
     def listen(self) -> socket.socket:
         """Return a listening port."""
@@ -114,10 +133,8 @@ def test_a_door_answers(lobby: Lobby) -> None:
 
 def test_who_reaches_the_control_socket_is_trusted(lobby: Lobby) -> None:
     """Its permissions have decided; and its file goes when the desk closes."""
-    directory = lobby.stack.enter_context(tempfile.TemporaryDirectory(prefix="tonnage-"))
-    path = Path(directory) / "1.sock"
-    door = open_control(path)
-    lobby.desk.open(door, trusted=True, path=path)
+    door = lobby.control()
+    path = Path(door.getsockname())
     client = lobby.client(door, MEMORY % b"Forwarded: for=1.2.3.4\r\n")
 
     lobby.turn()
@@ -125,6 +142,84 @@ def test_who_reaches_the_control_socket_is_trusted(lobby: Lobby) -> None:
     assert status(client) == 200
     lobby.desk.close()
     assert not path.exists()
+
+
+def test_actions_are_for_the_control_socket(lobby: Lobby) -> None:
+    """Another door wants the token for them, and the app's port has none of them."""
+    door = lobby.listen()
+    lobby.desk.open(door, trusted=False)
+    lobby.desk.offer(lobby.actions)
+    lobby.desk.stand_in(stuck=True, awake=[])
+    inside = lobby.client(lobby.control(), RECLAIM % b"")
+    outside = lobby.client(door, RECLAIM % b"")
+    known = lobby.client(door, RECLAIM % b"Authorization: Bearer opensesame\r\n")
+    app = lobby.client(lobby.port, RECLAIM % b"Authorization: Bearer opensesame\r\n")
+
+    lobby.turn(8)
+
+    assert (status(inside), status(outside), status(known)) == (202, 403, 202)
+    assert lobby.hand.asked == [("reclaim",)] * 2
+    with pytest.raises(BlockingIOError):
+        app.recv(1)
+
+
+def test_before_there_are_actions_only_health_is_answered(lobby: Lobby) -> None:
+    """The supervisor is still being made."""
+    door = lobby.control()
+    clients = [lobby.client(door, data) for data in (RECLAIM % b"", HEALTH)]
+
+    lobby.turn()
+
+    assert [status(client) for client in clients] == [404, 200]
+
+
+def test_a_long_answer_is_sent_as_it_is_read(lobby: Lobby) -> None:
+    """And the loop rests while nobody reads it."""
+    text = "x" * LONGEST_ANSWER_BYTES
+    lobby.hand.reports = {"long": {"text": text}}
+    lobby.desk.offer(lobby.actions)
+    client = lobby.client(lobby.control(), REPORT)
+    lobby.turn()
+    assert is_idle(lobby)
+
+    got = b""
+    while not got.endswith(text.encode()):
+        try:
+            got += client.recv(65536)
+        except BlockingIOError:
+            lobby.turn(1)
+
+    lobby.turn(1)
+    assert client.recv(1) == b""
+
+
+def test_answers_that_nobody_reads_are_bounded(lobby: Lobby) -> None:
+    """All together: one too many is ended, and who asks for little is answered still."""
+    lobby.hand.reports = {"long": {"text": "x" * LONGEST_ANSWER_BYTES}}
+    lobby.desk.offer(lobby.actions)
+    door = lobby.control()
+    readers = []
+    for _ in range(MOST_CONNECTIONS // 2):
+        readers.append(lobby.client(door, REPORT))
+        lobby.turn(2)
+    last = lobby.client(door, HEALTH)
+    lobby.turn()
+
+    left = [unread for unread in map(unread_bytes, readers) if unread]
+    assert sum(left) <= MOST_UNSENT_BYTES
+    assert 0 < len(left) < len(readers)
+    assert status(last) == 200
+
+
+def unread_bytes(client: socket.socket) -> int:
+    """Return how much of a report is still to come to *client*; 0 if its connection was ended."""
+    got = 0
+    try:
+        while data := client.recv(65536):
+            got += len(data)
+    except BlockingIOError:
+        return LONGEST_ANSWER_BYTES - got
+    return 0
 
 
 def test_silent_clients_are_bounded(lobby: Lobby) -> None:

@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,121 @@ def test_a_child_has_its_port_and_its_channel_and_what_was_given(assignment: Ass
         assert found <= kept
         assert {assignment.listening.fileno()} <= found
         assert client.recv(1) == b""
+
+
+APPLICATION = "async def app(scope, receive, send): ...\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return the file of an application that can be imported."""
+    file = tmp_path / "grown.py"
+    file.write_text(APPLICATION)
+    return file
+
+
+@pytest.fixture
+def nursery(assignment: Assignment, source: Path) -> Iterator[Nursery]:
+    """Yield a nursery with a zygote that has imported the application."""
+    flags = {"target": "grown:app", "app_dir": str(source.parent)}
+    settings = load_settings(flags, {}, source.parent)
+    nursery = Nursery(replace(assignment, settings=settings), preload=True)
+    begin(nursery)
+    nursery.finish()
+    yield nursery
+    nursery.stop()
+    reap(nursery)
+
+
+def begin(nursery: Nursery, *, beside: bool = False) -> Zygote:
+    """Begin to import the application, and return the zygote."""
+    # pytest's own stream is on a descriptor that no child keeps.
+    with redirect_stderr(sys.__stderr__):
+        zygote = nursery.begin(beside=beside)
+    assert zygote is not None
+    return zygote
+
+
+def reap(nursery: Nursery) -> None:
+    """Hear of the zygotes that were told to end, as the supervisor does."""
+    for pid in list(nursery._retired):
+        os.waitpid(pid, 0)
+        assert nursery.ended(pid)
+
+
+def is_running(pid: int | None) -> bool:
+    """Return whether a child of ours goes on."""
+    assert pid is not None
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def test_a_second_zygote_imports_beside_the_first(nursery: Nursery) -> None:
+    """Workers come from the first until the second is ready; then the first ends."""
+    old = nursery.pid()
+    begin(nursery, beside=True)
+    assert (nursery.pid(), nursery.is_missing) == (old, False)
+
+    nursery.finish()
+
+    assert nursery.pid() not in (None, old)
+    reap(nursery)
+    assert is_running(nursery.pid())
+
+
+def test_a_new_version_that_is_broken_leaves_the_old_zygote(nursery: Nursery, source: Path) -> None:
+    """A worker that dies is replaced by one of the old version."""
+    old = nursery.pid()
+    source.write_text("raise RuntimeError('half of a release')\n")
+    begin(nursery, beside=True)
+
+    with pytest.raises(WorkerError, match="half of a release"):
+        nursery.finish()
+
+    assert nursery.pid() == old
+    assert is_running(old)
+    assert not nursery.is_missing
+
+
+def test_without_room_for_two_the_first_ends_before(nursery: Nursery, source: Path) -> None:
+    """Then a broken version leaves none; it is tried again later."""
+    old = nursery.pid()
+    source.write_text("raise RuntimeError('half of a release')\n")
+    begin(nursery)
+    assert nursery.pid() is None
+    with pytest.raises(WorkerError):
+        nursery.finish()
+    assert nursery.is_missing
+    reap(nursery)
+    assert old is not None
+
+    source.write_text(APPLICATION)
+    begin(nursery)
+    nursery.finish()
+    assert is_running(nursery.pid())
+
+
+def test_a_failed_import_that_was_heard_of_before_is_forgotten(
+    nursery: Nursery, source: Path
+) -> None:
+    """Its number is free then, and nothing is kept of it however often it is tried again."""
+    source.write_text("raise RuntimeError('half of a release')\n")
+    failed = begin(nursery, beside=True)
+    os.waitpid(failed.pid, 0)
+
+    assert nursery.ended(failed.pid)
+    with pytest.raises(WorkerError):
+        nursery.finish()
+
+    assert not nursery.ended(failed.pid)
+
+
+def test_a_second_reload_ends_the_import_of_the_first(nursery: Nursery) -> None:
+    """Only the newest version counts."""
+    first = begin(nursery, beside=True)
+    second = begin(nursery, beside=True)
+
+    nursery.finish()
+
+    assert nursery.pid() == second.pid
+    os.waitpid(first.pid, 0)
+    assert nursery.ended(first.pid)

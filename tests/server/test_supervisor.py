@@ -12,18 +12,21 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 
 import pytest
 from tests.server.conftest import Said
 from tests.server.test_watch import CEILING_BYTES, MARKS, Gauge
 
+from tonnage.config import load_settings
 from tonnage.errors import TargetError
 from tonnage.governor.page import SharedPage
 from tonnage.ops.health import Health
 from tonnage.server.channel import Channel
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew
 from tonnage.server.frontdesk import FrontDesk
+from tonnage.server.measures import make_measures
 from tonnage.server.nursery import Nursery
 from tonnage.server.reactor import Reactor
 from tonnage.server.supervisor import Supervisor
@@ -39,7 +42,7 @@ class NoNursery(Nursery):
         """Have nothing to assign."""
         self.preload = False
         self.why_not = self.zygote = self.pending = None
-        self._retired = set()
+        self._retired, self._failed_pid = set(), None
 
     def end_overdue(self, now_seconds: float) -> None:
         """Have no import that could take too long."""
@@ -57,12 +60,24 @@ class House:
         page, reactor = SharedPage(), Reactor()
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.crew = Crew(page, 1, spawn=self._spawn, clock=time.monotonic)
+        watch = Watch(page, Gauge(), MARKS, CEILING_BYTES, clock=time.monotonic)
+        measures = make_measures(
+            load_settings({}, {}, Path()),
+            page,
+            self.crew,
+            watch,
+            reports=None,
+            started_by_workers=list,
+            alert=lambda kind, text, fields: None,
+        )
         self.supervisor = Supervisor(
             page=page,
             reactor=reactor,
             crew=self.crew,
             nursery=NoNursery(),
-            watch=Watch(page, Gauge(), MARKS, CEILING_BYTES, clock=time.monotonic),
+            watch=watch,
+            measures=measures,
+            alerter=None,
             front=FrontDesk(
                 reactor,
                 Health(page),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,6 +48,9 @@ class Gauge:
             raise MeterError("memory.current: No such device")
         used = int(self.used_mb * MIB)
         return Usage(used, used + 20 * MIB, 20 * MIB, self.kills, "cgroup working set")
+
+    def refresh(self) -> None:
+        """Do nothing: all is read each time."""
 
     def close(self) -> None:
         """Note it."""
@@ -135,15 +139,21 @@ def test_what_others_give_back_counts_by_and_by(tower: Tower) -> None:
     assert tower.page.header.others_bytes == pytest.approx(100 * MIB, rel=0.01)
 
 
+def touched(size_bytes: int) -> mmap.mmap:
+    """Return private memory that cannot come from what the allocator has kept."""
+    block = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    block[::PAGE] = b"x" * (size_bytes // PAGE)
+    return block
+
+
 def test_readings_that_do_not_belong_together_are_taken_again(tower: Tower) -> None:
     """A worker has allocated between the reading of the total and of its own memory."""
     tower.worker()
-    blocks: list[bytearray] = []
+    blocks: list[mmap.mmap] = []
 
     def allocate_once() -> None:
         if not blocks:
-            blocks.append(bytearray(16 * MIB))
-            blocks[0][::PAGE] = b"x" * (len(blocks[0]) // PAGE)
+            blocks.append(touched(16 * MIB))
 
     tower.gauge.before_reading = allocate_once
     tower.look(100)
@@ -155,11 +165,10 @@ def test_readings_that_do_not_belong_together_are_taken_again(tower: Tower) -> N
 def test_readings_that_never_fit_are_taken_in_the_end(tower: Tower) -> None:
     """A worker that allocates all the time must not keep the watch from looking."""
     tower.worker()
-    blocks: list[bytearray] = []
+    blocks: list[mmap.mmap] = []
 
     def allocate() -> None:
-        blocks.append(bytearray(8 * MIB))
-        blocks[-1][::PAGE] = b"x" * (len(blocks[-1]) // PAGE)
+        blocks.append(touched(8 * MIB))
 
     tower.gauge.before_reading = allocate
     tower.look(100)

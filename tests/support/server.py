@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from tests.support.cgroup import MemoryBox
+from tests.support.slowness import SLOWNESS
 from tests.support.waiting import Ends, await_true
 
 from tonnage.host.processes import descendants
@@ -220,7 +221,7 @@ class Running:
     def await_end(self, tree: Ends, within_seconds: float = _STOP_SECONDS) -> int:
         """Wait until the server and *tree* have ended, and return the server's exit status."""
         try:
-            status = self.process.wait(within_seconds)
+            status = self.process.wait(within_seconds * SLOWNESS)
             left = tree.await_all(within_seconds)
             assert not left, f"still running after the server has ended: {left}\n{self.log}"
         except subprocess.TimeoutExpired:
@@ -261,7 +262,7 @@ def run_to_end(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=within_seconds,
+            timeout=within_seconds * SLOWNESS,
             check=False,
         )
 
@@ -285,6 +286,7 @@ def clean_environment() -> dict[str, str]:
 def connection_to(url: str, timeout_seconds: float) -> Iterator[http.client.HTTPConnection]:
     """Yield an HTTP connection to *url* (``http://`` or ``http+unix://``)."""
     scheme, _, place = url.partition("://")
+    timeout_seconds *= SLOWNESS
     connection = http.client.HTTPConnection("127.0.0.1", timeout=timeout_seconds)
     if scheme == "http+unix":
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -8,17 +8,20 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from tests.support.slowness import SLOWNESS
+
 T = TypeVar("T")
 
 _STEP_SECONDS = 0.01
 
 
 def await_true(condition: Callable[[], T | None], what: str, within_seconds: float = 10.0) -> T:
-    """Return what *condition* returns as soon as that is true.
+    """Return what *condition* returns as soon as that is true; a slow machine has more time.
 
     Raises:
         AssertionError: it was not so *within_seconds*; the message says *what* was awaited.
     """
+    within_seconds *= SLOWNESS
     deadline = time.monotonic() + within_seconds
     while not (found := condition()):
         if time.monotonic() >= deadline:
@@ -44,7 +47,7 @@ class Ends:
 
     def await_all(self, within_seconds: float) -> list[int]:
         """Wait until all have ended; return those that have not *within_seconds*."""
-        deadline = time.monotonic() + within_seconds
+        deadline = time.monotonic() + within_seconds * SLOWNESS
         poll = select.poll()
         for fd in self._fds:
             poll.register(fd, select.POLLIN)

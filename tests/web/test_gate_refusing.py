@@ -153,8 +153,9 @@ def test_any_awaitable_is_an_application() -> None:
     async def story() -> None:
         world = World()
         done = asyncio.get_running_loop().create_future()
+        world.guard.app = lambda scope, receive, send: done
         gate = Gate(
-            lambda scope, receive, send: done,
+            world.guard,
             page=world.page,
             slot=world.slot,
             desk=world.desk,

@@ -16,11 +16,15 @@ from tests.web.virtual import now
 
 from tonnage.governor.admission import Desk
 from tonnage.governor.costs import RouteCost
+from tonnage.governor.flight import Flight
 from tonnage.governor.ledger import Holding, Ledger
 from tonnage.governor.page import SharedPage
+from tonnage.host.processes import StatmSample
 from tonnage.units import MIB
 from tonnage.web.gate import Gate
+from tonnage.web.guard import Guard
 from tonnage.web.meter import Meter, task_factory
+from tonnage.web.outofmemory import MemoryFailure
 from tonnage.web.respond import Message, Receive, Scope, Send
 from tonnage.web.routes import Routes
 from tonnage.web.threads import AnyioThreads, MeteredExecutor
@@ -48,6 +52,11 @@ class Memory:
     def data_bytes(self) -> int:
         """Return what the meter reads."""
         return int((self.private_mb - self.kept_mb) * MIB)
+
+    def sample(self) -> StatmSample:
+        """Return what the guard reads."""
+        held = int(self.private_mb * MIB)
+        return StatmSample(resident_bytes=held, shared_bytes=0, data_bytes=held)
 
 
 @dataclass(frozen=True)
@@ -124,12 +133,24 @@ class World:
         self.executor = MeteredExecutor(
             2, lambda request: self.gate.settle(request), lambda: self.meter.note()
         )
+        self.flight = Flight(self.slot)
         self.threads = AnyioThreads(2, lambda: self.meter.note())
         self.meter = Meter(
-            self.memory.data_bytes, lambda: self.executor.busy.union(self.threads.busy())
+            self.memory.data_bytes,
+            lambda: self.executor.busy.union(self.threads.busy()),
+            self.flight,
+        )
+        self.failures: list[MemoryFailure] = []
+        self.guard = Guard(
+            self._app,
+            page=self.page,
+            slot=self.slot,
+            flight=self.flight,
+            read=self.memory.sample,
+            on_memory_error=self.failures.append,
         )
         self.gate = Gate(
-            self._app,
+            self.guard,
             page=self.page,
             slot=self.slot,
             desk=self.desk,

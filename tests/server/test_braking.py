@@ -1,0 +1,291 @@
+"""The brake on real processes, which only sleep: what the looks say of them is made up."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+from tests.server.conftest import Said
+from tests.server.scene import look, sleepers
+from tests.server.test_watch import CEILING_BYTES, MARKS, Gauge
+from tests.support.waiting import await_true
+
+from tonnage.governor.brake import PATIENCE_SECONDS
+from tonnage.governor.page import SharedPage
+from tonnage.governor.statistics import WorkerState
+from tonnage.server.braking import Brake
+from tonnage.server.facts import KillReason
+from tonnage.server.fuses import Fuses
+from tonnage.server.watch import Watch
+from tonnage.units import MIB
+
+
+@dataclass
+class Road:
+    """Two workers under a limit of 512 MB, and a brake; sizes are in MB."""
+
+    processes: list[Popen[bytes]]
+    fused: bool = False
+    now_seconds: float = 100.0
+    gauge: Gauge = field(default_factory=Gauge)
+    page: SharedPage = field(default_factory=SharedPage)
+    others: list[int] = field(default_factory=list)
+    # Whom the shrinking was to spare.
+    spared: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        clock = lambda: self.now_seconds  # noqa: E731
+        watch = Watch(self.page, self.gauge, MARKS, CEILING_BYTES, clock=clock)
+        self.fuses = Fuses(self.page, worker_memory_bytes=None, enabled=self.fused)
+        self.floor_bytes = watch.floor_bytes
+        self.brake = Brake(
+            self.page,
+            watch,
+            self.fuses,
+            others=lambda: self.others,
+            shrink=self.spared.append,
+            clock=clock,
+        )
+        for slot, process in zip(self.page.slots, self.processes, strict=False):
+            slot.pid, slot.state = process.pid, WorkerState.READY
+
+    def see(
+        self,
+        used: float,
+        *private: float,
+        after_seconds: float = 0.1,
+        really: float | None = None,
+        shared: tuple[float, ...] = (0, 0),
+    ) -> None:
+        """Look: so much is used, and workers hold so much of their own, and of shared memory.
+
+        *really* is what is used once the kernel's statistics are read anew.
+        """
+        self.now_seconds += after_seconds
+        self.gauge.used_mb = used if really is None else really
+        workers = {at: (self.processes[at].pid, each) for at, each in enumerate(private)}
+        found = look(self.now_seconds, used, workers, data_mb=0)
+        readings = {
+            at: replace(each, shared_bytes=int(shared[at] * MIB))
+            for at, each in found.readings.items()
+        }
+        if self.fused:
+            self.fuses.follow(readings, found.free_bytes - self.floor_bytes, self.now_seconds)
+        self.brake.act(replace(found, readings=readings))
+
+    def burst(self) -> None:
+        """Let worker 0 take 160 MB in a tenth of a second, where 52 are left."""
+        for slot, private in zip(self.page.slots, (100, 50), strict=False):
+            slot.held_bytes = private * MIB
+        self.see(300, 100, 50)
+        self.see(460, 260, 50)
+
+    def stopped(self) -> int | None:
+        """Return the number of the worker that is stopped; None: none is."""
+        found = self.brake.stopped
+        return None if found is None else found.mover.index
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Popen[bytes]]]:
+    """Yield two processes that do nothing."""
+    with sleepers(2) as started:
+        yield started
+
+
+@pytest.fixture
+def road(processes: list[Popen[bytes]]) -> Road:
+    """Two workers without fuses."""
+    return Road(processes)
+
+
+def is_stopped(process: Popen[bytes]) -> bool:
+    """Return whether the kernel says that it is stopped."""
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
+def test_who_takes_the_last_memory_is_stopped(road: Road, said: Said) -> None:
+    """That one and no other; and the others are asked to give back."""
+    road.burst()
+
+    await_true(lambda: is_stopped(road.processes[0]), "worker 0 is stopped")
+    assert not is_stopped(road.processes[1])
+    assert road.spared == [0]
+    assert "brake: stopped worker 0 " in said()
+    assert "52 MB free would be gone in" in said()
+
+
+def test_while_there_is_plenty_nobody_is_stopped(road: Road) -> None:
+    """However fast one grows."""
+    road.see(20, 10, 10)
+    road.see(100, 90, 10)
+
+    assert road.stopped() is None
+    assert road.spared == []
+
+
+def test_what_was_promised_is_taken_in_peace(road: Road) -> None:
+    """Admission has counted it already."""
+    slot = road.page.slots[0]
+    slot.promised_bytes = slot.granted_bytes = 160 * MIB
+    road.burst()
+
+    assert road.stopped() is None
+
+
+def test_what_its_fuse_will_stop_is_not_stopped(processes: list[Popen[bytes]]) -> None:
+    """The allocation fails in the request, which is better than to stop all of the worker's."""
+    road = Road(processes, fused=True)
+    for slot, private in zip(road.page.slots, (100, 50), strict=False):
+        slot.held_bytes, slot.data_bytes = private * MIB, private * MIB
+    road.see(300, 100, 50)
+    road.see(460, 260, 50)
+
+    assert road.stopped() is None
+
+
+def test_page_cache_is_no_danger(road: Road) -> None:
+    """It makes use look larger until the kernel's statistics are read anew."""
+    road.see(150, 50, 50)
+    road.see(480, 60, 50, really=160)
+
+    assert road.stopped() is None
+
+
+def test_where_use_cannot_be_read_nobody_is_stopped(road: Road) -> None:
+    """A guess is no reason."""
+    road.see(300, 100, 50)
+    road.gauge.is_broken = True
+    road.see(460, 260, 50)
+
+    assert road.stopped() is None
+
+
+def test_who_does_not_grow_is_not_stopped(road: Road) -> None:
+    """Something else in the cgroup takes the memory, and nobody of ours has a part in it."""
+    road.see(300, 100, 50)
+    road.see(460, 100, 50)
+
+    assert road.brake.stopped is None
+    assert road.spared == []
+
+
+def test_a_worker_that_fills_shared_memory_is_stopped(road: Road) -> None:
+    """No fuse counts that; its report has the growth."""
+    road.see(300, 100, 50, shared=(20, 20))
+    road.see(460, 100, 50, shared=(20, 180))
+
+    assert road.stopped() == 1
+    assert road.spared == [1]
+    assert road.brake.stopped is not None
+    assert road.brake.stopped.as_kill().grown_bytes == 160 * MIB
+
+
+def test_a_worker_that_starts_is_not_stopped(road: Road) -> None:
+    """It loads what it needs, private and shared, and has promised nothing yet."""
+    road.page.slots[0].state = WorkerState.STARTING
+    road.burst()
+    road.see(500, 260, 50, shared=(60, 0))
+
+    assert road.brake.stopped is None
+
+
+def test_a_program_that_the_application_has_started_is_stopped(road: Road, said: Said) -> None:
+    """By what it has grown since the last census; one that was that large before is not."""
+    program = "held = bytearray(b'x') * (40 << 20); print(flush=True); input()"
+    command = [sys.executable, "-c", program]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as old,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as new,
+    ):
+        for process in (old, new):
+            assert process.stdout is not None
+            process.stdout.readline()
+        road.others = [old.pid]
+        road.brake.take_census()
+        road.others = [old.pid, new.pid]
+        road.see(300, 100, 50, after_seconds=0.0)
+        road.see(400, 100, 50)
+
+        await_true(lambda: is_stopped(new), "the new program is stopped")
+        assert not is_stopped(old)
+        assert f"stopped process {new.pid}, started by the application" in said()
+        assert road.spared == [-1]
+
+        road.see(440, 100, 50)
+        assert new.wait(5.0) == -signal.SIGKILL
+        old.kill()
+
+
+def test_only_one_is_stopped_at_a_time(road: Road) -> None:
+    """Another that grows meanwhile has to be stopped by something else."""
+    road.burst()
+    road.see(480, 260, 70, after_seconds=0.05)
+    road.see(490, 260, 80, after_seconds=0.05)
+
+    assert road.stopped() == 0
+    assert not is_stopped(road.processes[1])
+
+
+def test_it_goes_on_when_the_others_have_given_back(road: Road, said: Said) -> None:
+    """Twice what was free, or three times the floor."""
+    road.burst()
+    road.see(405, 260, 5, after_seconds=0.05)
+
+    await_true(lambda: not is_stopped(road.processes[0]), "it goes on")
+    assert road.brake.stopped is None
+    assert "brake: worker 0 " in said()
+    assert "goes on after 50 ms, with 107 MB free" in said()
+
+
+def test_it_ends_when_nothing_comes_free(road: Road, said: Said) -> None:
+    """And it is known why, until its end is heard of."""
+    road.burst()
+    road.see(460, 260, 50, after_seconds=PATIENCE_SECONDS - 0.01)
+    assert road.stopped() == 0
+    road.see(460, 260, 50, after_seconds=0.01)
+
+    assert road.processes[0].wait(5.0) == -signal.SIGKILL
+    assert road.processes[1].poll() is None
+    assert road.brake.stopped is None
+    assert road.brake.killed is not None
+    pid, kill = road.brake.killed
+    assert pid == road.processes[0].pid
+    assert kill.reason is KillReason.BRAKE
+    assert kill.grown_bytes == 160 * MIB
+    assert kill.grown_seconds == pytest.approx(0.1)
+    assert kill.room_seconds == pytest.approx(0.0325)
+    assert "which took the last memory: 52 MB free, and nothing else could shrink" in said()
+
+
+def test_nobody_stays_stopped_when_the_server_ends(road: Road) -> None:
+    """A stopped process could not end by itself."""
+    road.burst()
+    await_true(lambda: is_stopped(road.processes[0]), "it is stopped")
+
+    road.brake.release()
+    await_true(lambda: not is_stopped(road.processes[0]), "it goes on")
+    road.brake.release()
+
+
+def test_the_next_danger_is_met_like_the_first(road: Road) -> None:
+    """A successor in the same slot grows from where it begins."""
+    road.burst()
+    road.see(460, 260, 50, after_seconds=PATIENCE_SECONDS)
+    road.processes[0].wait(5.0)
+    with sleepers(1) as (successor,):
+        road.processes[0] = successor
+        slot = road.page.slots[0]
+        slot.pid, slot.held_bytes = successor.pid, 10 * MIB
+        road.see(250, 10, 50, after_seconds=2)
+        assert road.brake.stopped is None
+        road.see(460, 220, 50)
+
+        await_true(lambda: is_stopped(successor), "the successor is stopped")

@@ -1,0 +1,182 @@
+"""What is reported when a worker ends, or a request in it ran out of memory."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.server.conftest import Said
+from tests.server.scene import KILLED, Whole, scene
+
+from tonnage.governor.flight import Flight
+from tonnage.ops.alertpolicy import WORKER_DIED
+from tonnage.server.facts import Kill, KillReason
+
+CRASHED = int(signal.SIGSEGV)
+TERMINATED = int(signal.SIGTERM)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Whole]:
+    """Two workers, and a directory for reports."""
+    with scene(Whole, reports=tmp_path / "reports") as made:
+        made.look(100)
+        yield made
+
+
+def causes(server: Whole) -> list[str]:
+    """Return the causes of all reports, the newest first."""
+    return [report["cause"] for report in server.operator.postmortems()]
+
+
+def newest(server: Whole) -> dict[str, Any]:
+    """Return the newest report."""
+    found = server.operator.postmortem(server.operator.postmortems()[0]["name"])
+    assert found is not None
+    return found
+
+
+def test_a_crash_is_reported_logged_and_told(server: Whole, said: Said) -> None:
+    """With what the slot said, before it is wiped."""
+    slot = server.page.slots[1]
+    slot.requests, slot.memory_errors, slot.data_limit_bytes = 77, 2, 300 * 2**20
+    names = server.page.cost_names(5)
+    names[:11] = b"GET /export"
+    Flight(slot).begin(5, "203.0.113.7", int(server.now_seconds * 1e9))
+
+    server.dies(1, CRASHED)
+
+    report = newest(server)
+    assert report["worker"]["index"] == 1
+    assert "GET /export" in report["text"]
+    assert slot.memory_errors == 0
+    ((kind, text),) = server.told
+    assert kind == WORKER_DIED
+    assert text in said()
+    assert "; the report is " in said()
+
+
+def test_a_kill_by_the_kernel_is_told_from_one_from_outside(server: Whole) -> None:
+    """By the kernel's counter, each count of which explains one death."""
+    server.gauge.kills = 1
+    server.look(100)
+    server.dies(0, KILLED)
+    server.start()
+
+    server.dies(1, KILLED)
+
+    assert causes(server) == ["signal", "oom"]
+
+
+def test_the_counter_may_have_moved_with_this_very_death(server: Whole, said: Said) -> None:
+    """Whose signal is heard of before the next look."""
+    server.gauge.kills = 1
+    server.dies(0, KILLED)
+
+    assert causes(server) == ["oom"]
+    assert "the kernel killed 1 process(es) in our cgroup for want of memory" in said()
+    assert server.page.header.kernel_kills == 1
+    server.look(100)
+    assert server.page.header.kernel_kills == 1
+
+
+def test_two_killed_at_once_are_both_the_kernels(server: Whole) -> None:
+    """The counter moves by two."""
+    server.gauge.kills = 2
+    server.dies(0, KILLED)
+    server.dies(1, KILLED)
+
+    assert causes(server) == ["oom", "oom"]
+
+
+def test_a_kill_of_another_process_explains_no_later_death(server: Whole) -> None:
+    """A child of the application was killed; much later somebody kills a worker by hand."""
+    server.gauge.kills = 1
+    server.look(100)
+    server.now_seconds += 60
+
+    server.dies(0, KILLED)
+
+    assert causes(server) == ["signal"]
+
+
+def test_what_the_brake_has_ended_is_the_brakes(server: Whole) -> None:
+    """And what the kernel has killed at the same time is still the kernel's."""
+    pid = server.crew.members[0].pid
+    assert pid is not None
+    server.brake.killed = pid, Kill(KillReason.BRAKE, 300 * 2**20, 0.8, 0.1)
+    server.gauge.kills = 1
+    server.dies(0, KILLED)
+    server.dies(1, KILLED)
+
+    assert causes(server) == ["oom", "brake"]
+    assert server.brake.killed is None
+
+
+@pytest.mark.parametrize("status", [0, TERMINATED])
+def test_an_end_that_was_asked_for_is_no_news(server: Whole, status: int) -> None:
+    """Neither when the server stops nor when a worker is replaced."""
+    server.crew.dismiss(server.crew.members[0])
+    server.dies(0, status)
+
+    assert causes(server) == []
+    assert server.told == []
+
+
+@pytest.mark.parametrize(("status", "cause"), [(CRASHED, "crash"), (KILLED, "signal")])
+def test_one_that_dies_while_it_drains_is_reported(server: Whole, status: int, cause: str) -> None:
+    """It was asked to finish, not to crash."""
+    server.crew.dismiss(server.crew.members[0])
+    server.dies(0, status)
+
+    assert causes(server) == [cause]
+
+
+def test_one_that_had_to_be_made_to_end_is_reported(server: Whole) -> None:
+    """Its requests were cut short."""
+    member = server.crew.members[0]
+    server.crew.dismiss(member)
+    server.crew.end(member, KillReason.RECYCLE_DEADLINE)
+    server.dies(0, KILLED)
+
+    assert causes(server) == ["deadline"]
+
+
+def test_an_exit_is_reported(server: Whole) -> None:
+    """An application that ends its own process is not expected to."""
+    server.dies(0, 7 << 8)
+
+    assert causes(server) == ["exit"]
+    assert "ended with status 7" in server.told[0][1]
+
+
+def test_a_request_that_ran_out_of_memory_is_reported_and_nobody_is_woken(server: Whole) -> None:
+    """The worker went on; the report names route and line."""
+    message = {
+        "route": "GET /export",
+        "line": "app.py:12 in export",
+        "grown_bytes": 200 * 2**20,
+        "answered": 503,
+    }
+    server.inquest.on_memory_error(server.crew.members[0], message)
+
+    report = newest(server)
+    assert report["cause"]["kind"] == "memory-error"
+    assert report["culprit"]["request"] == "GET /export"
+    assert report["culprit"]["answered_status"] == 503
+    assert "app.py:12 in export" in report["summary"]
+    assert server.told == []
+    assert server.crew.is_complete
+
+
+def test_without_a_directory_the_report_goes_to_the_log(said: Said) -> None:
+    """The alert goes out all the same."""
+    with scene(Whole) as server:
+        server.dies(0, CRASHED)
+
+        assert len(server.told) == 1
+        assert "crashed with SIGSEGV" in said()
+        assert "the report is" not in said()

@@ -1,0 +1,228 @@
+"""What is done about memory after a look: in which order, how often, and what people are told.
+
+The measures are the real ones; the workers are channels.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from tests.server.conftest import Said
+from tests.server.scene import KILLED, Whole, scene
+
+from tonnage.governor.levels import Level
+from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
+from tonnage.units import MIB
+
+
+@pytest.fixture(autouse=True)
+def chatty(caplog: pytest.LogCaptureFixture) -> None:
+    """Have all that is logged in a usual run."""
+    caplog.set_level(logging.INFO, "tonnage.supervisor")
+
+
+@pytest.fixture
+def server() -> Iterator[Whole]:
+    """Two workers, and 100 of 512 MB in use."""
+    with scene(Whole) as made:
+        made.look(100)
+        yield made
+
+
+def test_nothing_is_done_while_all_is_well(server: Whole, said: Said) -> None:
+    """Nobody is asked for anything, and nothing is said."""
+    for used in (120, 300, 100):
+        assert server.look(used) is Level.OK
+
+    assert server.messages(0) == server.messages(1) == []
+    assert server.keeper.last_asked is None
+    assert (said(), server.told) == ("", [])
+
+
+def test_at_warning_workers_are_asked_for_their_part(server: Whole, said: Said) -> None:
+    """By what their caches hold: together they are to free what is over, and not each of them."""
+    server.page.slots[0].consumers_bytes = 30 * MIB
+    server.page.slots[1].consumers_bytes = 10 * MIB
+
+    assert server.look(415) is Level.WARNING
+
+    (first,), (second,) = server.messages(0), server.messages(1)
+    assert (first["kind"], first["level"], first["why"]) == ("reclaim", 1, "WARNING")
+    assert first["need_bytes"] == pytest.approx(3 * second["need_bytes"], abs=4)
+    assert said().startswith("memory OK -> WARNING: 415 MB of 512 MB")
+    assert server.told == []
+
+
+def test_nobody_is_asked_again_while_answers_are_awaited(server: Whole) -> None:
+    """For five seconds: by then, whoever has not answered is stuck."""
+    server.look(415)
+    server.messages(0)
+    for _ in range(4):
+        server.look(415, after_seconds=1)
+    assert server.messages(0) == []
+
+    server.look(415, after_seconds=1.1)
+    assert [message["kind"] for message in server.messages(0)] == ["reclaim"]
+
+
+def test_who_brought_nothing_is_asked_ever_less_often(server: Whole, said: Said) -> None:
+    """Half a second's pause, doubled each time."""
+    server.look(415)
+    asked = []
+    for _ in range(100):
+        if server.messages(0):
+            asked.append(round(server.now_seconds, 1))
+            server.reclaimed(0)
+            server.reclaimed(1)
+        server.look(415)
+
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert len(pauses) > 1
+    assert pauses[0] >= 0.5
+    assert pauses == sorted(pauses)
+    assert "reclaimed nothing from worker 0 in 20 ms (WARNING)" in said()
+
+
+def test_a_worse_level_is_answered_at_once(server: Whole) -> None:
+    """What did not help at the last one may at this one."""
+    server.look(415)
+    server.reclaimed(0)
+    server.reclaimed(1)
+    server.messages(0)
+
+    assert server.look(465) is Level.CRITICAL
+
+    (message,) = server.messages(0)
+    assert (message["level"], message["why"]) == (2, "CRITICAL")
+
+
+def test_people_are_told_of_critical_and_of_recovery(server: Whole, said: Said) -> None:
+    """With what came back, and by what."""
+    server.look(465)
+    ((kind, text),) = server.told
+    assert kind == CRITICAL
+    assert text == "memory is CRITICAL: 465 MB of 512 MB are used"
+
+    server.reclaimed(0, 100)
+    server.reclaimed(1, 20)
+    for _ in range(4):
+        server.look(200, after_seconds=0.5)
+
+    kind, text = server.told[-1]
+    assert kind == RESOLVED
+    assert text.startswith("memory is OK again after ")
+    assert text.endswith("120 MB came back by reclaim, 0 B by recycling")
+    assert text in said()
+    assert "reclaimed 100 MB from worker 0 in 20 ms: 100 MB collection (CRITICAL)" in said()
+
+
+def test_warning_alone_wakes_nobody(server: Whole, said: Said) -> None:
+    """That memory is OK again goes out with its own kind, sent only where CRITICAL was."""
+    server.look(415)
+    for _ in range(4):
+        server.look(200, after_seconds=0.5)
+
+    assert [kind for kind, _ in server.told] == [RESOLVED]
+    assert "memory is OK again after 1.5 s" in said()
+
+
+def test_what_came_of_the_last_reclaim_can_be_asked_for(server: Whole) -> None:
+    """It runs until all have answered, or died."""
+    assert server.keeper.reclaim(Level.CRITICAL, "asked for") == 2
+    asked = server.keeper.last_asked
+    assert asked is not None
+    assert asked.as_json()["state"] == "running"
+
+    server.reclaimed(0, 30)
+    assert asked.as_json()["state"] == "running"
+    server.dies(1, KILLED)
+
+    found = asked.as_json()
+    assert found["state"] == "done"
+    assert (found["freed_bytes"], found["why"]) == (30 * MIB, "asked for")
+    assert found["workers"] == [{"worker": 0, "freed_bytes": 30 * MIB}]
+    assert found["by"] == {"collection": 30 * MIB, "allocator": 0}
+
+
+def test_a_workers_own_collection_is_no_answer(server: Whole, said: Said) -> None:
+    """It counts in the books, but nobody had asked."""
+    server.reclaimed(0, 3, why="regular")
+
+    header = server.page.header
+    assert (header.reclaims, header.reclaimed_bytes) == (1, 3 * MIB)
+    assert server.keeper.last_asked is None
+    assert said() == ""
+
+
+def test_a_worker_that_is_braked_is_not_asked(server: Whole) -> None:
+    """It is stopped and could not answer."""
+    assert server.keeper.reclaim(Level.CRITICAL, "the brake is on", spare=0) == 1
+
+    assert (server.messages(0), len(server.messages(1))) == ([], 1)
+
+
+def test_a_worker_that_did_not_come_back_down_is_recycled(server: Whole) -> None:
+    """After a request in it had run out of memory."""
+    server.keeper.on_kept(server.crew.members[1])
+    server.look(100)
+
+    assert server.replaced() == [1]
+
+
+def test_memory_that_nobody_gives_back_is_recycled(server: Whole, said: Said) -> None:
+    """Once reclaim has been tried, and brought nothing, for two seconds."""
+    server.own(1, 250)
+    server.look(420)
+    server.look(420, after_seconds=2.1)
+    assert server.replaced() == []
+
+    server.reclaimed(0)
+    server.reclaimed(1, own_bytes=250 * MIB)
+    server.look(420)
+
+    assert server.replaced() == [1]
+    assert "keeps memory that no request explains" in said()
+
+
+def test_recycle_above_counts_what_a_collection_left(said: Said) -> None:
+    """Of the worker that was measured, and not of its successor."""
+    with scene(Whole, flags={"recycle_above": "200M"}) as server:
+        server.reclaimed(0, own_bytes=201 * MIB)
+        server.look(100)
+        assert server.replaced() == [0]
+
+        (fresh,) = server.start()
+        server.dies(0, 0)
+        server.look(100)
+        server.now_seconds += 60
+        server.look(100)
+        assert server.replaced() == []
+        assert not server.keeper.recycler.is_busy
+        assert fresh.index == 2
+        assert server.page.header.recycles == 1
+
+
+def test_a_traced_worker_is_spared_until_memory_is_critical(server: Whole) -> None:
+    """The trace is what will name the leak."""
+    server.keeper.leaking.trace(1, 10.0, 400 * MIB)
+    server.keeper.on_kept(server.crew.members[1])
+    server.look(100)
+    assert server.replaced() == []
+
+    server.gauge.used_mb = 465
+    server.look(465)
+    server.look(465)
+    assert server.crew.members[1].is_leaving or server.replaced() == [1]
+
+
+def test_the_log_has_figures(server: Whole) -> None:
+    """Beside the text, for machines."""
+    assert server.keeper.figures(100 * MIB, Level.OK) == {
+        "used_mb": 100.0,
+        "limit_mb": 512.0,
+        "cache_mb": 20.0,
+        "memory_level": "OK",
+    }

@@ -1,0 +1,240 @@
+"""Leaks, as the supervisor follows them: asked about, told, traced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.server.conftest import Said
+from tests.server.scene import KILLED, NOBODY, Whole, refusal, scene
+
+from tonnage.ops.alertpolicy import LEAK_FOUND
+from tonnage.server.actions import LONGEST_TRACE_SECONDS
+from tonnage.server.leaking import Leaking
+from tonnage.server.leaktrace import TraceReport
+from tonnage.server.watch import Reading
+from tonnage.units import KIB, MIB
+
+# What a leak of 64 KB a request at 160 requests a second comes to.
+LEAK_MB = 10
+
+
+@pytest.fixture
+def server() -> Iterator[Whole]:
+    """Two workers, and 100 of 512 MB in use."""
+    with scene(Whole) as made:
+        made.look(100)
+        yield made
+
+
+def leak(server: Whole, index: int = 0, *, points: int = 5) -> Leaking:
+    """Let a worker hold more after each collection, one a second; return who follows it."""
+    for number in range(points):
+        server.now_seconds += 1
+        server.reclaimed(
+            index,
+            own_bytes=(20 + LEAK_MB * number) * MIB,
+            requests=1000 + 160 * number,
+            why="leak?",
+        )
+    return server.keeper.leaking
+
+
+def report(**fields: object) -> TraceReport:
+    """Return the report of a trace."""
+    found = {
+        "ended": "time",
+        "seconds": 7.5,
+        "requests": 1200,
+        "grown_bytes": 1200 * 64 * KIB,
+        "traced_bytes": 1200 * 64 * KIB,
+        "cost_bytes": 2 * MIB,
+        "lines": [],
+    }
+    return found | fields  # type: ignore[return-value]
+
+
+def test_a_leak_is_told_once_with_its_bytes_per_request(server: Whole, said: Said) -> None:
+    """In the log and as an alert; and recycling knows its pace."""
+    found = leak(server)
+
+    assert found.bytes_per_second(0) == pytest.approx(LEAK_MB * MIB, rel=0.05)
+    assert found.bytes_per_second(1) == 0.0
+    ((kind, text),) = server.told
+    assert kind == LEAK_FOUND
+    assert text.startswith(f"worker 0 (pid {NOBODY + 1}) leaks 64.0 KB a request, 10 MB a second")
+    assert text in said()
+
+    leak(server, points=3)
+    assert len(server.told) == 1
+
+
+def test_what_does_not_grow_is_no_leak(server: Whole) -> None:
+    """However often it is collected."""
+    for _ in range(20):
+        server.now_seconds += 1
+        server.reclaimed(0, own_bytes=100 * MIB, requests=10_000)
+
+    assert server.told == []
+    assert server.keeper.leaking.state() == {
+        "state": "idle",
+        "leaks": [],
+        "bytes_per_request": 0.0,
+        "report": None,
+        "text": "no worker is known to leak",
+        "detail": "",
+    }
+
+
+def test_a_worker_that_grows_steadily_is_asked_to_collect(server: Whole) -> None:
+    """Once a second at most, and by what it held least in that second: requests come and go."""
+    pid = server.crew.members[0].pid
+    assert pid is not None
+    server.messages(0)
+    for tenth in range(80):
+        server.now_seconds += 0.1
+        busy = 30 if tenth % 10 == 5 else 0
+        held = int((20 + tenth + busy) * MIB)
+        server.keeper.leaking.glance({0: Reading(pid, held, 0, held)}, 100 * MIB)
+
+    found = server.messages(0)
+    assert 1 <= len(found) <= 8
+    assert found[0] == {"kind": "reclaim", "level": 0, "need_bytes": 0, "why": "leak?"}
+    assert server.messages(1) == []
+
+
+def test_a_leak_is_forgotten_with_its_worker(server: Whole) -> None:
+    """Its successor has a history of its own."""
+    found = leak(server)
+    server.dies(0, KILLED)
+
+    assert found.bytes_per_second(0) == 0.0
+    assert found.state()["leaks"] == []
+
+
+def test_the_state_is_for_machines_and_for_people(server: Whole) -> None:
+    """Leaks that are known, and a sentence on each, as long as there is no report."""
+    state = leak(server).state()
+
+    (known,) = state["leaks"]
+    assert known["worker"] == 0
+    assert known["bytes_per_request"] == pytest.approx(64 * KIB, rel=0.05)
+    assert state["bytes_per_request"] == pytest.approx(64 * KIB, rel=0.05)
+    assert "leaks 64.0 KB a request" in state["text"]
+
+
+def test_the_worker_that_leaks_most_is_traced(server: Whole) -> None:
+    """Else the one that has had most requests."""
+    found = server.keeper.leaking
+    server.page.slots[0].requests = 500
+    leak(server, 1)
+
+    assert found.trace(None, 10.0, 400 * MIB).startswith("worker 1 ")
+    assert found.traced == 1
+    assert server.kinds(1) == ["trace"]
+
+    found.heard_report(server.crew.members[1], report())
+    server.dies(1, KILLED)
+    server.start()
+    assert found.trace(None, 10.0, 400 * MIB).startswith("worker 0 ")
+
+
+def test_its_report_is_kept_and_logged(server: Whole, said: Said) -> None:
+    """Until the next trace begins."""
+    found = server.keeper.leaking
+    found.trace(0, 10.0, 400 * MIB)
+    assert found.state()["state"] == "running"
+
+    found.heard_report(server.crew.members[0], report())
+
+    state = found.state()
+    assert (state["state"], state["detail"]) == ("done", "")
+    assert state["report"] == report()
+    assert state["text"].startswith("in 7.5 s 1,200 requests left 75 MB")
+    assert state["text"] in said()
+    found.trace(0, 10.0, 400 * MIB)
+    assert found.state()["report"] is None
+
+
+def test_one_trace_at_a_time(server: Whole) -> None:
+    """It slows its worker down."""
+    found = server.keeper.leaking
+    found.trace(0, 10.0, 400 * MIB)
+
+    assert refusal(lambda: found.trace(1, 10.0, 400 * MIB)) == (
+        "worker 0 is being traced already: ask again when it is done"
+    )
+
+
+@pytest.mark.parametrize("seconds", [0, -1, LONGEST_TRACE_SECONDS + 1])
+def test_a_trace_is_of_bounded_length(server: Whole, seconds: float) -> None:
+    """Nobody waits for ever."""
+    said = refusal(lambda: server.keeper.leaking.trace(0, seconds, 400 * MIB))
+
+    assert said == "trace for at most 120 s"
+
+
+def test_a_worker_that_does_not_serve_cannot_be_traced(server: Whole) -> None:
+    """Those that do are named."""
+    found = server.keeper.leaking
+
+    assert refusal(lambda: found.trace(5, 10.0, 400 * MIB)) == (
+        "there is no worker 5 that serves; those that do: 0, 1"
+    )
+    server.crew.stop()
+    assert refusal(lambda: found.trace(None, 10.0, 400 * MIB)).endswith("those that do: none")
+
+
+def test_a_worker_that_does_not_listen_is_not_taken_for_traced(server: Whole) -> None:
+    """Its end of the channel is closed."""
+    server.ends[0].close()
+
+    said = refusal(lambda: server.keeper.leaking.trace(0, 10.0, 400 * MIB))
+
+    assert said == "worker 0 does not answer: try another one"
+    assert server.keeper.leaking.traced is None
+
+
+def test_a_trace_ends_with_its_worker(server: Whole, said: Said) -> None:
+    """And says so to whoever asks."""
+    server.keeper.leaking.trace(0, 10.0, 400 * MIB)
+    server.dies(0, KILLED)
+
+    state = server.keeper.leaking.state()
+    assert state["state"] == "idle"
+    assert state["detail"].startswith("the worker ended before the trace was over")
+    assert state["detail"] in said()
+
+
+def test_a_worker_that_does_not_report_is_waited_for_no_longer(server: Whole) -> None:
+    """It may be stuck; another trace can begin."""
+    found = server.keeper.leaking
+    found.trace(0, 10.0, 400 * MIB)
+    server.look(100, after_seconds=24)
+    assert found.state()["state"] == "running"
+
+    server.look(100, after_seconds=2)
+
+    assert found.state()["detail"].startswith("the worker has not reported in time")
+    found.trace(0, 10.0, 400 * MIB)
+
+
+def test_a_leak_is_traced_unasked_where_the_user_wants_that() -> None:
+    """Once an hour at most."""
+    with scene(Whole, flags={"leak_report": "true"}) as server:
+        server.look(100)
+        server.messages(0)
+        found = leak(server)
+        assert server.kinds(0) == ["trace"]
+        found.heard_report(server.crew.members[0], report())
+
+        server.dies(0, KILLED)
+        server.start()
+        leak(server)
+        assert server.kinds(0) == []
+
+        server.dies(0, KILLED)
+        server.now_seconds += 3600
+        server.start()
+        leak(server)
+        assert server.kinds(0) == ["trace"]

@@ -1,0 +1,301 @@
+"""Traces of real allocations: the line that leaks is named, and what comes and goes is not."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tonnage.server.channel import LONGEST_BYTES
+from tonnage.server.leaklines import code_of, short_path, to_blame, whose_is
+from tonnage.server.leakreport import render
+from tonnage.server.leaktrace import LINES, LeakTrace, TraceReport
+from tonnage.units import KIB, MIB
+
+HERE = short_path(__file__)
+
+
+class World:
+    """An application in one process: its clock, its requests, and what it kept."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.requests = 0
+        self.kept: list[object] = []
+        self.native_bytes = 0
+
+    def held_bytes(self) -> int:
+        """Return what the process is said to hold: 64 KB for each request, and the rest."""
+        tracing = 2 * tracemalloc.get_tracemalloc_memory() if tracemalloc.is_tracing() else 0
+        return 64 * KIB * self.requests + self.native_bytes + tracing
+
+    def trace(
+        self,
+        request: Callable[[], object],
+        *,
+        seconds: float = 8.0,
+        budget_bytes: int = 64 * MIB,
+        per_tick: int = 2,
+    ) -> TraceReport:
+        """Trace for so long, with some requests at each tick of a tenth of a second."""
+        trace = LeakTrace(
+            seconds,
+            budget_bytes,
+            requests=lambda: self.requests,
+            held_bytes=self.held_bytes,
+            clock=lambda: self.now,
+        )
+        trace.begin()
+        while not trace.tick():
+            for _ in range(per_tick):
+                self.requests += 1
+                request()
+            self.now += 0.1
+        return trace.finish()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Yield an application, and see to it that nothing is traced afterwards."""
+    yield World()
+    assert not tracemalloc.is_tracing()
+
+
+def leak(world: World) -> None:
+    """Keep 64 KB."""
+    world.kept.append(bytearray(64 * KIB))
+
+
+def line_of(function: Callable[..., object]) -> int:
+    """Return the number of the last line of *function*."""
+    lines, first = inspect.getsourcelines(function)
+    return first + len(lines) - 1
+
+
+def test_the_line_that_leaks_is_named(world: World) -> None:
+    """With its text, its bytes, and its share, over the requests after the warm-up."""
+    report = world.trace(lambda: leak(world))
+
+    first = report["lines"][0]
+    assert (first["file"], first["line"]) == (HERE, line_of(leak))
+    assert first["code"] == "world.kept.append(bytearray(64 * KIB))"
+    assert first["whose"] == "app"
+    assert first["grown_bytes"] == pytest.approx(64 * KIB * report["requests"], rel=0.01)
+    assert first["share"] > 0.95
+    assert report["ended"] == "time"
+    assert report["seconds"] == pytest.approx(6.0, abs=0.2)
+    assert report["requests"] == pytest.approx(120, abs=4)
+    assert report["grown_bytes"] == pytest.approx(report["traced_bytes"], rel=0.05)
+
+
+def test_what_comes_and_goes_is_not_named(world: World) -> None:
+    """Neither garbage in cycles nor a buffer that is always full."""
+
+    def request() -> None:
+        cycle: list[object] = [bytearray(MIB)]
+        cycle.append(cycle)
+        world.kept[:] = [bytearray(MIB)]
+
+    report = world.trace(request)
+
+    assert report["traced_bytes"] < 32 * KIB
+    assert "nothing leaked" in render(report | {"grown_bytes": 0})
+
+
+def test_a_library_is_blamed_on_who_called_it(world: World) -> None:
+    """What json.loads allocates is laid to the line that keeps it; the way there is told."""
+    text = json.dumps([{"name": f"number {number}"} for number in range(50)])
+
+    def parse() -> None:
+        world.kept.append(json.loads(text))
+
+    report = world.trace(parse)
+
+    first = report["lines"][0]
+    assert (first["file"], first["line"]) == (HERE, line_of(parse))
+    assert any("json" in frame for frame in first["frames"])
+
+
+def test_the_budget_ends_a_trace_early(world: World) -> None:
+    """Millions of small objects are not waited for; what was seen until then is told."""
+
+    def request() -> None:
+        world.kept.append([object() for _ in range(1000)])
+
+    report = world.trace(request, budget_bytes=4 * MIB)
+
+    assert report["ended"] == "budget"
+    assert report["seconds"] < 4.0
+    assert report["cost_bytes"] < 4 * MIB
+    assert report["lines"][0]["line"] == line_of(request)
+    assert "ended early" in render(report)
+
+
+def test_one_step_past_the_budget_ends_a_trace_without_lines(world: World) -> None:
+    """A snapshot would double what is over already."""
+
+    def request() -> None:
+        world.kept.append([object() for _ in range(60_000)])
+
+    report = world.trace(request, budget_bytes=4 * MIB)
+
+    assert report["ended"] == "overrun"
+    assert report["lines"] == []
+    assert "there are no lines" in render(report)
+
+
+def test_an_application_that_traces_is_left_alone(world: World) -> None:
+    """Its own traces are neither read nor ended."""
+    tracemalloc.start()
+    try:
+        report = world.trace(lambda: leak(world))
+
+        assert tracemalloc.is_tracing()
+    finally:
+        tracemalloc.stop()
+    assert report["ended"] == "taken"
+    assert report["lines"] == []
+    assert "in use by the application" in render(report)
+
+
+def test_a_trace_that_is_cancelled_leaves_nothing(world: World) -> None:
+    """Cancelling twice does no harm."""
+    trace = LeakTrace(1.0, MIB, requests=lambda: 0, held_bytes=lambda: 0)
+    trace.begin()
+    assert tracemalloc.is_tracing()
+
+    trace.cancel()
+    trace.cancel()
+
+    assert tracemalloc.get_traced_memory() == (0, 0)
+
+
+def test_native_growth_is_called_unexplained(world: World) -> None:
+    """What the process grew by, but no trace knows of."""
+
+    def request() -> None:
+        world.native_bytes += MIB
+
+    text = render(world.trace(request))
+
+    assert re.search(r"not allocated through Python: 1.. MB of 1.. MB are unexplained", text)
+
+
+def test_a_report_fits_a_message(world: World, tmp_path: Path) -> None:
+    """However many lines leak, with names and texts of any length in any script."""
+    folder = tmp_path / ("ж" * 100) / ("ж" * 100)
+    folder.mkdir(parents=True)
+    keepers = []
+    for number in range(30):
+        file = folder / f"{number}.py"
+        file.write_text(f"def keep(kept):\n    kept.append(bytearray(9999))  # {'ж' * 3000}\n")
+        names: dict[str, Callable[[list[object]], None]] = {}
+        exec(compile(file.read_text(), str(file), "exec"), names)
+        keepers.append(names["keep"])
+
+    report = world.trace(lambda: [keep(world.kept) for keep in keepers])
+
+    assert 5 <= len(report["lines"]) <= LINES
+    assert len(json.dumps({"kind": "traced", "report": report})) < LONGEST_BYTES
+    assert all(len(line["code"]) <= 100 for line in report["lines"])
+
+
+def test_the_text_is_for_people() -> None:
+    """The whole in one line, then each line of code with its figures."""
+    report = TraceReport(
+        ended="time",
+        seconds=8.0,
+        requests=2400,
+        grown_bytes=151 * MIB,
+        traced_bytes=150 * MIB,
+        cost_bytes=3 * MIB // 2,
+        lines=[
+            {
+                "file": "app.py",
+                "line": 14,
+                "code": "leak.append(bytearray(65536))",
+                "whose": "app",
+                "grown_bytes": 147 * MIB,
+                "blocks": 2400,
+                "bytes_per_block": 64 * KIB,
+                "share": 0.98,
+                "frames": ["app.py:14", "routes.py:3"],
+            }
+        ],
+    )
+
+    assert render(report) == (
+        "in 8.0 s 2,400 requests left 151 MB: 64 KB a request\n"
+        "tracing cost 1.5 MB\n"
+        "these lines allocated what stayed:\n"
+        "  app.py:14  leak.append(bytearray(65536))\n"
+        "    147 MB in 2,400 blocks (98 %)\n"
+        "    by way of routes.py:3"
+    )
+
+
+def test_a_cache_that_turns_over_is_not_called_a_leak_of_the_process() -> None:
+    """More was allocated and kept than the process grew: the rest replaced something."""
+    report = TraceReport(
+        ended="time",
+        seconds=8.0,
+        requests=2400,
+        grown_bytes=0,
+        traced_bytes=90 * MIB,
+        cost_bytes=MIB,
+        lines=[],
+    )
+
+    assert "replaced older objects" in render(report)
+
+
+PACKAGES = "/app/.venv/lib/python3.12/site-packages"
+
+
+@pytest.mark.parametrize(
+    ("file", "whose"),
+    [
+        ("/app/main.py", "app"),
+        ("/app/asyncio/mine.py", "app"),
+        (f"{PACKAGES}/sqlalchemy/orm.py", "library"),
+        (f"{PACKAGES}/uvicorn/server.py", "server"),
+        (f"{PACKAGES}/tonnage/web/gate.py", "server"),
+        (json.__file__, "library"),
+        (inspect.getsourcefile(__import__("asyncio").run), "server"),
+        ("<string>", "library"),
+        ("<frozen importlib._bootstrap>", "library"),
+    ],
+)
+def test_each_file_is_somebodys(file: str, whose: str) -> None:
+    """The application's is what is neither installed nor part of Python."""
+    assert whose_is(file) == whose
+
+
+def test_the_innermost_line_of_the_application_is_to_blame() -> None:
+    """Where there is none, a library's, and else the server's."""
+    app, outer = ("/app/main.py", 3), ("/app/main.py", 99)
+    library, server = (f"{PACKAGES}/orm.py", 7), (f"{PACKAGES}/uvicorn/server.py", 1)
+
+    assert to_blame((library, app, outer)) == app
+    assert to_blame((server, library)) == library
+    assert to_blame((server,)) == server
+
+
+def test_paths_and_code_are_short(tmp_path: Path) -> None:
+    """A path begins where a person's knowledge of it does; a file that is gone has no code."""
+    long = tmp_path / "long.py"
+    long.write_text("first = 1\n" + "x" * 500)
+
+    assert short_path(f"{PACKAGES}/sqlalchemy/orm.py") == "sqlalchemy/orm.py"
+    assert short_path(str(Path.cwd() / "main.py")) == "main.py"
+    assert short_path("/" + "a" * 200 + "/b.py").endswith("a/b.py")
+    assert len(short_path("/" + "a" * 200 + "/b.py")) == 120
+    assert code_of((str(long), 1)) == "first = 1"
+    assert code_of((str(long), 2)) == "x" * 97 + "..."
+    assert code_of((str(long), 3)) == ""
+    assert code_of(("<string>", 1)) == ""

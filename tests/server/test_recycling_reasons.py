@@ -1,0 +1,217 @@
+"""Why a worker is replaced, and when that is given up: reasons as the recycler gathers them.
+
+The choice itself is in ``tests/governor/test_recycle.py``, the replacing in ``test_recycling``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from tests.server.conftest import Said
+from tests.server.recycling_house import STUCK, House
+from tests.server.scene import scene
+
+from tonnage.governor.recycle import Reason
+from tonnage.ops.alertpolicy import RECYCLING_GAVE_UP
+from tonnage.units import MIB
+
+
+@pytest.fixture(autouse=True)
+def chatty(caplog: pytest.LogCaptureFixture) -> None:
+    """Have all that is logged in a usual run."""
+    caplog.set_level(logging.INFO, "tonnage.supervisor")
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    """A crew of two, 100 s old."""
+    with scene(House) as made:
+        yield made
+
+
+def test_a_worker_that_is_traced_is_spared(house: House) -> None:
+    """As long as somebody needs it as it is."""
+    house.spared = 0
+    house.recycler.want(0, Reason.ASKED)
+    house.act()
+    assert not house.recycler.is_busy
+
+    house.spared = None
+    house.act()
+    assert house.replaced() == [0]
+
+
+def test_what_requests_hold_is_explained(house: House) -> None:
+    """The worker goes whose memory nothing running explains, though another has more."""
+    house.situation = STUCK
+    house.own(0, 200)
+    house.own(1, 90)
+    house.page.slots[0].taken_bytes = 180 * MIB
+
+    house.act()
+
+    assert house.replaced() == [1]
+
+
+def test_what_a_collection_brings_back_is_no_reason(house: House) -> None:
+    """The worker goes that holds most after its collection."""
+    house.situation = STUCK
+    house.own(0, 200)
+    house.own(1, 90)
+    house.collected_mb = {0: 20, 1: 90}
+
+    house.act()
+
+    assert house.replaced() == [1]
+
+
+def test_a_leak_is_recycled(house: House, said: Said) -> None:
+    """When it has taken its share of the room."""
+    house.own(0, 160)
+    house.leaks[0] = 1.0
+    house.act()
+
+    assert house.replaced() == [0]
+    assert "166 MB of its own): it leaks" in said()
+
+
+def test_no_recycle_leaves_memory_to_itself() -> None:
+    """What the user has set is done all the same, also by a worker that is stuck."""
+    with scene(House, recycle=False, max_requests=10) as house:
+        house.situation = STUCK
+        house.own(0, 300)
+        house.act()
+        assert not house.recycler.is_busy
+
+        house.page.slots[0].requests = 10
+        house.act()
+
+        assert house.replaced() == [0]
+
+
+def recycle_in_vain(house: House) -> None:
+    """Replace worker 0 or 2 for its memory; the new one holds as much at once."""
+    for slot in house.page.live_slots():
+        house.own(slot.index, 100)
+    house.act()
+    (old,) = house.replaced()
+    (fresh,) = house.start()
+    house.own(fresh.index, 100)
+    house.dies(old)
+    house.act()
+    house.own(fresh.index, 100)
+    house.now_seconds += 20
+
+
+def test_three_in_vain_and_one_worker_less(house: House, said: Said) -> None:
+    """It is said, and it is told to people; then there is peace for ten minutes."""
+    house.situation = STUCK
+    for _ in range(3):
+        assert house.told == []
+        recycle_in_vain(house)
+
+    assert house.crew.size == house.page.header.desired_workers == 1
+    assert len(house.workers()) == 1
+    ((kind, text),) = house.told
+    assert kind == RECYCLING_GAVE_UP
+    assert text.endswith("it is given up, and the server goes on with 1 worker(s) instead")
+    assert text in said()
+    leaving = next(each.index for each in house.crew.members.values() if each.is_leaving)
+    house.dies(leaving)
+    house.act()
+    assert house.crew.next_spawn_seconds() is None
+    assert not house.recycler.is_busy
+
+
+def test_the_last_worker_is_never_given_up() -> None:
+    """Only recycling is."""
+    with scene(House, size=1) as house:
+        house.situation = STUCK
+        for _ in range(3):
+            recycle_in_vain(house)
+
+        assert house.crew.size == 1
+        assert house.told[0][1].endswith("it is given up")
+        house.act()
+        assert not house.recycler.is_busy
+
+
+def test_after_a_recycle_that_helped_there_is_a_pause(house: House) -> None:
+    """The level needs a moment to follow."""
+    house.situation = STUCK
+    house.own(0, 200)
+    house.act()
+    house.start()
+    house.dies(0)
+    house.act()
+    house.own(1, 100)
+    freed = house.page.header.recycled_bytes
+    assert freed == 200 * MIB
+
+    house.now_seconds += 1.9
+    house.act()
+    assert not house.recycler.is_busy
+    house.now_seconds += 0.2
+    house.act()
+    assert house.replaced() == [1]
+
+
+def test_giving_up_while_the_server_stops_asks_nobody_to_end(house: House) -> None:
+    """All have been asked already."""
+    house.situation = STUCK
+    for _ in range(2):
+        recycle_in_vain(house)
+    for slot in house.page.live_slots():
+        house.own(slot.index, 100)
+    house.act()
+    (old,) = house.replaced()
+    (fresh,) = house.start()
+    house.own(fresh.index, 100)
+    house.crew.stop()
+    house.dies(old)
+    house.act()
+
+    assert len(house.told) == 1
+
+
+@pytest.mark.parametrize(
+    ("jitter", "draws", "limits"),
+    [
+        (0, [1.0, 1.0], (1000, 1000)),
+        (None, [0.5, 1.0], (1050, 1100)),
+        (40, [0.0, 0.5], (1000, 1020)),
+    ],
+    ids=["none", "a tenth", "given"],
+)
+def test_workers_do_not_reach_their_count_of_requests_together(
+    jitter: int | None, draws: list[float], limits: tuple[int, int]
+) -> None:
+    """Each one's bound is drawn once: a tenth more at most, or as the user says."""
+    for index, limit in enumerate(limits):
+        with scene(House, max_requests=1000, jitter=jitter, draws=list(draws)) as house:
+            house.page.slots[index].requests = limit - 1
+            house.act()
+            assert not house.recycler.is_busy
+
+            house.page.slots[index].requests = limit
+            house.act()
+            assert house.replaced() == [index]
+
+
+def test_a_worker_has_a_lifetime() -> None:
+    """With a tenth of jitter; its successor's begins when that one serves."""
+    with scene(House, lifetime_seconds=600.0, draws=[0.0, 0.5]) as house:
+        house.now_seconds += 499.9
+        house.act()
+        assert not house.recycler.is_busy
+        house.now_seconds += 0.1
+
+        house.replace(0, 2)
+        house.act()
+        assert not house.recycler.is_busy
+        house.now_seconds += 30
+        house.act()
+
+        assert house.replaced() == [1]

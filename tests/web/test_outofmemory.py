@@ -1,0 +1,160 @@
+"""What a MemoryError says, and how to let go of what it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import weakref
+
+import pytest
+
+from tonnage.units import KIB, MIB
+from tonnage.web.outofmemory import (
+    Reserve,
+    clear_frames,
+    line_of,
+    memory_error_in,
+    status_for,
+)
+
+
+class ArrayMemoryError(MemoryError):
+    """As numpy has one."""
+
+
+def chained(first: BaseException, then: BaseException) -> BaseException:
+    """Return *then* as it is when raised while *first* is handled."""
+    then.__context__ = first
+    return then
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (None, False),
+        (LookupError(), False),
+        (MemoryError(), True),
+        (ArrayMemoryError(), True),
+        (chained(MemoryError(), LookupError()), True),
+        (chained(chained(MemoryError(), LookupError()), OSError()), True),
+        (ExceptionGroup("tasks", [OSError(), ExceptionGroup("more", [MemoryError()])]), True),
+        (ExceptionGroup("tasks", [OSError(), LookupError()]), False),
+    ],
+)
+def test_a_memory_error_is_found_behind_others(error: BaseException | None, found: bool) -> None:
+    """As a group's member, a cause, or what was being handled."""
+    assert (memory_error_in(error) is not None) == found
+
+
+def test_errors_in_a_circle_are_looked_at_once() -> None:
+    """It can be made by hand."""
+    one, two = LookupError(), OSError()
+    one.__context__, two.__cause__ = two, one
+
+    assert memory_error_in(one) is None
+
+
+@pytest.mark.parametrize(
+    ("body_bytes", "left_bytes", "status"),
+    [
+        (0, 0, 503),
+        (500 * KIB, 100 * KIB, 503),
+        (MIB, 2 * MIB, 413),
+        (15 * MIB, 64 * MIB, 503),
+        (16 * MIB, 64 * MIB, 413),
+    ],
+)
+def test_a_body_is_the_reason_from_a_quarter_of_what_was_left(
+    body_bytes: int, left_bytes: int, status: int
+) -> None:
+    """And from 1 MB."""
+    assert status_for(body_bytes, left_bytes) == status
+
+
+def test_the_line_is_the_applications_own_with_the_librarys_before_it() -> None:
+    """Where json raises, it matters who called it."""
+
+    def parse(text: str) -> None:
+        json.loads(text)
+
+    with pytest.raises(ValueError, match="Expecting") as raised:
+        parse("[")
+
+    first, _, second = line_of(raised.value).partition(", called at ")
+    assert first.startswith("json/decoder.py:")
+    assert second.startswith("tests/web/test_outofmemory.py:")
+    assert second.endswith(" in parse")
+
+
+def test_an_error_without_a_traceback_has_no_line() -> None:
+    """There may have been no memory for one."""
+    assert line_of(MemoryError()) == "an unknown line"
+
+
+class Block:
+    """Something large."""
+
+
+def test_frames_are_freed_along_the_whole_chain() -> None:
+    """Also those of the errors that it was made of."""
+    held: list[weakref.ref[Block]] = []
+
+    def allocate(*, then: type[Exception]) -> None:
+        block = Block()
+        held.append(weakref.ref(block))
+        raise then
+
+    def convert() -> None:
+        try:
+            allocate(then=MemoryError)
+        except MemoryError:
+            allocate(then=LookupError)
+
+    with pytest.raises(LookupError) as raised:
+        convert()
+    clear_frames(raised.value)
+
+    assert [block() for block in held] == [None, None]
+
+
+async def test_a_coroutine_that_waits_keeps_what_it_has() -> None:
+    """As one that has caught the error and has a thread handle it: it goes on afterwards."""
+    held: list[weakref.ref[Block]] = []
+    caught: list[BaseException] = []
+    handled = asyncio.Event()
+
+    async def allocate() -> None:
+        block = Block()
+        held.append(weakref.ref(block))
+        await asyncio.sleep(0)
+        raise MemoryError
+
+    async def answer() -> str:
+        mine = "answered"
+        try:
+            await allocate()
+        except MemoryError as error:
+            caught.append(error)
+            await handled.wait()
+        return mine
+
+    task = asyncio.create_task(answer())
+    while not caught:  # noqa: ASYNC110 - it is a matter of two turns
+        await asyncio.sleep(0)
+    clear_frames(caught[0])
+    assert held[0]() is None
+    handled.set()
+
+    assert await asyncio.wait_for(task, 5) == "answered"
+
+
+def test_the_reserve_can_be_given_away_and_filled_again() -> None:
+    """Twice does no harm, and one that cannot be filled stays empty."""
+    reserve = Reserve()
+    for _ in range(2):
+        reserve.release()
+        reserve.release()
+        reserve.refill()
+        reserve.refill()
+
+    Reserve(1 << 60).release()

@@ -1,0 +1,97 @@
+"""A thread is started only where there is memory to start it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+from tonnage.host.processes import StatmSample
+from tonnage.units import MIB
+from tonnage.web.outofmemory import clear_frames
+from tonnage.web.threadstart import make_room_for_threads
+from tonnage.web.witness import listen
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def in_child(story: Callable[[], None]) -> None:
+    """Run *story* where it may replace a method of threading and set limits."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            story()
+            status = 0
+        except BaseException:  # noqa: BLE001 - the parent sees the status.
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def start_one() -> bool:
+    """Return whether a thread has run."""
+    ran = threading.Event()
+    thread = threading.Thread(target=ran.set)
+    thread.start()
+    thread.join()
+    return ran.is_set()
+
+
+def free(error: BaseException | None) -> None:
+    """Do what the guard does with an error that is no request's."""
+    if error is not None:
+        clear_frames(error)
+
+
+def test_without_room_the_start_fails_instead_of_hanging() -> None:
+    """With room, or without a limit, threads start as ever."""
+
+    def story() -> None:
+        data = [100 * MIB]
+        make_room_for_threads(lambda: StatmSample(0, 0, data[0]))
+        assert start_one()
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        limit_bytes = 1 << 40
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
+        assert start_one()
+        data[0] = limit_bytes - MIB
+        with pytest.raises(MemoryError, match="no room for another thread"):
+            start_one()
+
+    in_child(story)
+
+
+def test_a_memory_error_that_is_being_handled_is_freed_first() -> None:
+    """Its handler's thread starts with that memory."""
+
+    def story() -> None:
+        blocks: list[int] = []
+
+        class Block:
+            def __del__(self) -> None:
+                blocks.append(len(blocks))
+
+        def allocate() -> None:
+            block = Block()
+            raise MemoryError(block.__class__)
+
+        def read() -> StatmSample:
+            assert blocks == [0]
+            return StatmSample(0, 0, 0)
+
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, hard))
+        make_room_for_threads(read)
+        listen(free)
+        try:
+            allocate()
+        except MemoryError:
+            assert start_one()
+
+    in_child(story)
