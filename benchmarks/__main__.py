@@ -13,7 +13,10 @@ from benchmarks import record
 from benchmarks.box import BoxError
 from benchmarks.server import StartError
 
-NAMES = ("overload", "mix", "recovery", "hello", "memory", "kill", "stop")
+NAMES = (
+    "overload", "mix", "recovery", "burst", "leak", "cache", "recycle",
+    "hello", "memory", "kill", "stop",
+)  # fmt: skip
 """Each is a module here with ``SUMMARY``, ``add_options(parser)`` and ``run(chosen)``."""
 
 

@@ -28,6 +28,9 @@ from typing import cast
 PAUSE_SECONDS = 0.05
 """How long a client waits before it tries again after a refusal or a broken connection."""
 
+BEHIND_SECONDS = 1.0
+"""How far a load with a rate may fall behind it and still make up for that."""
+
 SWEEP_SECONDS = 0.25
 """How often clients are checked for the time limit: one timer for all, not one a request."""
 
@@ -75,7 +78,8 @@ class Tally:
 class Load:
     """*clients* closed-loop clients against ``127.0.0.1:port`` choosing among *kinds*.
 
-    The choice follows a seeded generator: two servers get the same sequence of requests.
+    The choice follows a seeded generator: two servers get the same sequence of requests. With
+    *per_second* the clients send no more than that together, as long as they are answered in time.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Load:
         clients: int,
         timeout_seconds: float = 30.0,
         seed: int = 1,
+        per_second: float | None = None,
     ) -> None:
         self.port = port
         self.timeout_seconds = timeout_seconds
@@ -96,6 +101,8 @@ class Load:
         self._kinds = [(kind, kind.encode()) for kind in kinds]
         self._weights = [kind.weight for kind in kinds]
         self._random = random.Random(seed)
+        self._between_seconds = 1 / per_second if per_second else 0.0
+        self._next_at = 0.0
         self._clients = [_Client(self) for _ in range(clients)]
 
     def start(self) -> None:
@@ -141,6 +148,15 @@ class Load:
             return self._kinds[0]
         return self._random.choices(self._kinds, self._weights)[0]
 
+    def turn_seconds(self) -> float:
+        """Return how long the next request must wait for its turn."""
+        if not self._between_seconds:
+            return 0.0
+        now = time.monotonic()
+        before = self._next_at or now
+        self._next_at = max(before + self._between_seconds, now - BEHIND_SECONDS)
+        return max(0.0, self._next_at - now)
+
     def _sweep(self) -> None:
         expired = time.monotonic() - self.timeout_seconds
         for client in self._clients:
@@ -179,8 +195,9 @@ class _Client:
             self.hang_up()
         if self._load.ending:
             return
-        if status in _REFUSED:
-            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._resume)
+        pause = PAUSE_SECONDS if status in _REFUSED else self._load.turn_seconds()
+        if pause:
+            asyncio.get_running_loop().call_later(pause, self._resume)
         else:
             self._resume()
 

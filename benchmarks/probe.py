@@ -48,14 +48,16 @@ class MemorySeries:
 
 
 @contextlib.asynccontextmanager
-async def probing(port: int, path: str = "/health") -> AsyncIterator[Health]:
+async def probing(
+    port: int, path: str = "/health", timeout_seconds: float = TIMEOUT_SECONDS
+) -> AsyncIterator[Health]:
     """Ask for *path* every ``PROBE_SECONDS``, each time on a new connection."""
     health = Health()
 
     async def probe() -> None:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(timeout_seconds):
                 answered = (await fetch(port, path)).status == 200
         except (OSError, EOFError, TimeoutError, ValueError):
             answered = False

@@ -83,10 +83,10 @@ class Server:
         """Whether the process we started still runs (its workers may not)."""
         return self.process.poll() is None
 
-    def printed(self) -> str:
+    def printed(self, characters: int = LOG_TAIL_CHARACTERS) -> str:
         """Return the end of what the server printed."""
         size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - LOG_TAIL_CHARACTERS))
+        self._log.seek(max(0, size - characters))
         return self._log.read().decode(errors="replace")
 
     def get(self, path: str, timeout_seconds: float = 2.0) -> tuple[int, bytes]:
