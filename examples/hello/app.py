@@ -1,7 +1,8 @@
 """A demonstration app: routes that hold, leak, stall and stream, for trying a memory limit.
 
-Plain FastAPI; it knows nothing of Tonnage. Each route does one thing a real backend does sooner
-or later, with its size in the query string. README.md beside it has a command for each.
+Plain FastAPI. Each route does one thing a real backend does sooner or later, with its size in the
+query string; README.md beside it has a command for each. Of Tonnage it knows one thing: where to
+register its cache of pages, so that this gives way when memory is short.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, WebSocket
 from fastapi.responses import StreamingResponse
+
+import tonnage
 
 MIB = 2**20
 PAGE_BYTES = 4096
@@ -26,6 +30,41 @@ app = FastAPI(title="hello", summary="Holds, leaks, stalls and streams on reques
 
 leaked: list[bytearray] = []
 """What ``/leak`` keeps: bounded by nothing, since that is what a leak is."""
+
+
+class Pages:
+    """A cache of *most_bytes* at most, which gives up what was used longest ago."""
+
+    name = "pages"
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._pages: OrderedDict[str, bytearray] = OrderedDict()
+        self.used_bytes = 0
+
+    def get(self, title: str) -> bytearray | None:
+        """Return the page called *title* if it is kept."""
+        if title in self._pages:
+            self._pages.move_to_end(title)
+        return self._pages.get(title)
+
+    def put(self, title: str, page: bytearray) -> None:
+        """Keep *page*, unless it is larger than all there is room for."""
+        self.used_bytes += len(page) - len(self._pages.pop(title, b""))
+        self._pages[title] = page
+        self.shrink(self._most_bytes)
+
+    def shrink(self, target_bytes: int) -> int:
+        """Drop pages until *target_bytes* are left at most; return the bytes that this freed."""
+        before = self.used_bytes
+        while self.used_bytes > target_bytes:
+            _, page = self._pages.popitem(last=False)
+            self.used_bytes -= len(page)
+        return before - self.used_bytes
+
+
+pages = Pages(most_bytes=128 * MIB)
+tonnage.register(pages)
 
 
 @app.get("/")
@@ -48,6 +87,19 @@ def work_sync(mb: Megabytes = 8, ms: Milliseconds = 300) -> dict[str, int]:
     block = touched(mb * MIB)
     time.sleep(ms / 1000)
     return {"held_mb": len(block) // MIB}
+
+
+@app.get("/page/{title}")
+async def page(
+    title: str, kb: Annotated[int, Query(ge=0, le=65_536)] = 1024
+) -> dict[str, str | int | bool]:
+    """Make a page of *kb* KB, or take it from the cache."""
+    found = pages.get(title)
+    made = touched(kb * 1024) if found is None else found
+    if found is None:
+        pages.put(title, made)
+    size = {"kb": len(made) // 1024, "cache_kb": pages.used_bytes // 1024}
+    return {"title": title, "was_cached": found is not None, **size}
 
 
 @app.get("/leak")
