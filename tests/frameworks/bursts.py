@@ -7,8 +7,10 @@ where the framework has any, and ``/objects``, which does not leave a byte.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from typing import Any
 
@@ -43,7 +45,7 @@ def burst_of_objects() -> str:
 
 
 def make_fastapi() -> Any:
-    """Make an application with both kinds of route, and one that reads what it is sent."""
+    """Make an application with both kinds of route, and some that leave work behind."""
     app = FastAPI()
     app.get("/sync")(burst)
     app.get("/objects")(burst_of_objects)
@@ -73,6 +75,25 @@ def make_fastapi() -> Any:
             burst()
 
         return StreamingResponse(parts())
+
+    @app.get("/task")
+    async def leave_a_task() -> str:
+        async def burst_later() -> None:
+            burst()
+
+        # Kept, and never looked at again.
+        app.state.task = asyncio.create_task(burst_later())
+        return "left"
+
+    @app.get("/callback")
+    async def leave_a_callback() -> str:
+        asyncio.get_running_loop().call_soon(burst)
+        return "left"
+
+    @app.get("/thread")
+    async def leave_a_thread() -> str:
+        threading.Thread(target=burst, name="export").start()
+        return "left"
 
     @app.websocket("/socket")
     async def socket(socket: WebSocket) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPException
 
 import pytest
 from tests.support.server import Running
 from tests.support.waiting import await_true
+
+from tonnage.host.processes import Statm
 
 pytestmark = pytest.mark.real
 
@@ -24,6 +26,11 @@ def serving(app: str) -> Iterator[tuple[Running, int]]:
         yield server, pid
 
 
+def await_logged(server: Running, line: str) -> None:
+    """Return once *line* is in the log."""
+    await_true(lambda: line in server.log, line)
+
+
 @pytest.mark.parametrize(
     ("app", "paths"),
     [
@@ -33,8 +40,7 @@ def serving(app: str) -> Iterator[tuple[Running, int]]:
         ("make_flask()", ["/sync", "/objects"]),
         ("make_django_asgi()", ["/async", "/sync", "/objects"]),
         ("make_django_wsgi()", ["/async", "/sync", "/objects"]),
-        # Not "/objects": CPython can abort where an event loop's own timer meets the last byte.
-        ("asgi", ["/async"]),
+        ("asgi", ["/async", "/objects"]),
         ("wsgi", ["/sync", "/objects"]),
         ("careful_wsgi", ["/sync", "/objects"]),
     ],
@@ -76,6 +82,24 @@ def test_a_response_that_has_begun_is_cut() -> None:
         await_true(lambda: "its response had begun" in server.log, "the failure in the log")
         assert "Traceback" not in server.log
         assert server.get("/").status == 200
+        assert server.worker_pids() == [pid]
+
+
+def test_what_surfaces_in_no_request_is_named_and_freed() -> None:
+    """In a task that is kept and that nobody awaits, a callback, a thread of the application's."""
+    with serving("make_fastapi()") as (server, pid), closing(Statm(pid)) as statm:
+        before_bytes = statm.read().private_bytes
+        for path, name in (
+            ("/task", "a task of GET /task"),
+            ("/callback", "a callback"),
+            ("/thread", "thread export"),
+        ):
+            assert server.get(path).status == 200
+            line = f"{name} ran out of memory at tests/frameworks/bursts.py:"
+            await_logged(server, line)
+            assert statm.read().private_bytes - before_bytes < 16 * MIB
+
+        assert "never retrieved" not in server.log
         assert server.worker_pids() == [pid]
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.support.process import data_limit
 from tests.web.virtual import run
 
 from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage, Slot
 from tonnage.host.malloc import Heap
-from tonnage.host.reins import data_limit, limit_data
+from tonnage.host.reins import limit_data
 from tonnage.server.channel import Channel
 from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES, Upkeep, as_level
 from tonnage.units import MIB
@@ -256,6 +258,20 @@ def test_then_the_worker_is_checked(build: Build, left_mb: float, kinds: list[st
         assert messages[-1]["kept_bytes"] == (left_mb - 20) * MIB
 
 
+def test_what_no_request_waited_for_is_checked_in_the_same_way(build: Build) -> None:
+    """There is no request to tell the supervisor of."""
+    home = build()
+
+    async def story() -> None:
+        home.upkeep.check()
+        home.own_mb = 45
+        await asyncio.sleep(0.6)
+
+    run(story())
+
+    assert [message["kind"] for message in home.told()] == ["reclaimed", "kept"]
+
+
 def test_what_a_collection_brings_back_is_not_kept(build: Build) -> None:
     """The frames of the failed request hang in a cycle."""
     home = build()
@@ -288,6 +304,22 @@ def test_many_failures_at_once_are_checked_once(build: Build) -> None:
 
     kinds = [message["kind"] for message in home.told()]
     assert kinds == ["memory_error"] * 5 + ["reclaimed", "kept"]
+
+
+def test_a_trace_is_reported_before_its_worker_ends(build: Build) -> None:
+    """With what it has seen; where none runs, nothing is said."""
+    home = build()
+    home.upkeep.end_trace()
+    assert home.told() == []
+    home.upkeep.trace(60.0, 64 * MIB)
+    home.beat(20)
+
+    home.upkeep.end_trace()
+
+    (message,) = home.told()
+    assert message["kind"] == "traced"
+    assert message["report"]["ended"] == "early"
+    assert not tracemalloc.is_tracing()
 
 
 def test_a_trace_runs_with_the_heartbeat_and_is_reported(build: Build) -> None:
@@ -329,7 +361,6 @@ def test_a_message_has_a_level(message: dict[str, Any], level: Level) -> None:
 def unlimited() -> Iterator[None]:
     """Give this process back the limit that it had."""
     before = data_limit(0)
-    assert before is not None
     yield
     limit_data(0, before)
 

@@ -11,6 +11,7 @@ from tests.web.world import World, call, holding, http, turns
 from tonnage.governor.levels import Level
 from tonnage.units import MIB
 from tonnage.web.gate import Gate
+from tonnage.web.meter import Tasks
 
 
 def test_when_the_queue_is_full_the_answer_is_a_refusal_at_once() -> None:
@@ -161,6 +162,7 @@ def test_any_awaitable_is_an_application() -> None:
             desk=world.desk,
             routes=world.routes,
             meter=world.meter,
+            tasks=Tasks(world.meter),
             threads=world.threads,
         )
         done.set_result(None)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
 import weakref
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 from anyio import to_thread
@@ -100,6 +102,35 @@ def test_out_of_memory_is_answered_503(app: App, caplog: pytest.LogCaptureFixtur
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert line.startswith("GET /burst ran out of memory at tests/web/test_guard.py:")
     assert " in out_of_memory: answered 503" in line
+
+
+def test_a_failure_is_called_by_the_template_from_the_first_one_on() -> None:
+    """Which the framework has shown by then; two names would be two reports on one route."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = SimpleNamespace(path="/export/{year}")
+        out_of_memory()
+
+    world = World()
+    got = ask(app, http("/export/2026"), world=world)
+
+    assert [each.route for each in world.failures] == ["GET /export/{year}"]
+    assert got.json()["route"] == "GET /export/{year}"
+
+
+def test_a_failure_closes_the_template_too() -> None:
+    """The next request of that route is looked up by its template."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = SimpleNamespace(path="/export/{year}")
+        out_of_memory()
+
+    world = World()
+    ask(app, http("/export/2026"), world=world)
+
+    route = world.routes.find(http("/export/2027"))
+    assert route.name == "GET /export/{year}"
+    assert route.is_closed(time.monotonic())
 
 
 def test_an_error_that_has_nothing_to_do_with_memory_is_the_applications() -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 import weakref
+from typing import Any
 
 import pytest
 
+from tonnage.host.processes import StatmSample
 from tonnage.units import KIB, MIB
 from tonnage.web.outofmemory import (
     Reserve,
     clear_frames,
+    examine,
     line_of,
+    may_hold_memory_error,
     memory_error_in,
     status_for,
 )
@@ -44,6 +49,30 @@ def chained(first: BaseException, then: BaseException) -> BaseException:
 def test_a_memory_error_is_found_behind_others(error: BaseException | None, found: bool) -> None:
     """As a group's member, a cause, or what was being handled."""
     assert (memory_error_in(error) is not None) == found
+
+
+def test_the_first_question_needs_no_memory() -> None:
+    """There may be none at all, and in a thread its answer decides whether any comes free."""
+    alone, behind = MemoryError(), chained(MemoryError(), LookupError())
+
+    def ask() -> int:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        assert may_hold_memory_error(alone)
+        assert may_hold_memory_error(behind)
+        return tracemalloc.get_traced_memory()[1] - before
+
+    def ask_nothing() -> int:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        return tracemalloc.get_traced_memory()[1] - before
+
+    tracemalloc.start()
+    try:
+        ask(), ask_nothing()
+        assert ask() == ask_nothing()
+    finally:
+        tracemalloc.stop()
 
 
 def test_errors_in_a_circle_are_looked_at_once() -> None:
@@ -84,6 +113,72 @@ def test_the_line_is_the_applications_own_with_the_librarys_before_it() -> None:
     assert first.startswith("json/decoder.py:")
     assert second.startswith("tests/web/test_outofmemory.py:")
     assert second.endswith(" in parse")
+
+
+def test_the_first_memory_error_that_knows_a_line_is_the_one_that_counts() -> None:
+    """Where no frame can be noted, CPython puts an error without the inner frames in its place."""
+
+    def allocate() -> None:
+        raise MemoryError
+
+    def call() -> None:
+        try:
+            allocate()
+        except MemoryError as error:
+            raise MemoryError from error
+
+    with pytest.raises(MemoryError) as raised:
+        call()
+    assert line_of(raised.value).endswith(" in allocate")
+
+
+def test_a_memory_error_without_frames_leaves_the_line_to_those_made_of_it() -> None:
+    """The frames further out have memory to be noted again."""
+    with pytest.raises(MemoryError) as raised:
+        raise MemoryError from MemoryError()
+
+    assert line_of(raised.value).startswith("tests/web/test_outofmemory.py:")
+
+
+def test_code_without_a_file_of_its_own_is_a_librarys() -> None:
+    """As Cython's, of which the path is relative."""
+    code = compile("def run(function): function()", "uvloop/loop.pyx", "exec")
+    compiled: dict[str, Any] = {}
+    exec(code, compiled)
+
+    def burst() -> None:
+        compiled["run"](json.loads)
+
+    with pytest.raises(TypeError) as raised:
+        burst()
+    first, _, second = line_of(raised.value).partition(", called at ")
+    assert first.startswith("uvloop/loop.pyx:")
+    assert second.endswith(" in burst")
+
+
+def test_the_size_is_read_before_the_frames_are_freed() -> None:
+    """And once more where it could not be: another thread may have had the last byte."""
+    held: list[weakref.ref[Block]] = []
+    seen: list[bool] = []
+
+    def allocate() -> None:
+        block = Block()
+        held.append(weakref.ref(block))
+        raise MemoryError
+
+    def read() -> StatmSample:
+        seen.append(held[-1]() is not None)
+        if len(seen) == 2:
+            raise MemoryError
+        return StatmSample(resident_bytes=90 * MIB, shared_bytes=0, data_bytes=90 * MIB)
+
+    for _ in range(2):
+        with pytest.raises(MemoryError) as raised:
+            allocate()
+        finding = examine(raised.value, read)
+        assert finding.private_bytes == 90 * MIB
+        assert finding.line.endswith(" in allocate")
+    assert seen == [True, True, False]
 
 
 def test_an_error_without_a_traceback_has_no_line() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.web.world import http
 
 from tonnage.governor.costs import KNOWN_AFTER, RouteCost
-from tonnage.governor.page import MAX_ROUTES, SharedPage
+from tonnage.governor.page import COST_NAME_BYTES, MAX_ROUTES, SharedPage
 from tonnage.units import MIB
 from tonnage.web.routes import MAX_PATHS, Routes, body_class, fold, hash_of
 
@@ -264,3 +264,34 @@ def test_a_route_whose_row_was_taken_gets_another() -> None:
     assert again.observations == 0
     assert mine.find(http("/work")) is again
     assert "GET /work" in {known.name for known in mine.known()}
+
+
+def test_a_path_leads_to_its_template_for_every_process() -> None:
+    """In the page, where reports on what is in flight look for the name."""
+    page = SharedPage()
+    mine = Routes(page)
+    scope = http("/users/42")
+    cost = mine.find(scope)
+    assert page.route_name(cost.row) == "GET /users/{}"
+    scope["route"] = SimpleNamespace(path="/users/{user_id}")
+
+    learned = mine.learn_template(scope, cost)
+
+    assert page.route_name(cost.row) == page.route_name(learned.row) == "GET /users/{user_id}"
+    assert page.cost_name(cost.row) == "GET /users/{}"
+    another = Routes(page).find(http("/users/7"))
+    assert page.route_name(another.row) == "GET /users/{user_id}"
+
+
+def test_a_row_that_another_route_has_taken_leads_nowhere() -> None:
+    """The name of that one is its own."""
+    page = SharedPage()
+    mine = Routes(page)
+    scope = http("/users/42")
+    cost = mine.find(scope)
+    page.cost_names(cost.row)[:] = b"GET /other".ljust(COST_NAME_BYTES, b"\0")
+    scope["route"] = SimpleNamespace(path="/users/{user_id}")
+
+    mine.learn_template(scope, cost)
+
+    assert page.route_name(cost.row) == "GET /other"

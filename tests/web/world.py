@@ -23,10 +23,11 @@ from tonnage.host.processes import StatmSample
 from tonnage.units import MIB
 from tonnage.web.gate import Gate
 from tonnage.web.guard import Guard
-from tonnage.web.meter import Meter, task_factory
+from tonnage.web.meter import Meter, Tasks
 from tonnage.web.outofmemory import MemoryFailure
 from tonnage.web.respond import Message, Receive, Scope, Send
 from tonnage.web.routes import Routes
+from tonnage.web.strays import Strays
 from tonnage.web.threads import AnyioThreads, MeteredExecutor
 
 Handler = Callable[["World", Scope], Awaitable[None]]
@@ -141,6 +142,7 @@ class World:
             self.flight,
         )
         self.failures: list[MemoryFailure] = []
+        self.checks = 0
         self.guard = Guard(
             self._app,
             page=self.page,
@@ -149,6 +151,7 @@ class World:
             read=self.memory.sample,
             on_memory_error=self.failures.append,
         )
+        self.strays = Strays(self.slot, self.check)
         self.gate = Gate(
             self.guard,
             page=self.page,
@@ -156,6 +159,7 @@ class World:
             desk=self.desk,
             routes=self.routes,
             meter=self.meter,
+            tasks=Tasks(self.meter, self.strays.follow),
             threads=self.threads,
             retry_after_seconds=self.retry_after_seconds,
             clock=now,
@@ -164,9 +168,13 @@ class World:
     def install(self) -> None:
         """Put task factory and thread pool into the running loop, as a worker does."""
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(task_factory(self.meter))
+        self.strays.install(loop)
         self.executor.install(loop)
         self.threads.bind()
+
+    def check(self) -> None:
+        """Count that the worker would be checked."""
+        self.checks += 1
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> Response:
         """Send one request through the gate."""

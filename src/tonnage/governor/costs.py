@@ -247,6 +247,12 @@ class RouteCost:
             min(2.0 * had_bytes, room_bytes) if had_bytes < room_bytes * TRIED_SHARE else 0.0
         )
 
+    def close_as(self, other: RouteCost) -> None:
+        """Close until then if *other*, the same route under another name, is closed for longer."""
+        if other._n[_CLOSED_UNTIL] > self._n[_CLOSED_UNTIL]:
+            self._n[_COUNT] = self._n[_SMALL] = 0.0
+            self._n[_CLOSED_UNTIL], self._n[_TRIAL] = other._n[_CLOSED_UNTIL], other._n[_TRIAL]
+
     def is_closed(self, now_seconds: float) -> bool:
         """Return whether no request may start for now."""
         return now_seconds < self._n[_CLOSED_UNTIL]

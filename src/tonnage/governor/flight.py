@@ -22,8 +22,8 @@ from tonnage.governor.page import FLIGHT_CLIENT_BYTES, FLIGHT_ENTRIES, FLIGHT_EN
 if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage, Slot
 
-#: The entry of a request that found the table full.
-NO_ENTRY: Final = -1
+#: The entry of a request that found the table full. Others are named by where they begin.
+NO_ENTRY: Final = 0
 
 # A heart beats ten times a second: one that has not for so long is in the middle of a step.
 STALE_SECONDS: Final = 0.3
@@ -34,9 +34,10 @@ _NANOSECONDS: Final = 1_000_000_000
 # before the entries: how many requests are in flight beyond the table.
 _ENTRY: Final = struct.Struct(f"=qqqq{FLIGHT_CLIENT_BYTES}s")
 _pack: Final = _ENTRY.pack_into
-_ENTRIES_AT: Final = 8
-_ENTRY_WORDS: Final = FLIGHT_ENTRY_BYTES // 8
-_START, _EXPECTED, _GROWN = 0, 2, 3
+_WORD: Final = struct.Struct("=q")
+_pack_word: Final = _WORD.pack_into
+_ENTRIES: Final = range(_WORD.size, FLIGHT_ENTRIES * FLIGHT_ENTRY_BYTES, FLIGHT_ENTRY_BYTES)
+_EXPECTED_AT, _GROWN_AT = 2 * _WORD.size, 3 * _WORD.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,14 @@ class Flights:
 class Flight:
     """This worker's table. Nothing here raises, and one request costs about half a microsecond."""
 
-    __slots__ = ("_buffer", "_free", "_slot", "_words")
+    __slots__ = ("_beyond", "_buffer", "_free", "_slot")
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
         self._buffer = slot.flight
-        self._words = slot.flight.cast("q")
-        # Last freed, first used: a quiet worker touches one entry.
-        self._free = list(reversed(range(FLIGHT_ENTRIES)))
+        self._beyond = 0
+        # Last freed, first used: a quiet worker touches one entry. At most FLIGHT_ENTRIES.
+        self._free = list(reversed(_ENTRIES))
 
     def begin(self, row: int, client: str, now_ns: int) -> int:
         """Note that a request has begun, and return its entry, or :data:`NO_ENTRY`.
@@ -83,34 +84,37 @@ class Flight:
             now_ns: the monotonic clock in nanoseconds.
         """
         if not self._free:
-            self._words[0] += 1
+            self._note_beyond(1)
             return NO_ENTRY
         entry = self._free.pop()
-        at = _ENTRIES_AT + entry * FLIGHT_ENTRY_BYTES
-        _pack(self._buffer, at, now_ns, row, 0, 0, client.encode("utf-8", "replace"))
+        _pack(self._buffer, entry, now_ns, row, 0, 0, client.encode("utf-8", "replace"))
         return entry
 
     def end(self, entry: int) -> None:
         """Note that the request of *entry* has ended; to be called once for each ``begin``."""
-        if entry < 0:
-            self._words[0] -= 1
-            return
-        self._words[_word(entry, _START)] = 0
-        self._free.append(entry)
+        if entry:
+            _pack_word(self._buffer, entry, 0)
+            self._free.append(entry)
+        else:
+            self._note_beyond(-1)
 
     def expect(self, entry: int, expected_bytes: int) -> None:
         """Note what the request of *entry* is still expected to grow by."""
-        if entry >= 0:
-            self._words[_word(entry, _EXPECTED)] = expected_bytes
+        if entry:
+            _pack_word(self._buffer, entry + _EXPECTED_AT, expected_bytes)
 
     def grow(self, entry: int, grown_bytes: int) -> None:
         """Note what the request of *entry* has grown by."""
-        if entry >= 0:
-            self._words[_word(entry, _GROWN)] = grown_bytes
+        if entry:
+            _pack_word(self._buffer, entry + _GROWN_AT, grown_bytes)
 
     def run(self, entry: int) -> None:
         """Note that a step of the request of *entry* is running; :data:`NO_ENTRY`: none is."""
-        self._slot.running = entry + 1
+        self._slot.running = entry
+
+    def _note_beyond(self, change: int) -> None:
+        self._beyond += change
+        _pack_word(self._buffer, 0, self._beyond)
 
 
 def read_flight(page: SharedPage, slot_index: int, now_ns: int) -> Flights:
@@ -125,11 +129,9 @@ def read_flight(page: SharedPage, slot_index: int, now_ns: int) -> Flights:
         now_ns: the monotonic clock in nanoseconds; for a dead worker, the time of its death.
     """
     slot = page.slots[slot_index]
-    beyond: int = slot.flight.cast("q")[0]
+    (beyond,) = _WORD.unpack_from(slot.flight)
     begun = sorted(
-        (start_ns, entry)
-        for entry in range(FLIGHT_ENTRIES)
-        if (start_ns := _start_ns(slot, entry)) > 0
+        (start_ns, entry) for entry in _ENTRIES if (start_ns := _read(slot, entry)[0]) > 0
     )
     running = _running(slot, begun, now_ns)
     return Flights(
@@ -140,14 +142,14 @@ def read_flight(page: SharedPage, slot_index: int, now_ns: int) -> Flights:
 
 def _running(slot: Slot, begun: list[tuple[int, int]], now_ns: int) -> int:
     if slot.running > 0:
-        return slot.running - 1
+        return slot.running
     is_stale = now_ns - slot.heartbeat_nanoseconds > STALE_SECONDS * _NANOSECONDS
     return begun[-1][1] if is_stale and begun else NO_ENTRY
 
 
 def _in_flight(page: SharedPage, slot: Slot, entry: int, running: int, now_ns: int) -> InFlight:
     start_ns, row, expected_bytes, grown_bytes, client = _read(slot, entry)
-    method, _, route = page.cost_name(row).partition(" ")
+    method, _, route = page.route_name(row).partition(" ")
     return InFlight(
         method=method,
         route=route or "?",
@@ -160,15 +162,5 @@ def _in_flight(page: SharedPage, slot: Slot, entry: int, running: int, now_ns: i
 
 
 def _read(slot: Slot, entry: int) -> tuple[int, int, int, int, bytes]:
-    start_ns, row, expected_bytes, grown_bytes, client = _ENTRY.unpack_from(
-        slot.flight, _ENTRIES_AT + entry * FLIGHT_ENTRY_BYTES
-    )
+    start_ns, row, expected_bytes, grown_bytes, client = _ENTRY.unpack_from(slot.flight, entry)
     return start_ns, row, expected_bytes, grown_bytes, client
-
-
-def _start_ns(slot: Slot, entry: int) -> int:
-    return _read(slot, entry)[0]
-
-
-def _word(entry: int, word: int) -> int:
-    return 1 + entry * _ENTRY_WORDS + word

@@ -11,7 +11,7 @@ holds because every word has one writer:
 
 The page must be made before the first fork and is inherited by it. It is bounded by construction:
 :data:`MAX_WORKERS` slots, :data:`MAX_ROUTES` rows and :data:`FLIGHT_ENTRIES` flights a slot are
-529 KB in all, of which only touched pages count.
+537 KB in all, of which only touched pages count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ _HEADER_WORDS: Final = 32
 _SLOT_WORDS: Final = 32
 
 COST_NAME_BYTES: Final = 96
-COST_NUMBERS: Final = 12
+COST_NUMBERS: Final = 13
+#: Of these, the one that leads from a path's row to that of its template: the row plus one, or 0.
+_TEMPLATE_ROW: Final = 12
 _COST_BYTES: Final = COST_NAME_BYTES + COST_NUMBERS * _WORD
 
 _COSTS_AT = (_HEADER_WORDS + MAX_WORKERS * _SLOT_WORDS) * _WORD
@@ -100,6 +102,8 @@ class Header(_Section):
     level_since_nanoseconds = _Word(21)
     blind = _Word(22)
     supervisor_pid = _Word(23)
+    # As the server was started; there are fewer desired where that has not worked out.
+    planned_workers = _Word(24)
     measured_how = _Word(25)
     slot_count = _Word(26)
     recycles = _Word(27)
@@ -221,6 +225,21 @@ class SharedPage:
         if not 0 <= row < MAX_ROUTES:
             return ""
         return bytes(self.cost_names(row)).rstrip(b"\0").decode(errors="replace")
+
+    def route_name(self, row: int) -> str:
+        """Return what people call the route of cost *row*: its template, if that has become known.
+
+        The first requests of a path are charged to the path's own row.
+        """
+        if not 0 <= row < MAX_ROUTES:
+            return ""
+        template_row = int(self.cost_numbers(row)[_TEMPLATE_ROW]) - 1
+        return self.cost_name(template_row) or self.cost_name(row)
+
+    def note_template(self, row: int, template_row: int) -> None:
+        """Note that the route of cost *row* has its template in *template_row*."""
+        if 0 <= row < MAX_ROUTES and row != template_row:
+            self.cost_numbers(row)[_TEMPLATE_ROW] = template_row + 1.0
 
     def cost_numbers(self, row: int) -> memoryview[float]:
         """Return the numbers of cost *row*, as doubles."""

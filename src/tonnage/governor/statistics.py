@@ -88,6 +88,8 @@ class Statistics:
     is_stopping: bool
     is_clustering: bool
     desired_workers: int
+    # More than desired: recycling was given up, and there is a worker less.
+    planned_workers: int
     workers: tuple[WorkerStatistics, ...]
 
     @property
@@ -140,6 +142,7 @@ def read_statistics(page: SharedPage, now_nanoseconds: int) -> Statistics:
         is_stopping=bool(header.stopping),
         is_clustering=bool(header.clustering),
         desired_workers=header.desired_workers,
+        planned_workers=header.planned_workers,
         workers=tuple(_worker(slot, now_nanoseconds) for slot in page.live_slots()),
     )
 

@@ -103,6 +103,11 @@ class Health:
             f"{path}/memory": self._memory,
         }
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """The paths that are answered here."""
+        return frozenset(self._paths)
+
     def find(self, path: str) -> Callable[[bool], Answer] | None:
         """Return what answers *path*, given whether the asker is trusted; None: not ours."""
         return self._paths.get(path)
@@ -149,10 +154,14 @@ class Health:
             "ceiling": in_mb(now.ceiling_bytes),
             "reserved": in_mb(now.reserved_bytes),
             "kernelKills": now.kernel_kills,
+            "desiredWorkers": now.desired_workers,
+            "plannedWorkers": now.planned_workers,
             "workers": [_worker_keys(worker) for worker in now.workers],
             "ledger": _ledger_keys(now),
             "answeredBy": self._where,
         }
+        if now.desired_workers < now.planned_workers:
+            body["note"] = _FEWER.format(now.desired_workers, now.planned_workers)
         return Answer(200, _json(body))
 
 
@@ -165,6 +174,12 @@ _FORBIDDEN = {
     "detail": "memory figures are shown to loopback peers without a proxy, or with "
     "'Authorization: Bearer <TONNAGE_ADMIN_TOKEN>'",
 }
+
+
+_FEWER = (
+    "{} of {} workers, since recycling did not bring memory back: the others come back with SIGHUP "
+    "or a restart; give the server more memory, or fewer workers"
+)
 
 
 def _memory_keys(now: Statistics) -> dict[str, Any]:

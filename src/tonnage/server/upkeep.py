@@ -1,7 +1,7 @@
 """A worker's own upkeep of its memory: asked for, at intervals, when idle, and after a failure.
 
 Covers giving back when the supervisor asks, the regular collection, the trim of an idle heap, the
-check after a request ran out of memory, and a trace for leaks. Runs in the event loop's thread.
+check after memory ran out, and a trace for leaks. Runs in the event loop's thread.
 Decides nothing about other processes; whether this one is recycled is the supervisor's affair.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.consumers import registry
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 1.0
 WORTH_TRIMMING_BYTES: Final = 4 * MIB
 
-# After a request ran out of memory, the worker is looked at when its frames are gone, and has not
+# After memory ran out, the worker is looked at when its frames are gone, and has not
 # come back down if it holds so much more than before.
 _CHECK_SECONDS: Final = 0.5
 _WORTH_RECYCLING_BYTES: Final = 24 * MIB
@@ -144,6 +145,10 @@ class Upkeep:
             grown_bytes=failure.grown_bytes,
             answered=failure.status or None,
         )
+        self.check()
+
+    def check(self) -> None:
+        """Look soon whether what ran out of memory has left anything behind."""
         if self._check is None:
             self._check = asyncio.get_running_loop().call_later(
                 _CHECK_SECONDS, self._check_back, min(self._held)
@@ -163,6 +168,14 @@ class Upkeep:
             )
             self._trace.begin()
 
+    def end_trace(self) -> None:
+        """End a trace early, if there is one, and report: this worker is about to end."""
+        if self._trace is not None:
+            self._trace.end_early()
+            # Where there is no memory for the report, it is lost with the worker, which is said.
+            with suppress(MemoryError):
+                self._report(self._trace)
+
     def _check_back(self, before_bytes: int) -> None:
         if self._slot.in_flight:
             # What they hold is not what was kept.
@@ -172,7 +185,7 @@ class Upkeep:
             return
         self._check = None
         if self._own_bytes() - before_bytes > _WORTH_RECYCLING_BYTES:
-            self.reclaim(Level.OK, 0, "a request ran out of memory")
+            self.reclaim(Level.OK, 0, "memory had run out")
         kept = self._own_bytes() - before_bytes
         if kept > _WORTH_RECYCLING_BYTES:
             self._channel.send("kept", kept_bytes=kept)

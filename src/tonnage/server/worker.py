@@ -23,10 +23,11 @@ from tonnage.governor.admission import Desk, Request
 from tonnage.governor.flight import Flight
 from tonnage.governor.ledger import Holding, Ledger
 from tonnage.governor.statistics import WorkerState
+from tonnage.host import reins
 from tonnage.host.descriptors import close_served
 from tonnage.host.malloc import Heap
 from tonnage.host.prctl import end_with_parent, use_huge_pages
-from tonnage.host.processes import PAGE_BYTES, StatmSample, read_statm
+from tonnage.host.processes import PAGE_BYTES, StatmSample, descendants, read_statm
 from tonnage.ops.health import Health
 from tonnage.server.crew import EXIT_NOT_STARTED
 from tonnage.server.http import HttpServer, is_gone, loop_factory
@@ -36,9 +37,10 @@ from tonnage.units import MIB
 from tonnage.web.endpoints import Endpoints
 from tonnage.web.gate import Gate
 from tonnage.web.guard import Guard
-from tonnage.web.meter import Meter, task_factory
+from tonnage.web.meter import Meter, Tasks
 from tonnage.web.proxy import Proxied
 from tonnage.web.routes import Routes
+from tonnage.web.strays import Strays
 from tonnage.web.threads import AnyioThreads, MeteredExecutor, bound_stacks
 from tonnage.web.threadstart import make_room_for_threads
 from tonnage.web.witness import heard
@@ -95,7 +97,7 @@ def _settle_process(assignment: Assignment) -> None:
         # Ctrl-C reaches the whole process group; the supervisor alone decides what follows.
         signal.signal(ignored, signal.SIG_IGN)
     _await_parent(assignment.supervisor_pid)
-    end_with_parent(signal.SIGTERM)
+    end_with_parent(signal.SIGKILL)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     random.seed()
@@ -142,10 +144,13 @@ class Worker:
     async def serve(self) -> int:
         """Serve until told to stop."""
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(task_factory(self._meter))
+        self._strays.install(loop)
         self._executor.install(loop)
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_reader(self._channel.fileno(), self._on_message)
+        # From here on the closed channel tells of the supervisor's end. Who is stopped just then
+        # does not hear of it, nor of any signal but two, and nobody else would let it go on.
+        end_with_parent(signal.SIGCONT)
         self._threads.bind()
         os.register_at_fork(after_in_child=self._leave_in_child)
         heartbeat = asyncio.create_task(self._beat())
@@ -154,6 +159,7 @@ class Worker:
         finally:
             heartbeat.cancel()
             loop.remove_reader(self._channel.fileno())
+            end_with_parent(signal.SIGKILL)
             self._upkeep.lift_fuse()
         self._channel.send("drained")
         return 0
@@ -171,6 +177,7 @@ class Worker:
             ledger, queue_limit=assignment.queue_requests, wait_seconds=settings.queue_seconds
         )
         flight = Flight(self._slot)
+        self._strays = Strays(self._slot, self._upkeep.check)
         self._meter = Meter(self._data_in_use, self._in_threads, flight)
         guard = Guard(
             self._asgi(loaded),
@@ -189,6 +196,7 @@ class Worker:
             desk=self._desk,
             routes=Routes(assignment.page),
             meter=self._meter,
+            tasks=Tasks(self._meter, self._strays.follow),
             threads=self._threads,
             retry_after_seconds=settings.retry_after_seconds,
             admission=settings.admission,
@@ -255,6 +263,7 @@ class Worker:
     def _on_drain(self) -> None:
         self._slot.state = WorkerState.DRAINING
         self._gate.drain()
+        self._upkeep.end_trace()
 
     def _on_thread_done(self, request: Request) -> None:
         self._gate.settle(request)
@@ -274,9 +283,7 @@ class Worker:
             self._upkeep.slacken()
             return
         except EOFError:
-            # The supervisor is gone: finish what has begun and end.
-            asyncio.get_running_loop().remove_reader(self._channel.fileno())
-            self._stop()
+            self._on_supervisor_gone()
             return
         if received is None:
             return
@@ -289,6 +296,18 @@ class Worker:
             self._upkeep.trace(message["seconds"], message["budget_bytes"])
         elif message["kind"] == "connection":
             self._adopt(fds)
+
+    def _on_supervisor_gone(self) -> None:
+        """Finish what has begun and end, in the time that the supervisor would have given."""
+        asyncio.get_running_loop().remove_reader(self._channel.fileno())
+        self._stop()
+        # The kernel ends us then, whatever the application's threads still do.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        seconds = self._assignment.settings.process.stop_seconds
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))  # 0 would mean for ever
+        for pid in descendants(os.getpid()):
+            # One may have been stopped for its growth, and a request may be waiting for it.
+            reins.resume(pid)
 
     def _adopt(self, fds: list[int]) -> None:
         import socket

@@ -8,9 +8,9 @@ from tonnage.ops.health import is_trusted
 from tonnage.web.respond import respond
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
-    from tonnage.ops.health import Answer, Health
+    from tonnage.ops.health import Health
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 
@@ -20,19 +20,19 @@ class Endpoints:
     def __init__(self, app: ASGIApp, health: Health, admin_token: str | None) -> None:
         self._app = app
         self._health = health
+        self._paths = health.paths
         self._admin_token = admin_token
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer, or pass on; passing on adds no coroutine of its own."""
-        if scope["type"] == "http":
-            answer = self._health.find(scope["path"])
-            if answer is not None and scope["method"] in ("GET", "HEAD"):
-                return self._answer(answer, scope, receive, send)
+        # Every request passes here: one look into a set, no more.
+        if scope.get("path") in self._paths and scope.get("method") in ("GET", "HEAD"):
+            return self._answer(scope, receive, send)
         return self._app(scope, receive, send)
 
-    async def _answer(
-        self, answer: Callable[[bool], Answer], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._health.find(scope["path"])
+        assert answer is not None
         peer = scope.get("tonnage.peer") or scope.get("client")
         trusted = is_trusted(peer and peer[0], scope["headers"], self._admin_token)
         await respond(scope, receive, send, answer(trusted))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tonnage.governor.costs import RouteCost
     from tonnage.governor.page import SharedPage, Slot
     from tonnage.web.guard import Guard
-    from tonnage.web.meter import Meter
+    from tonnage.web.meter import Meter, Tasks
     from tonnage.web.respond import Receive, Scope, Send
     from tonnage.web.routes import Routes
     from tonnage.web.threads import AnyioThreads
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tonnage.requests")
 
 # A prime, so that a client that alternates between routes does not dodge the sample.
-SAMPLE_EVERY: Final = 251
+SAMPLE_EVERY: Final = 509
 
 # Growth between two looks, with only small requests about, that makes all of them suspect ...
 SUSPICIOUS_BYTES: Final = 4 * MIB
@@ -74,6 +74,7 @@ class Gate:
         desk: Desk,
         routes: Routes,
         meter: Meter,
+        tasks: Tasks,
         threads: AnyioThreads,
         retry_after_seconds: float | None = None,
         admission: bool = True,
@@ -87,6 +88,7 @@ class Gate:
         self._desk = desk
         self._routes = routes
         self._meter = meter
+        self._tasks = tasks
         self._threads = threads
         self._retry_after_seconds = retry_after_seconds
         self._admission = admission
@@ -111,7 +113,9 @@ class Gate:
         route = self._routes.find(scope)
         if not self._admission:
             return self._guard.run(route, scope, receive, send)
-        if not (route.is_small and self._may_pass()):
+        if self._clock() >= self._look_at_seconds:
+            self.look()
+        if not (route.is_small and self._small_open):
             return self._through_desk(route, scope, receive, send)
         self._until_sample -= 1
         if self._until_sample > 0:
@@ -148,13 +152,8 @@ class Gate:
     def beat(self) -> None:
         """Look, and learn from requests that last; to be called some times a second."""
         self._desk.observe_lasting(self._clock())
-        self._guard.note_expected(self._desk.in_flight)
+        self._guard.beat(self._desk.in_flight)
         self.look()
-
-    def _may_pass(self) -> bool:
-        if self._clock() >= self._look_at_seconds:
-            self.look()
-        return self._small_open
 
     async def _sample(self, route: RouteCost, scope: Scope, receive: Receive, send: Send) -> None:
         suspicious = self._clock() < self._suspicious_until_seconds
@@ -189,11 +188,13 @@ class Gate:
         task = asyncio.current_task()
         token = current_request.set(request)
         self._threads.follow(task, request)
+        self._tasks.begin()
         try:
             run = self._guard.run(request.route, scope, receive, send, request)
             await First(run, self._meter, request)
         finally:
             current_request.reset(token)
+            self._tasks.end()
             self._threads.forget(task)
             self._meter.note()
             learned = self._routes.learn_template(scope, request.route)

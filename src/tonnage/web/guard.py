@@ -34,6 +34,7 @@ from tonnage.web.outofmemory import (
 )
 from tonnage.web.refusal import out_of_memory
 from tonnage.web.respond import respond
+from tonnage.web.routes import routed_name
 from tonnage.web.witness import Testimony, listen
 
 if TYPE_CHECKING:
@@ -110,11 +111,14 @@ class Guard:
         client = scope.get("client")
         begun_ns = self._clock_ns()
         entry = self._flight.begin(route.row, client[0] if client else "", begun_ns)
+        held_bytes = self._slot.held_bytes
+        attempt = _Attempt(self, route, request, scope, send, begun_ns, held_bytes)
         if request is not None:
             self._board(request, entry)
-        attempt = _Attempt(self, route, scope, receive, send, self._slot.held_bytes)
         if scope.get("method") in _WITH_BODY:
-            receive = attempt.receive
+            receive = attempt.counting(receive)
+        if self.listens:
+            attempt.testimony = Testimony(self.find)
         try:
             await self.app(scope, receive, attempt.send)
         except Exception as error:
@@ -125,23 +129,14 @@ class Guard:
                 # What comes free or is charged from now on is not in flight any more.
                 request.entry = NO_ENTRY
             self._flight.end(entry)
-            if attempt.finding is not None or attempt.state == _REPLACED:
-                now_ns, room = self._clock_ns(), self._page.header.workers_ceiling_bytes
-                route.note_out_of_memory(
-                    (now_ns - begun_ns) / 1e9, attempt.had_bytes, room, now_ns / 1e9
-                )
-                if request is not None:
-                    # What it took says nothing about the next one.
-                    request.is_observed = True
         # The error, and with it what it held, is gone by now.
         if attempt.finding is not None:
-            await attempt.close()
+            await attempt.close(attempt.finding)
 
-    def note_expected(self, requests: Iterable[Request]) -> None:
-        """Write into their entries what *requests* are still expected to grow by."""
-        room = self._page.header.workers_ceiling_bytes
-        for request in requests:
-            self._flight.expect(request.entry, int(request.remaining(room).worst_bytes))
+    def beat(self, requests: Iterable[Request]) -> None:
+        """Note what *requests* are still expected to grow by; set aside again what was used."""
+        self._note_expected(requests)
+        self._reserve.refill()
 
     def find(self, error: BaseException | None) -> Finding | None:
         """Return what is to know of the MemoryError behind *error*, freed; None: there is none.
@@ -159,22 +154,27 @@ class Guard:
         return None
 
     def settle(self, attempt: _Attempt, finding: Finding) -> MemoryFailure:
-        """Count, tell and log the failure of *attempt*."""
-        begun = attempt.state in (_BEGUN, _COMPLETE)
+        """Learn from, count, tell and log the failure of *attempt*; once for each."""
         header = self._page.header
         grown = max(0, finding.private_bytes - self._slot.baseline_bytes - attempt.held_bytes)
         free = finding.free_bytes
         if free is None:
             free = max(0, header.limit_bytes - header.used_bytes)
         left, body = grown + free, attempt.body_bytes()
-        attempt.had_bytes = left
+        now_ns = self._clock_ns()
+        attempt.route.note_out_of_memory(
+            (now_ns - attempt.begun_ns) / 1e9, left, header.workers_ceiling_bytes, now_ns / 1e9
+        )
+        if attempt.request is not None:
+            # What it took says nothing about the next one.
+            attempt.request.is_observed = True
         failure = MemoryFailure(
-            route=attempt.route.name,
+            route=routed_name(attempt.scope, attempt.route),
             line=finding.line,
             grown_bytes=grown,
             body_bytes=body,
             left_bytes=left,
-            status=0 if begun else status_for(body, left),
+            status=0 if attempt.state in (_BEGUN, _COMPLETE) else status_for(body, left),
         )
         self._slot.memory_errors += 1
         self._on_memory_error(failure)
@@ -182,72 +182,85 @@ class Guard:
         self._reserve.refill()
         return failure
 
-    def answer(self, attempt: _Attempt, failure: MemoryFailure) -> Awaitable[None]:
+    def answer(self, scope: Scope, send: Send, failure: MemoryFailure) -> Awaitable[None]:
         """Send our answer in place of the application's."""
         retry_after_seconds = self._retry_after_seconds
         answer = out_of_memory(failure, retry_after_seconds=retry_after_seconds)
-        return respond(attempt.scope, _connected, attempt.forward, answer)
+        return respond(scope, _connected, send, answer)
 
     def _board(self, request: Request, entry: int) -> None:
         # The step that is running began before there was an entry.
         request.entry = entry
         self._flight.run(entry)
-        self.note_expected((request,))
+        self._note_expected((request,))
+
+    def _note_expected(self, requests: Iterable[Request]) -> None:
+        room = self._page.header.workers_ceiling_bytes
+        for request in requests:
+            self._flight.expect(request.entry, int(request.remaining(room).worst_bytes))
 
     def _is_memory(self, error: Exception, attempt: _Attempt) -> bool:
         if attempt.state == _REPLACED:
             # Starlette raises again what it has answered.
             return memory_error_in(error) is not None
-        attempt.finding = self.find(error)
-        return attempt.finding is not None
+        found = self.find(error)
+        # A thread that has let go of what its error held knew how much that was.
+        attempt.finding = found and (attempt.heard() or found)
+        return found is not None
 
 
 class _Attempt:
     """One request at the application: what has come of its body and gone of its response."""
 
-    # Class attributes, and few others, since one of these is made for every request.
-    state = _NOT_BEGUN
-    received_bytes = 0
-    #: What it could have allocated, once it has run out of memory.
-    had_bytes = 0
-    #: Set where a MemoryError has come out of the application.
-    finding: Finding | None = None
-    _testimony: Testimony | None = None
+    # One is made for every request.
+    __slots__ = (
+        "_forward", "_guard", "begun_ns", "finding", "held_bytes", "received_bytes", "request",
+        "route", "scope", "state", "testimony",
+    )  # fmt: skip
 
     def __init__(
         self,
         guard: Guard,
         route: RouteCost,
+        request: Request | None,
         scope: Scope,
-        receive: Receive,
         forward: Send,
+        begun_ns: int,
         held_bytes: int,
     ) -> None:
         self.route = route
+        self.request = request
         self.scope = scope
-        self.forward = forward
+        self.begun_ns = begun_ns
+        #: What the worker held when this began.
         self.held_bytes = held_bytes
+        self.received_bytes = 0
+        self.state = _NOT_BEGUN
+        #: Set where a MemoryError has come out of the application.
+        self.finding: Finding | None = None
+        self.testimony: Testimony | None = None
         self._guard = guard
-        self._receive = receive
-        if guard.listens:
-            self._testimony = Testimony(guard.find)
+        self._forward = forward
 
-    async def receive(self) -> Message:
-        """Receive for the application, and count the body."""
-        message = await self._receive()
-        self.received_bytes += len(message.get("body", b""))
-        return message
+    def counting(self, receive: Receive) -> Receive:
+        """Return *receive*, with the body counted."""
+
+        async def receive_counted() -> Message:
+            message = await receive()
+            self.received_bytes += len(message.get("body", b""))
+            return message
+
+        return receive_counted
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send for the application, unless this is the 500 it makes of a MemoryError."""
-        if self.state is _BEGUN:
-            if not message.get("more_body", False) and message["type"] in _ENDS:
-                self.state = _COMPLETE
-            return self.forward(message)
         kind = message["type"]
-        if self.state == _REPLACED:
+        if self.state is _BEGUN:
+            if kind in _ENDS and not message.get("more_body"):
+                self.state = _COMPLETE
+        elif self.state is _REPLACED:
             return _nothing()
-        if kind in _STARTS:
+        elif kind in _STARTS:
             if message.get("status") == 500:
                 finding = self._find()
                 if finding is not None:
@@ -256,30 +269,32 @@ class _Attempt:
         elif kind in _ENDS:
             # A WebSocket that the application does not accept.
             self.state = _COMPLETE
-        return self.forward(message)
+        return self._forward(message)
 
-    async def close(self) -> None:
+    async def close(self, finding: Finding) -> None:
         """Answer for an application that has let the error out."""
-        assert self.finding is not None
-        failure = self._guard.settle(self, self.finding)
+        failure = self._guard.settle(self, finding)
         if not failure.is_cut:
-            await self._guard.answer(self, failure)
+            await self._guard.answer(self.scope, self._forward, failure)
         elif self.scope["type"] == "websocket" and self.state == _BEGUN:
-            await self.forward({"type": "websocket.close", "code": _WS_TRY_AGAIN})
+            await self._forward({"type": "websocket.close", "code": _WS_TRY_AGAIN})
 
     def body_bytes(self) -> int:
         """Return the size of the request's body, as announced or as received."""
         announced = dict(self.scope["headers"]).get(b"content-length", b"")
         return max(int(announced) if announced.isdigit() else 0, self.received_bytes)
 
+    def heard(self) -> Finding | None:
+        """Return what the witness was told."""
+        return self.testimony.finding if self.testimony is not None else None
+
     def _find(self) -> Finding | None:
-        heard = self._testimony.finding if self._testimony is not None else None
-        return heard or self._guard.find(sys.exception())
+        return self.heard() or self._guard.find(sys.exception())
 
     def _replace(self, finding: Finding) -> Awaitable[None]:
         failure = self._guard.settle(self, finding)
         self.state = _REPLACED
-        return self._guard.answer(self, failure)
+        return self._guard.answer(self.scope, self._forward, failure)
 
 
 _DENIAL: Final = "websocket.http.response"

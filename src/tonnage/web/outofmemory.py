@@ -22,7 +22,7 @@ from tonnage.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType, TracebackType
+    from types import CodeType, FrameType, TracebackType
 
     from tonnage.host.processes import StatmSample
 
@@ -36,6 +36,9 @@ LEAST_BODY_BYTES: Final = MIB
 # small-object allocator. It is address space, which RLIMIT_DATA counts, and is never touched.
 RESERVE_BYTES: Final = 2 * MIB
 
+#: Where there was no memory to note any frame.
+UNKNOWN_LINE: Final = "an unknown line"
+
 # Errors looked at behind one another, and frames of one traceback: a deep recursion has 1000.
 _MAX_ERRORS: Final = 32
 _MAX_FRAMES: Final = 2000
@@ -44,6 +47,10 @@ _YIELD: Final = opmap["YIELD_VALUE"]
 _RUNS_IN_STEPS: Final = 0x20 | 0x80 | 0x200  # generator, coroutine, asynchronous generator
 _PACKAGES: Final = ("/site-packages/", "/dist-packages/")
 _STANDARD_LIBRARY: Final = os.path.dirname(os.__file__) + "/"
+_OURS: Final = os.path.dirname(os.path.dirname(__file__)) + "/"
+
+# Made once: a union of types would be made anew, by an allocation, for each look.
+_HOLDERS: Final = (MemoryError, BaseExceptionGroup)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,11 @@ def status_for(body_bytes: int, left_bytes: int) -> int:
 
 
 def may_hold_memory_error(error: BaseException | None) -> bool:
-    """Return quickly whether there is anything to look at: most errors come alone."""
-    return isinstance(error, MemoryError | BaseExceptionGroup) or (
+    """Return quickly whether there is anything to look at: most errors come alone.
+
+    Allocates nothing: this is asked before the reserve is released.
+    """
+    return isinstance(error, _HOLDERS) or (
         error is not None and (error.__context__ or error.__cause__) is not None
     )
 
@@ -102,22 +112,38 @@ def examine(error: MemoryError, read: Callable[[], StatmSample]) -> Finding:
 
     Works in any thread. *read* gives what the process holds.
     """
-    sample = read()
-    line = line_of(error)
+    try:
+        sample = read()
+    except MemoryError:
+        # Another thread was quicker than we with the reserve.
+        clear_frames(error)
+        sample = read()
     clear_frames(error)
-    return Finding(line, sample.private_bytes, _free_bytes(sample.data_bytes))
+    # Only now, since it needs memory: where the frames stood is still known.
+    return Finding(line_of(error), sample.private_bytes, _free_bytes(sample.data_bytes))
 
 
 def line_of(error: BaseException) -> str:
     """Return where *error* was raised: ``file:line in function``.
 
     Where that is in a library, the line of the application's own code that led there is added.
+
+    Of a MemoryError made while another was on its way, the first one counts, unless it knows no
+    line of the application's: where there is no memory to note a frame, CPython raises a new one in
+    its place, so that the last has the outermost frames alone.
     """
-    places = [(tb.tb_frame.f_code, tb.tb_lineno) for tb in _tracebacks(error)]
-    if not places:
-        return "an unknown line"
-    own = [place for place in places if not _is_library(place[0].co_filename)]
-    names = [places[-1]] + [place for place in own[-1:] if place != places[-1]]
+    known: list[tuple[CodeType, int]] = []
+    known_own: list[tuple[CodeType, int]] = []
+    for each in _chain(error):
+        if each is not error and not isinstance(each, MemoryError):
+            continue
+        places = [(tb.tb_frame.f_code, tb.tb_lineno) for tb in _tracebacks(each)]
+        own = [place for place in places if not _is_library(place[0].co_filename)]
+        if places and (own or not known_own):
+            known, known_own = places, own
+    if not known:
+        return UNKNOWN_LINE
+    names = known[-1:] + [place for place in known_own[-1:] if place != known[-1]]
     return ", called at ".join(
         f"{_short(code.co_filename)}:{number} in {code.co_name}" for code, number in names
     )
@@ -202,7 +228,8 @@ def _free_bytes(data_bytes: int) -> int | None:
 
 
 def _is_library(path: str) -> bool:
-    inside = path.startswith((_STANDARD_LIBRARY, "<")) or "/tonnage/" in path
+    # A path that is relative is no module's: code from a string, or Cython's, as uvloop has it.
+    inside = not path.startswith("/") or path.startswith((_STANDARD_LIBRARY, _OURS))
     return inside or any(mark in path for mark in _PACKAGES)
 
 

@@ -63,8 +63,8 @@ class Routes:
 
     def __init__(self, page: SharedPage) -> None:
         self._page = page
-        # (method, path, body class) -> cost, in order of first sight.
-        self._by_path: OrderedDict[tuple[str, str, str], RouteCost] = OrderedDict()
+        # Path of a GET, or (method, path, body class) -> cost, in order of first sight.
+        self._by_path: OrderedDict[str | tuple[str, str, str], RouteCost] = OrderedDict()
         # Name of a route -> its row, as this worker knows it; the page is the truth. At most
         # MAX_ROUTES names.
         self._by_name: dict[str, tuple[int, RouteCost]] = {}
@@ -73,10 +73,12 @@ class Routes:
 
     def find(self, scope: MutableMapping[str, Any]) -> RouteCost:
         """Return the cost of the route that *scope* seems to belong to."""
-        key = _key(scope)
-        found = self._by_path.get(key)
+        # Most requests are GETs, and their path is a key that need not be made.
+        is_get = scope.get("method") == "GET"
+        found = self._by_path.get(scope["path"] if is_get else _key(scope))
         if found is not None:
             return found
+        key = _key(scope)
         folded = _folded(key)
         return self._remember(key, self._row(self._templates.get(folded, folded)))
 
@@ -85,9 +87,7 @@ class Routes:
 
         The first request of a path is charged to its folded name; from then on, to the template.
         """
-        method, _, kind = key = _key(scope)
-        template = _template(scope)
-        name = _name(method, template, kind) if template is not None else cost.name
+        key, name = _key(scope), routed_name(scope, cost)
         if name != cost.name:
             self._templates[_folded(key)] = name
             if len(self._templates) > MAX_PATHS:
@@ -97,7 +97,12 @@ class Routes:
         else:
             # Another route needed the row, perhaps in another worker.
             self._by_name.pop(name, None)
-        return self._remember(key, self._row(name))
+        learned = self._row(name)
+        if name != cost.name and self._label_in(cost.row) == _label(cost.name):
+            # What others see in flight on the path's own row is called alike from now on.
+            self._page.note_template(cost.row, learned.row)
+            learned.close_as(cost)
+        return self._remember(key, learned)
 
     @property
     def remembered_paths(self) -> int:
@@ -114,7 +119,7 @@ class Routes:
         ]
 
     def _remember(self, key: tuple[str, str, str], cost: RouteCost) -> RouteCost:
-        self._by_path[key] = cost
+        self._by_path[key[1] if key[0] == "GET" else key] = cost
         if len(self._by_path) > MAX_PATHS:
             self._by_path.popitem(last=False)
         return cost
@@ -161,6 +166,18 @@ class Routes:
 
     def _label_in(self, row: int) -> bytes:
         return bytes(self._page.cost_names(row)).rstrip(b"\0")
+
+
+def routed_name(scope: MutableMapping[str, Any], cost: RouteCost) -> str:
+    """Return what to call the route of *scope*: by its template, as soon as it is routed.
+
+    *cost* is the one that the request is charged to, perhaps by its path.
+    """
+    template = _template(scope)
+    if template is None:
+        return cost.name
+    method, _, kind = _key(scope)
+    return _name(method, template, kind)
 
 
 def hash_of(label: bytes) -> int:

@@ -1,9 +1,14 @@
 """A thread is started only where there is memory to start it.
 
 A thread that cannot allocate ends before it has said that it runs, and ``Thread.start()`` waits for
-that word for ever: in a worker, with the event loop. It happens where a framework handles a
-MemoryError in a thread, since the error still holds the memory (Django's asynchronous views,
-synchronous error handlers of FastAPI), and where another thread has just taken the last of it.
+that word for ever (CPython's issue gh-140746, open): in a worker, with the event loop. It happens
+where a framework handles a MemoryError in a thread, since the error still holds the memory
+(Django's asynchronous views, synchronous error handlers of FastAPI), and where another thread has
+just taken the last of it.
+
+Replacing the method is the least that helps: nothing else stands between a caller and the start,
+and the wait has no deadline and does not hear of the thread's end. Where CPython raises instead of
+waiting, the look at the room can go.
 
 Covers every ``threading.Thread`` of this process, whoever starts it. Does not cover memory that
 goes between the look and the start, nor limits other than RLIMIT_DATA.

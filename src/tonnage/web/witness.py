@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # The guard's way to free an error that is no request's; one for each process, as threads are.
 _find: Find | None = None
+# Whether an application is heard over WSGI.
+_hears_wsgi = False
 _current: ContextVar[Testimony | None] = ContextVar("tonnage_testimony", default=None)
 
 
@@ -42,10 +44,12 @@ class Testimony:
         self.finding: Finding | None = None
         _current.set(self)
 
-    def hear(self, error: BaseException | None) -> None:
-        """Note *error* if memory is behind it; the first one counts."""
+    def hear(self, error: BaseException | None) -> Finding | None:
+        """Free *error* if memory is behind it, and return what it was; the first one is noted."""
+        finding = self._find(error)
         if self.finding is None:
-            self.finding = self._find(error)
+            self.finding = finding
+        return finding
 
 
 def listen(find: Find) -> bool:
@@ -60,12 +64,13 @@ def listen(find: Find) -> bool:
         django.got_request_exception.connect(_on_signal, weak=False, dispatch_uid=_on_signal)
     if flask := sys.modules.get("flask.signals"):
         flask.got_request_exception.connect(_on_signal, weak=False)
-    # Whatever answers over WSGI is heard by its start_response.
-    return bool(django or flask or "a2wsgi" in sys.modules)
+    return bool(django or flask or _hears_wsgi)
 
 
 def heard(wsgi: Callable[..., Any]) -> Callable[..., Any]:
-    """Return *wsgi*, and hear of the errors that it answers with 500."""
+    """Return *wsgi*, and hear of the errors that it answers with 500. Comes before ``listen``."""
+    global _hears_wsgi
+    _hears_wsgi = True
 
     def run(environ: Any, start_response: Callable[..., Any]) -> Any:
         def start(status: str, headers: Any, exc_info: Any = None) -> Any:
@@ -83,9 +88,9 @@ def _on_signal(sender: object = None, exception: BaseException | None = None, **
     hear(exception or sys.exception())
 
 
-def hear(error: BaseException | None) -> None:
-    """Free *error* if memory is behind it, and note it for the current request, if there is one."""
-    _tell(_current.get(), error)
+def hear(error: BaseException | None) -> Finding | None:
+    """Free *error* if memory is behind it, and return what it was; the current request notes it."""
+    return _tell(_current.get(), error)
 
 
 def freeing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,8 +107,7 @@ def freeing(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _tell(testimony: Testimony | None, error: BaseException | None) -> None:
+def _tell(testimony: Testimony | None, error: BaseException | None) -> Finding | None:
     if testimony is not None:
-        testimony.hear(error)
-    elif _find is not None:
-        _find(error)
+        return testimony.hear(error)
+    return _find(error) if _find is not None else None
