@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,8 +26,7 @@ from benchmarks.load import Kind, Load
 from benchmarks.peers import Peer
 from benchmarks.probe import probing
 from benchmarks.record import Result, machine, milliseconds, quantile
-from benchmarks.server import ROOT, Server
-from benchmarks.storm import REST_SECONDS
+from benchmarks.server import ROOT, Server, in_turn
 from benchmarks.storm import run as run_loop
 from tonnage.units import MIB, format_bytes
 
@@ -72,13 +71,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> Result:
     """Run every chosen way with every number of workers, on every chosen peer."""
     before = machine()
-    found = []
-    for peer in chosen.peers:
-        for way in chosen.ways.split(","):
-            for workers in map(int, chosen.workers.split(",")):
-                found.append(measure(peer, way, workers, chosen))
-                print(" | ".join(found[-1].row()), flush=True)
-                time.sleep(REST_SECONDS)
+    numbers = [int(number) for number in chosen.workers.split(",")]
+    found = in_turn(
+        itertools.product(chosen.peers, chosen.ways.split(","), numbers),
+        lambda case: measure(*case, chosen),
+    )
     rates = {way: _bytes_per_second(way) for way in ("objects", "chunks", "whole", "numpy")}
     shown = ", ".join(f"{way} {rate / MIB:.0f}" for way, rate in rates.items())
     return Result(

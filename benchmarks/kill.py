@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.01
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this benchmark."""
     options.add_load(parser, seconds=8, clients=32, peers="uvicorn2,gunicorn2,tonnage-workers")
-    parser.add_argument("--workers", type=int, default=2, help="workers of each server")
+    options.add_workers(parser, 2)
 
 
 def run(chosen: argparse.Namespace) -> Result:

@@ -19,8 +19,7 @@ from benchmarks.load import Kind, Load
 from benchmarks.peers import Peer
 from benchmarks.probe import MemorySeries, sampling
 from benchmarks.record import Result, machine, milliseconds, quantile
-from benchmarks.server import Server
-from benchmarks.storm import REST_SECONDS
+from benchmarks.server import Server, in_turn
 from benchmarks.storm import run as run_loop
 from tonnage.units import MIB, format_bytes
 
@@ -36,19 +35,15 @@ FALL_BYTES = 16 * MIB
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this benchmark."""
     options.add_load(parser, seconds=600, clients=30, peers="gunicorn2,tonnage-workers")
-    parser.add_argument("--workers", type=int, default=2, help="workers of each server")
+    options.add_workers(parser, 2)
     parser.add_argument("--kb", type=int, default=64, help="KB leaked a request")
-    parser.add_argument("--rate", type=float, default=300, help="requests a second")
+    options.add_rate(parser, 300)
 
 
 def run(chosen: argparse.Namespace) -> Result:
     """Let every chosen peer leak."""
     before = machine()
-    found = []
-    for peer in chosen.peers:
-        found.append(measure(peer, chosen))
-        print(" | ".join(found[-1].row()), flush=True)
-        time.sleep(REST_SECONDS)
+    found = in_turn(chosen.peers, lambda peer: measure(peer, chosen))
     return Result(
         name="leak",
         title=f"{chosen.kb} KB leaked a request, {chosen.rate:g} requests/s for"

@@ -42,6 +42,16 @@ def add_peers(parser: argparse.ArgumentParser, peers: str) -> None:
     )
 
 
+def add_workers(parser: argparse.ArgumentParser, workers: int) -> None:
+    """Declare ``--workers``, the same number for each server."""
+    parser.add_argument("--workers", type=int, default=workers, help="workers of each server")
+
+
+def add_rate(parser: argparse.ArgumentParser, per_second: float) -> None:
+    """Declare ``--rate``, for clients that do not ask as fast as they can."""
+    parser.add_argument("--rate", type=float, default=per_second, help="requests a second")
+
+
 def _bytes(text: str) -> int:
     try:
         return parse_bytes(text)

@@ -18,8 +18,7 @@ from benchmarks.box import MemoryBox
 from benchmarks.load import Kind, Load
 from benchmarks.peers import Peer
 from benchmarks.record import Result, machine, milliseconds, quantile
-from benchmarks.server import Server
-from benchmarks.storm import REST_SECONDS
+from benchmarks.server import Server, in_turn
 from benchmarks.storm import run as run_loop
 from tonnage.units import MIB, format_bytes
 
@@ -44,19 +43,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this benchmark."""
     peers = "gunicorn2,gunicorn-preload,granian2,tonnage-workers"
     options.add_load(parser, seconds=30, clients=50, peers=peers)
-    parser.add_argument("--workers", type=int, default=2, help="workers of each server")
-    parser.add_argument("--rate", type=float, default=500, help="requests a second")
+    options.add_workers(parser, 2)
+    options.add_rate(parser, 500)
     parser.add_argument("--requests", type=int, default=1500, help="requests of one worker")
 
 
 def run(chosen: argparse.Namespace) -> Result:
     """Let every chosen peer replace its workers."""
     before = machine()
-    found = []
-    for peer in chosen.peers:
-        found.append(measure(peer, chosen))
-        print(" | ".join(found[-1].row()), flush=True)
-        time.sleep(REST_SECONDS)
+    found = in_turn(chosen.peers, lambda peer: measure(peer, chosen))
     return Result(
         name="recycle",
         title=f"workers replaced, {chosen.rate:g} requests/s for {chosen.seconds:g} s,"

@@ -1,4 +1,4 @@
-"""Starting one peer in a box, waiting until it answers, and ending it.
+"""Starting one peer in a box, waiting until it answers, and ending it; one after the other.
 
 ``Server`` owns the process it started and a temporary file with what it printed. It does not
 look at memory (``benchmarks.box``) and sends no load (``benchmarks.load``).
@@ -12,7 +12,9 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from benchmarks.box import MemoryBox
 from benchmarks.peers import APP, Peer
@@ -20,12 +22,36 @@ from benchmarks.peers import APP, Peer
 START_SECONDS = 30.0
 """How long a server may take until its first answer."""
 
+REST_SECONDS = 1.0
+"""Silence between two servers, for the kernel to hand the memory of the first one back."""
+
 LOG_TAIL_CHARACTERS = 2000
 """How much of what a server printed is kept with the results."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+
+
+class Measured(Protocol):
+    """What a measurement has found, and its row of the table."""
+
+    def row(self) -> list[str]:
+        """Return the row."""
+
+
+C = TypeVar("C")
+M = TypeVar("M", bound=Measured)
+
+
+def in_turn(cases: Iterable[C], measure: Callable[[C], M]) -> list[M]:
+    """Measure each of *cases*, never two at a time; each row is shown as soon as it is known."""
+    found = []
+    for case in cases:
+        found.append(measure(case))
+        print(" | ".join(found[-1].row()), flush=True)
+        time.sleep(REST_SECONDS)
+    return found
 
 
 class StartError(Exception):

@@ -14,13 +14,10 @@ from benchmarks.load import Kind, Load, Tally
 from benchmarks.peers import Peer
 from benchmarks.probe import Health, MemorySeries, probing, sampling
 from benchmarks.record import milliseconds, quantile, summary
-from benchmarks.server import Server, StartError
+from benchmarks.server import REST_SECONDS, Server, StartError
 from tonnage.units import MIB
 
 T = TypeVar("T")
-
-REST_SECONDS = 1.0
-"""Silence between two peers, for the kernel to hand the memory of the first one back."""
 
 COLUMNS = [
     "server", "ok/s", "kernel kills", "broken", "refused", "other", "wait p50", "wait p99",

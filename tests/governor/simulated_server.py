@@ -31,6 +31,7 @@ from tonnage.server.braking import Brake
 from tonnage.server.channel import Channel
 from tonnage.server.crew import Crew
 from tonnage.server.fuses import Fuses
+from tonnage.server.hold import Hold
 from tonnage.server.keeper import Keeper
 from tonnage.server.leaking import Leaking
 from tonnage.server.recycling import Recycler
@@ -161,6 +162,7 @@ class Server:
             clock=self.clock,
         )
         self.crew = Crew(self.page, scenario.workers, spawn=self._spawn, clock=self.clock)
+        self.hold = self._make_hold()
         self.keeper = self._make_keeper()
         self._pids = itertools.count(FIRST_PID)
         self.workers: dict[int, Worker] = {}
@@ -229,12 +231,12 @@ class Server:
         self._end_who_is_to_end()
         self.crew.fill()
         self._roll_up()
-        look = self.watch.look()
+        look = self.hold.look(spared=self.keeper.leaking.traced)
         assert look is not None
         if not self.levels or look.level is not self.levels[-1][1]:
             self.levels.append((self.clock.now, look.level))
         self.keeper.act(look)
-        self.clock.after(self.watch.next_look_seconds(), self._tick)
+        self.clock.after(self.hold.next_look_seconds(), self._tick)
 
     def _spawn(self, index: int) -> Channel:
         scenario, pid = self.scenario, next(self._pids)
@@ -295,8 +297,19 @@ class Server:
             slot.pss_bytes = slot.uss_bytes = worker.process.private_bytes
             slot.rolled_up_private_bytes = worker.process.private_bytes
 
-    def _make_keeper(self) -> Keeper:
+    def _make_hold(self) -> Hold:
         fuses = SimulatedFuses(self.host, self.page, enabled=self.scenario.fuse)
+        brake = Brake(
+            self.page,
+            self.watch,
+            fuses,
+            others=list,
+            shrink=lambda spare: self.keeper.reclaim(Level.CRITICAL, "brake", spare=spare),
+            clock=self.clock,
+        )
+        return Hold(self.watch, fuses, brake)
+
+    def _make_keeper(self) -> Keeper:
         clock = self.clock
 
         def quiet(*_: object) -> None:
@@ -305,20 +318,10 @@ class Server:
         class Nowhere:
             note = staticmethod(quiet)
 
-        brake = Brake(
-            self.page,
-            self.watch,
-            fuses,
-            others=list,
-            shrink=lambda spare: self.keeper.reclaim(Level.CRITICAL, "brake", spare=spare),
-            clock=clock,
-        )
         return Keeper(
             page=self.page,
             crew=self.crew,
             watch=self.watch,
-            fuses=fuses,
-            brake=brake,
             recycler=Recycler(
                 self.page,
                 self.crew,

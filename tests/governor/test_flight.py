@@ -40,6 +40,21 @@ def test_a_request_is_there_until_it_ends(page: SharedPage) -> None:
     assert read_flight(page, 1, NOW) == Flights((), beyond=0)
 
 
+def test_a_request_is_called_by_its_template_once_that_is_known(page: SharedPage) -> None:
+    """Also one that began before that: two names would look like two routes."""
+    page.cost_names(7)[:15] = b"GET /users/{id}"
+    Flight(page.slots[1]).begin(0, "a", NOW)
+    assert [each.route for each in read_flight(page, 1, NOW).requests] == ["/users/{}"]
+
+    page.note_template(0, 7)
+
+    assert [each.route for each in read_flight(page, 1, NOW).requests] == ["/users/{id}"]
+    page.cost_names(7)[:] = bytes(COST_NAME_BYTES)
+    assert [each.route for each in read_flight(page, 1, NOW).requests] == ["/users/{}"]
+    page.note_template(-1, 7)
+    assert page.route_name(-1) == ""
+
+
 def test_nothing_of_a_request_is_left_for_the_next_one(page: SharedPage) -> None:
     """Entries are used again."""
     flight = Flight(page.slots[1])

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from tests.support.process import data_limit, is_stopped
 from tests.support.waiting import await_true
 
 from tonnage.host import reins
@@ -27,18 +27,12 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def is_stopped(process: subprocess.Popen[bytes]) -> bool:
-    """Return whether the kernel says that it is stopped."""
-    stat = Path(f"/proc/{process.pid}/stat").read_text()
-    return stat.rpartition(")")[2].split()[0] == "T"
-
-
 def test_a_limit_is_set_moved_and_taken_away(sleeper: subprocess.Popen[bytes]) -> None:
     """Only the soft one, so that the process itself can raise it for a moment."""
     _, hard = resource.prlimit(sleeper.pid, resource.RLIMIT_DATA)
     for limit in (400 * MIB, 300 * MIB, reins.UNLIMITED):
         assert reins.limit_data(sleeper.pid, limit)
-        assert reins.data_limit(sleeper.pid) == limit
+        assert data_limit(sleeper.pid) == limit
 
     assert resource.prlimit(sleeper.pid, resource.RLIMIT_DATA)[1] == hard
 
@@ -77,10 +71,10 @@ def test_an_allocation_above_the_limit_fails_in_python() -> None:
 def test_a_stopped_process_goes_on_when_it_is_resumed(sleeper: subprocess.Popen[bytes]) -> None:
     """And not before."""
     assert reins.stop(sleeper.pid)
-    await_true(lambda: is_stopped(sleeper), "it is stopped")
+    await_true(lambda: is_stopped(sleeper.pid), "it is stopped")
 
     assert reins.resume(sleeper.pid)
-    await_true(lambda: not is_stopped(sleeper), "it goes on")
+    await_true(lambda: not is_stopped(sleeper.pid), "it goes on")
 
 
 def test_a_stopped_process_can_be_ended(sleeper: subprocess.Popen[bytes]) -> None:
@@ -94,5 +88,4 @@ def test_a_stopped_process_can_be_ended(sleeper: subprocess.Popen[bytes]) -> Non
 def test_who_is_gone_cannot_be_held() -> None:
     """That is no error: processes end at any moment."""
     assert not reins.limit_data(NOBODY, MIB)
-    assert reins.data_limit(NOBODY) is None
     assert [act(NOBODY) for act in (reins.stop, reins.resume, reins.end)] == [False] * 3

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tonnage.config import RecyclingSettings
 from tonnage.ops.banner import BannerFacts, render_banner
 from tonnage.units import MIB
 
@@ -25,6 +26,19 @@ FACTS = BannerFacts(
     allocator="huge",
     queue_requests=128,
     wakeups=("cgroup v2 memory.events", "memory.pressure of /app"),
+    fuse=True,
+    worker_memory_bytes=None,
+    recycling=RecyclingSettings(
+        recycle=True,
+        recycle_above_bytes=None,
+        max_requests=0,
+        max_requests_jitter=None,
+        max_lifetime_seconds=0.0,
+    ),
+    alerts_to="https://hooks.slack.com",
+    alert_seconds=300.0,
+    reports_in="/run/user/7/tonnage/127.0.0.1-8000.reports",
+    reports_kept=20,
 )
 
 BANNER = """\
@@ -39,7 +53,11 @@ Tonnage 0.1.0 · 85 MB used of 512 MB: cgroup v2 memory.max of /app; host has 16
   EXHAUSTED  from 496 MB: no new request is let in, health still answers
   ceiling    470 MB in use or promised: above it new requests wait
   queue      128 requests may wait, further ones get 503
-  wake-ups   cgroup v2 memory.events, memory.pressure of /app"""
+  wake-ups   cgroup v2 memory.events, memory.pressure of /app
+  fuse       on: an allocation that does not fit fails in its own request
+  recycling  on, for memory that stays or leaks
+  alerts     https://hooks.slack.com, of each kind every 300 s at most
+  reports    /run/user/7/tonnage/127.0.0.1-8000.reports, the newest 20"""
 
 
 def test_banner_says_use_limit_clustering_and_each_mark() -> None:
@@ -77,12 +95,55 @@ def test_banner_says_what_is_not_active_and_what_to_change() -> None:
         )
     ).splitlines()
 
-    assert lines[-3:] == [
-        "  wake-ups   none: memory is looked at in intervals only",
+    assert "  wake-ups   none: memory is looked at in intervals only" in lines
+    assert lines[-2:] == [
         "  note       cgroup v1 threshold at 410 MB: Read-only file system",
         "  warning    room for requests is scarce",
     ]
     assert "1 CPU" in lines[3]
+
+
+def test_banner_says_which_measures_are_set() -> None:
+    """Fuse, recycling with each of its bounds, and where people are told."""
+    lines = render_banner(
+        replace(
+            FACTS,
+            worker_memory_bytes=200 * MIB,
+            recycling=replace(
+                FACTS.recycling,
+                recycle_above_bytes=150 * MIB,
+                max_requests=10_000,
+                max_lifetime_seconds=43_200.0,
+            ),
+        )
+    ).splitlines()
+
+    assert lines[-4].endswith("fails in its own request · 200 MB a worker at most")
+    assert lines[-3] == (
+        "  recycling  on, for memory that stays or leaks · above 150 MB · after 10000 requests"
+        " · after 43200 s"
+    )
+
+
+def test_banner_says_which_measures_are_off() -> None:
+    """And promises no alert where there is nobody to tell."""
+    banner = render_banner(
+        replace(
+            FACTS,
+            fuse=False,
+            recycling=replace(FACTS.recycling, recycle=False, max_requests=10),
+            alerts_to=None,
+            reports_in=None,
+        )
+    )
+
+    assert banner.splitlines()[-4:] == [
+        "  fuse       off: an allocation that does not fit is left to the brake",
+        "  recycling  off for memory · after 10 requests",
+        "  alerts     none, without TONNAGE_ALERT_URL",
+        "  reports    go to the log",
+    ]
+    assert "alert is sent" not in banner
 
 
 @pytest.mark.parametrize("label", ["app", "a longer label"])
@@ -93,4 +154,4 @@ def test_banner_is_aligned_whatever_the_labels(label: str) -> None:
     at = banner.index("http://x") - banner.index(f"  {label}")
     rows = banner.splitlines()[1:]
     assert all(row[at - 1] == " " and row[at] != " " for row in rows)
-    assert len(rows) < 16
+    assert len(rows) < 18

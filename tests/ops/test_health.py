@@ -152,6 +152,20 @@ def test_memory_has_the_first_backends_keys_and_ours(page: SharedPage) -> None:
     assert (worker["inFlight"], worker["waiting"], worker["refused"]) == (3, 2, 1)
 
 
+def test_fewer_workers_than_planned_are_said(page: SharedPage) -> None:
+    """With the reason, and with what to do; as long as all are there, nothing is."""
+    page.header.desired_workers = page.header.planned_workers = 2
+    found = body(page, "/health/memory")
+    assert (found["desiredWorkers"], found["plannedWorkers"]) == (2, 2)
+    assert "note" not in found
+
+    page.header.desired_workers = 1
+
+    assert body(page, "/health/memory")["note"].startswith(
+        "1 of 2 workers, since recycling did not bring memory back: "
+    )
+
+
 def test_the_supervisor_is_no_worker(page: SharedPage) -> None:
     """It answers with the same words."""
     found = body(page, "/health/memory", where="supervisor")

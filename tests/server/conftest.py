@@ -19,3 +19,9 @@ def said(caplog: pytest.LogCaptureFixture) -> Iterator[Said]:
     caplog.handler.setLevel(logging.DEBUG)
     yield lambda: "\n".join(dict.fromkeys(record.getMessage() for record in caplog.records))
     logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture
+def chatty(caplog: pytest.LogCaptureFixture) -> None:
+    """Have all that is logged in a usual run."""
+    caplog.set_level(logging.INFO, "tonnage.supervisor")

@@ -43,11 +43,14 @@ class Scene(Yard):
     # Whom the next workers are; when these are used up, nobody.
     pids: list[int] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)
+    # The figures of what was told last.
+    figures: dict[str, Any] = field(default_factory=dict)
     _given: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.page.use_slots(self.size + 2)
+        self.page.header.desired_workers = self.page.header.planned_workers = self.size
         self.watch = Watch(
             self.page, self.gauge, MARKS, CEILING_BYTES, clock=lambda: self.now_seconds
         )
@@ -57,9 +60,10 @@ class Scene(Yard):
         """Return the time."""
         return self.now_seconds
 
-    def alert(self, kind: str, text: str, fields: object = None) -> None:
+    def alert(self, kind: str, text: str, fields: dict[str, Any] | None = None) -> None:
         """Take in what people are told."""
         self.told.append((kind, text))
+        self.figures = fields or {}
 
     def start(self) -> list[Member]:
         """Start the workers that are missing, and let each become ready."""
@@ -97,10 +101,7 @@ class Scene(Yard):
 
     def messages(self, index: int) -> list[dict[str, Any]]:
         """Return what the worker of slot *index* has been told since this was last asked."""
-        found = []
-        while (received := self.ends[index].receive()) is not None:
-            found.append(received[0])
-        return found
+        return list(self.ends[index].messages())
 
     def kinds(self, index: int) -> list[str]:
         """Return the kinds of these."""
@@ -126,7 +127,8 @@ class Whole(Scene):
             alert=self.alert,
             clock=self.clock,
         )
-        self.keeper, self.brake = measures.keeper, measures.brake
+        self.measures = measures
+        self.keeper, self.brake = measures.keeper, measures.hold.brake
         self.inquest, self.operator = measures.inquest, measures.operator
         self.start()
         self.now_seconds += 100
@@ -140,11 +142,8 @@ class Whole(Scene):
         """Look when so much is used, have done what is due, and return the level."""
         self.gauge.used_mb = used_mb
         self.now_seconds += after_seconds
-        found = self.watch.look()
+        found = self.measures.look()
         assert found is not None
-        if found.kills:
-            self.inquest.on_kills(found.kills)
-        self.keeper.act(found)
         return found.level
 
     def dies(self, index: int, status: int = KILLED) -> Member:

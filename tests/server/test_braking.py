@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from subprocess import Popen
 
 import pytest
 from tests.server.conftest import Said
 from tests.server.scene import look, sleepers
 from tests.server.test_watch import CEILING_BYTES, MARKS, Gauge
+from tests.support.process import is_stopped
 from tests.support.waiting import await_true
 
-from tonnage.governor.brake import PATIENCE_SECONDS
+from tonnage.governor.brake import PATIENCE_SECONDS, Danger, Mover
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import WorkerState
-from tonnage.server.braking import Brake
+from tonnage.server.braking import Brake, Stopped
 from tonnage.server.facts import KillReason
 from tonnage.server.fuses import Fuses
 from tonnage.server.watch import Watch
@@ -105,18 +106,12 @@ def road(processes: list[Popen[bytes]]) -> Road:
     return Road(processes)
 
 
-def is_stopped(process: Popen[bytes]) -> bool:
-    """Return whether the kernel says that it is stopped."""
-    stat = Path(f"/proc/{process.pid}/stat").read_text()
-    return stat.rpartition(")")[2].split()[0] == "T"
-
-
 def test_who_takes_the_last_memory_is_stopped(road: Road, said: Said) -> None:
     """That one and no other; and the others are asked to give back."""
     road.burst()
 
-    await_true(lambda: is_stopped(road.processes[0]), "worker 0 is stopped")
-    assert not is_stopped(road.processes[1])
+    await_true(lambda: is_stopped(road.processes[0].pid), "worker 0 is stopped")
+    assert not is_stopped(road.processes[1].pid)
     assert road.spared == [0]
     assert "brake: stopped worker 0 " in said()
     assert "52 MB free would be gone in" in said()
@@ -208,20 +203,44 @@ def test_a_program_that_the_application_has_started_is_stopped(road: Road, said:
         for process in (old, new):
             assert process.stdout is not None
             process.stdout.readline()
+        # The programs' parent passes for a worker.
+        road.page.slots[1].pid = os.getpid()
         road.others = [old.pid]
         road.brake.take_census()
         road.others = [old.pid, new.pid]
         road.see(300, 100, 50, after_seconds=0.0)
         road.see(400, 100, 50)
 
-        await_true(lambda: is_stopped(new), "the new program is stopped")
-        assert not is_stopped(old)
+        await_true(lambda: is_stopped(new.pid), "the new program is stopped")
+        assert not is_stopped(old.pid)
         assert f"stopped process {new.pid}, started by the application" in said()
         assert road.spared == [-1]
 
         road.see(440, 100, 50)
         assert new.wait(5.0) == -signal.SIGKILL
+        assert road.brake.killed is None
+        ended = road.brake.ended
+        assert ended is not None
+        assert ended.program.pid == new.pid
+        assert ended.program.name.startswith("python")
+        assert ended.worker == 1
+        assert ended.kill.grown_bytes > 40 * MIB
         old.kill()
+
+
+def test_a_program_whose_parents_are_gone_is_nobodys(road: Road) -> None:
+    """Which worker started it is not known; its end is told all the same."""
+    with sleepers(1) as (program,):
+        road.others = [program.pid]
+        road.brake.stopped = Stopped(
+            Mover(program.pid, None, 100 * MIB, None), road.now_seconds, Danger(0.1, True), 0, 0
+        )
+        road.see(500, 100, 50)
+
+        assert program.wait(5.0) == -signal.SIGKILL
+        assert road.brake.ended is not None
+        assert road.brake.ended.program.name == "sleep"
+        assert road.brake.ended.worker is None
 
 
 def test_only_one_is_stopped_at_a_time(road: Road) -> None:
@@ -231,7 +250,7 @@ def test_only_one_is_stopped_at_a_time(road: Road) -> None:
     road.see(490, 260, 80, after_seconds=0.05)
 
     assert road.stopped() == 0
-    assert not is_stopped(road.processes[1])
+    assert not is_stopped(road.processes[1].pid)
 
 
 def test_it_goes_on_when_the_others_have_given_back(road: Road, said: Said) -> None:
@@ -239,7 +258,7 @@ def test_it_goes_on_when_the_others_have_given_back(road: Road, said: Said) -> N
     road.burst()
     road.see(405, 260, 5, after_seconds=0.05)
 
-    await_true(lambda: not is_stopped(road.processes[0]), "it goes on")
+    await_true(lambda: not is_stopped(road.processes[0].pid), "it goes on")
     assert road.brake.stopped is None
     assert "brake: worker 0 " in said()
     assert "goes on after 50 ms, with 107 MB free" in said()
@@ -268,10 +287,10 @@ def test_it_ends_when_nothing_comes_free(road: Road, said: Said) -> None:
 def test_nobody_stays_stopped_when_the_server_ends(road: Road) -> None:
     """A stopped process could not end by itself."""
     road.burst()
-    await_true(lambda: is_stopped(road.processes[0]), "it is stopped")
+    await_true(lambda: is_stopped(road.processes[0].pid), "it is stopped")
 
     road.brake.release()
-    await_true(lambda: not is_stopped(road.processes[0]), "it goes on")
+    await_true(lambda: not is_stopped(road.processes[0].pid), "it goes on")
     road.brake.release()
 
 
@@ -288,4 +307,4 @@ def test_the_next_danger_is_met_like_the_first(road: Road) -> None:
         assert road.brake.stopped is None
         road.see(460, 220, 50)
 
-        await_true(lambda: is_stopped(successor), "the successor is stopped")
+        await_true(lambda: is_stopped(successor.pid), "the successor is stopped")

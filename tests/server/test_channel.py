@@ -30,6 +30,23 @@ def test_messages_keep_their_boundaries(pair: tuple[Channel, Channel]) -> None:
     assert theirs.receive() == ({"kind": "ready"}, [])
 
 
+def test_all_that_is_there_is_read_before_the_end(pair: tuple[Channel, Channel]) -> None:
+    """A process that has ended may have said why."""
+    ours, theirs = pair
+    ours.send("hello", pid=7)
+    ours.send("failed", error="no database")
+    assert [message["kind"] for message in theirs.messages()] == ["hello", "failed"]
+    assert list(theirs.messages()) == []
+
+    ours.send("drained")
+    ours.close()
+
+    last = theirs.messages()
+    assert next(last) == {"kind": "drained"}
+    with pytest.raises(EOFError):
+        next(last)
+
+
 def test_nothing_there_is_none(pair: tuple[Channel, Channel]) -> None:
     """Not an error, and nothing that is waited for."""
     assert pair[1].receive() is None

@@ -13,6 +13,7 @@ import pytest
 from tonnage.errors import ListenError
 from tonnage.server.control import (
     MOST_ALIKE,
+    MOST_SWEPT,
     control_directories,
     control_path,
     is_live,
@@ -75,7 +76,7 @@ def test_a_running_servers_socket_is_not_taken_away(directory: Path) -> None:
         assert third.path == directory / "tonnage" / "a-1-3.sock"
         assert "a-1.sock belongs to another running server" in third.warnings[0]
         assert is_live(directory / "tonnage" / "a-1.sock")
-    # The first is gone without a trace of its end but the file; its name is free again.
+    # Those are gone, with only the files to tell of them; the name is free again.
     again = take_control("a-1", environ)
     again.socket.close()
     assert (again.path.name, again.warnings) == ("a-1.sock", ())
@@ -137,6 +138,49 @@ def test_one_left_behind_is_replaced(directory: Path) -> None:
 
     with open_control(path), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
+
+
+def test_those_that_killed_servers_have_left_are_removed(directory: Path) -> None:
+    """Not what is no socket, has another ending, or is a running server's."""
+    here = directory / "tonnage"
+    for name in ("dead-1", "dead-2"):
+        open_control(here / f"{name}.sock").close()
+    (here / "dead-1.reports").mkdir()
+    (here / "file.sock").touch()
+    (here / "link.sock").symlink_to("dead-2.reports")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(here / "other"))
+
+    with open_control(here / "alive.sock"), open_control(here / "mine.sock"):
+        left = sorted(os.listdir(here))
+
+    assert left == [
+        *("alive.sock", "dead-1.reports", "file.sock", "link.sock", "mine.sock", "other")
+    ]
+
+
+def test_a_socket_of_another_kind_stays(directory: Path) -> None:
+    """Whether anybody reads from it cannot be told."""
+    path = directory / "log.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+
+        open_control(directory / "mine.sock").close()
+
+        assert path.exists()
+
+
+def test_so_many_are_looked_at_each_time(directory: Path) -> None:
+    """What thousands of crashes have left does not delay a start."""
+    for number in range(MOST_SWEPT + 5):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(directory / f"{number}.sock"))
+
+    open_control(directory / "mine.sock").close()
+    assert len(os.listdir(directory)) == 5 + 1
+
+    open_control(directory / "other.sock").close()
+    assert os.listdir(directory) == ["other.sock"]
 
 
 def test_a_directory_that_others_may_enter_is_refused(directory: Path) -> None:

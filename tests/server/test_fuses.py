@@ -8,11 +8,12 @@ from subprocess import Popen
 
 import pytest
 from tests.server.scene import NOBODY, look, sleepers
+from tests.support.process import data_limit
 
 from tonnage.governor.fuse import SLACK_BYTES
 from tonnage.governor.page import SharedPage, Slot
 from tonnage.governor.statistics import WorkerState
-from tonnage.host.reins import UNLIMITED, data_limit
+from tonnage.host.reins import UNLIMITED
 from tonnage.server.fuses import Fuses
 from tonnage.units import MIB
 
@@ -71,7 +72,6 @@ class Bench:
     def set(self, index: int) -> float | None:
         """Return the limit that the kernel has, in MB; None: there is none."""
         limit = data_limit(self.slot(index).pid)
-        assert limit is not None
         return None if limit == UNLIMITED else limit / MIB
 
 

@@ -12,8 +12,9 @@ from tests.server.conftest import Said
 from tests.server.scene import KILLED, Whole, scene
 
 from tonnage.governor.flight import Flight
-from tonnage.ops.alertpolicy import WORKER_DIED
-from tonnage.server.facts import Kill, KillReason
+from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
+from tonnage.server.braking import Ended
+from tonnage.server.facts import Kill, KillReason, Program
 
 CRASHED = int(signal.SIGSEGV)
 TERMINATED = int(signal.SIGTERM)
@@ -114,6 +115,57 @@ def test_what_the_brake_has_ended_is_the_brakes(server: Whole) -> None:
 
     assert causes(server) == ["oom", "brake"]
     assert server.brake.killed is None
+
+
+def test_a_program_that_the_brake_has_ended_is_reported(server: Whole, said: Said) -> None:
+    """As a death is, with the request that has started it; its worker goes on."""
+    server.page.cost_names(5)[:12] = b"POST /resize"
+    Flight(server.page.slots[1]).begin(5, "203.0.113.7", int(server.now_seconds * 1e9))
+    kill = Kill(KillReason.BRAKE, 300 * 2**20, 0.8, 0.1)
+    server.brake.ended = Ended(Program(5000, "convert"), 1, kill)
+
+    server.look(100)
+
+    report = newest(server)
+    assert report["name"].endswith("-program-brake")
+    assert report["summary"] == (
+        "convert (pid 5000), a program started by worker 1, was braked: it grew by 300 MB in 0.8 s "
+        "and free memory would have run out in 100 ms, probably because of POST /resize"
+    )
+    assert report["program"] == {"pid": 5000, "name": "convert"}
+    assert report["worker"]["pid"] == server.crew.members[1].pid
+    assert "  program: convert (pid 5000)" in report["text"]
+    assert "Have the program need less" in report["text"]
+    assert report["summary"] in said()
+    ((kind, text),) = server.told
+    assert (kind, text) == (PROGRAM_BRAKED, report["summary"])
+    assert server.figures["program"] == "convert"
+    assert server.operator.postmortems()[0]["worker"] is None
+    assert server.crew.is_complete
+
+    server.look(100)
+    assert len(causes(server)) == 1
+
+
+def test_a_program_of_no_known_worker_is_reported(server: Whole) -> None:
+    """Its parents had ended, and with them what it was started for."""
+    server.brake.ended = Ended(Program(5000, "x\x1b[2J"), None, Kill(KillReason.BRAKE))
+
+    server.look(100)
+
+    report = newest(server)
+    assert "a program started by the application, was braked" in report["summary"]
+    assert "no request in flight" not in report["summary"]
+    assert "worker None" not in report["text"].lower()
+    assert "\x1b" not in report["text"]
+
+
+def test_facts_without_sense_do_not_end_the_server(server: Whole) -> None:
+    """Here the status of a process that has only been stopped."""
+    server.inquest.on_death(server.crew.members[0], 0x137F)
+
+    assert server.figures["cause"] == "unknown"
+    assert causes(server) == []
 
 
 @pytest.mark.parametrize("status", [0, TERMINATED])

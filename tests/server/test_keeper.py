@@ -5,7 +5,6 @@ The measures are the real ones; the workers are channels.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -17,11 +16,7 @@ from tonnage.governor.levels import Level
 from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
 from tonnage.units import MIB
 
-
-@pytest.fixture(autouse=True)
-def chatty(caplog: pytest.LogCaptureFixture) -> None:
-    """Have all that is logged in a usual run."""
-    caplog.set_level(logging.INFO, "tonnage.supervisor")
+pytestmark = pytest.mark.usefixtures("chatty")
 
 
 @pytest.fixture
@@ -184,6 +179,9 @@ def test_memory_that_nobody_gives_back_is_recycled(server: Whole, said: Said) ->
     server.look(420)
 
     assert server.replaced() == [1]
+    server.start()
+    server.dies(1, 0)
+    server.look(300)
     assert "keeps memory that no request explains" in said()
 
 
@@ -218,9 +216,15 @@ def test_a_traced_worker_is_spared_until_memory_is_critical(server: Whole) -> No
     assert server.crew.members[1].is_leaving or server.replaced() == [1]
 
 
-def test_the_log_has_figures(server: Whole) -> None:
+def test_the_log_has_figures(server: Whole, caplog: pytest.LogCaptureFixture) -> None:
     """Beside the text, for machines."""
-    assert server.keeper.figures(100 * MIB, Level.OK) == {
+    server.look(100)
+
+    server.keeper.log_memory()
+
+    record = caplog.records[-1]
+    assert record.getMessage().startswith("memory 100 MB of 512 MB (OK), 2 worker(s), ")
+    assert record.__dict__["fields"] == {
         "used_mb": 100.0,
         "limit_mb": 512.0,
         "cache_mb": 20.0,

@@ -8,6 +8,7 @@ import pytest
 from tests.server.conftest import Said
 from tests.server.scene import KILLED, NOBODY, Whole, refusal, scene
 
+from tonnage.governor.costs import RouteCost
 from tonnage.ops.alertpolicy import LEAK_FOUND
 from tonnage.server.actions import LONGEST_TRACE_SECONDS
 from tonnage.server.leaking import Leaking
@@ -49,6 +50,7 @@ def report(**fields: object) -> TraceReport:
         "grown_bytes": 1200 * 64 * KIB,
         "traced_bytes": 1200 * 64 * KIB,
         "cost_bytes": 2 * MIB,
+        "worth_bytes": 16 * KIB,
         "lines": [],
     }
     return found | fields  # type: ignore[return-value]
@@ -67,6 +69,32 @@ def test_a_leak_is_told_once_with_its_bytes_per_request(server: Whole, said: Sai
 
     leak(server, points=3)
     assert len(server.told) == 1
+
+
+def test_whoever_is_told_of_a_leak_gets_its_figures(server: Whole) -> None:
+    """And the route, where only one has had requests; of several it is not known."""
+    leak(server)
+    assert server.figures["worker"] == 0
+    assert server.figures["bytes_per_request"] == pytest.approx(64 * KIB, rel=0.05)
+    assert server.figures["requests"] == 480
+    assert "route" not in server.figures
+
+    for row, route in ((3, b"GET /leak/{id}"), (8, b"GET /other")):
+        server.page.cost_names(row)[: len(route)] = route
+    served(server, 3)
+    leak(server, 1)
+    assert server.figures["route"] == "GET /leak/{id}"
+
+    served(server, 8)
+    server.dies(0, KILLED)
+    server.start()
+    leak(server, 0)
+    assert "route" not in server.figures
+
+
+def served(server: Whole, row: int) -> None:
+    """Let the route in *row* of the table of costs have had a request."""
+    RouteCost("", server.page.cost_numbers(row)).observe(0.0, 0.0, 0.1)
 
 
 def test_what_does_not_grow_is_no_leak(server: Whole) -> None:
@@ -139,6 +167,7 @@ def test_the_worker_that_leaks_most_is_traced(server: Whole) -> None:
     assert found.trace(None, 10.0, 400 * MIB).startswith("worker 0 ")
 
 
+@pytest.mark.usefixtures("chatty")
 def test_its_report_is_kept_and_logged(server: Whole, said: Said) -> None:
     """Until the next trace begins."""
     found = server.keeper.leaking
@@ -238,3 +267,17 @@ def test_a_leak_is_traced_unasked_where_the_user_wants_that() -> None:
         server.start()
         leak(server)
         assert server.kinds(0) == ["trace"]
+
+
+def test_a_trace_cut_short_is_made_again_if_it_saw_nothing() -> None:
+    """Its worker had to go at CRITICAL; the report of one that saw something counts."""
+    with scene(Whole, flags={"leak_report": "true"}) as server:
+        server.look(100)
+        leak(server)
+        server.keeper.leaking.heard_report(server.crew.members[0], report(ended="early"))
+        server.messages(1)
+
+        leak(server, 1)
+
+        assert server.kinds(1) == ["trace"]
+        assert server.keeper.leaking.state()["state"] == "running"

@@ -103,8 +103,75 @@ def test_what_comes_and_goes_is_not_named(world: World) -> None:
 
     report = world.trace(request)
 
-    assert report["traced_bytes"] < 32 * KIB
-    assert "nothing leaked" in render(report | {"grown_bytes": 0})
+    assert report["lines"] == []
+    assert "nothing grew with these " in render(report | {"grown_bytes": 0})
+
+
+def test_a_worker_without_requests_has_no_lines(world: World) -> None:
+    """What the server's own clockwork allocates is no news; that there was no request is."""
+
+    def tick() -> None:
+        world.requests = 0
+        world.kept.append(bytearray(50))
+
+    text = render(world.trace(tick))
+
+    assert text.splitlines()[0] == "in 6.0 s 0 requests left 0 B"
+    assert text.splitlines()[2:] == [
+        "nothing grew: no line by 16 KB or more; there was no request, so trace again when there "
+        "are some"
+    ]
+
+
+def test_a_little_of_each_request_is_named(world: World) -> None:
+    """A small object that each leaves is a leak, once there were requests enough."""
+
+    def request() -> None:
+        world.kept.append(bytearray(200))
+
+    short, longer = world.trace(request, seconds=2.0), world.trace(request, seconds=10.0)
+
+    assert short["lines"] == []
+    assert longer["lines"][0]["line"] == line_of(request)
+    assert "trace for longer" in render(longer | {"grown_bytes": longer["traced_bytes"]})
+
+
+def test_less_than_a_pointer_for_each_request_is_noise(world: World) -> None:
+    """A table that was enlarged once did not grow with 3000 requests."""
+
+    def request() -> None:
+        if world.requests == 2000:
+            world.kept.append(bytearray(17 * KIB))
+
+    text = render(world.trace(request, per_tick=50) | {"grown_bytes": 0})
+
+    assert "nothing grew with these 3," in text
+    assert text.endswith("or more, 8 B a request")
+
+
+def test_a_trace_that_is_ended_early_tells_what_it_has(world: World) -> None:
+    """Its worker is about to end, and would take it along."""
+    trace = LeakTrace(
+        60.0,
+        64 * MIB,
+        requests=lambda: world.requests,
+        held_bytes=world.held_bytes,
+        clock=lambda: world.now,
+    )
+    trace.begin()
+    for _ in range(200):
+        assert not trace.tick()
+        world.requests += 1
+        leak(world)
+        world.now += 0.1
+
+    trace.end_early()
+    report = trace.finish()
+
+    assert report["ended"] == "early"
+    assert report["lines"][0]["line"] == line_of(leak)
+    assert report["seconds"] == pytest.approx(5.0, abs=0.2)
+    assert "ended early, since the worker was to end" in render(report)
 
 
 def test_a_library_is_blamed_on_who_called_it(world: World) -> None:
@@ -214,6 +281,7 @@ def test_the_text_is_for_people() -> None:
         grown_bytes=151 * MIB,
         traced_bytes=150 * MIB,
         cost_bytes=3 * MIB // 2,
+        worth_bytes=19_200,
         lines=[
             {
                 "file": "app.py",
@@ -248,6 +316,7 @@ def test_a_cache_that_turns_over_is_not_called_a_leak_of_the_process() -> None:
         grown_bytes=0,
         traced_bytes=90 * MIB,
         cost_bytes=MIB,
+        worth_bytes=19_200,
         lines=[],
     )
 

@@ -5,7 +5,6 @@ The choice itself is in ``tests/governor/test_recycle.py``, the replacing in ``t
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -17,11 +16,7 @@ from tonnage.governor.recycle import Reason
 from tonnage.ops.alertpolicy import RECYCLING_GAVE_UP
 from tonnage.units import MIB
 
-
-@pytest.fixture(autouse=True)
-def chatty(caplog: pytest.LogCaptureFixture) -> None:
-    """Have all that is logged in a usual run."""
-    caplog.set_level(logging.INFO, "tonnage.supervisor")
+pytestmark = pytest.mark.usefixtures("chatty")
 
 
 @pytest.fixture
@@ -71,10 +66,10 @@ def test_a_leak_is_recycled(house: House, said: Said) -> None:
     """When it has taken its share of the room."""
     house.own(0, 160)
     house.leaks[0] = 1.0
-    house.act()
+    house.replace(0, 2)
 
-    assert house.replaced() == [0]
-    assert "166 MB of its own): it leaks" in said()
+    assert "166 MB of its own) is recycled: it leaks; worker 2 was ready after " in said()
+    assert said().endswith("160 MB came free")
 
 
 def test_no_recycle_leaves_memory_to_itself() -> None:
@@ -116,13 +111,37 @@ def test_three_in_vain_and_one_worker_less(house: House, said: Said) -> None:
     assert len(house.workers()) == 1
     ((kind, text),) = house.told
     assert kind == RECYCLING_GAVE_UP
-    assert text.endswith("it is given up, and the server goes on with 1 worker(s) instead")
+    assert text == (
+        "recycling workers has not brought memory back 3 times in a row: it is given up for "
+        "10 minutes, and the server goes on with 1 worker(s) instead of 2, until SIGHUP or a "
+        "restart; give it more memory, or fewer workers"
+    )
+    assert house.figures == {"workers": 1, "planned_workers": 2}
     assert text in said()
     leaving = next(each.index for each in house.crew.members.values() if each.is_leaving)
     house.dies(leaving)
     house.act()
     assert house.crew.next_spawn_seconds() is None
     assert not house.recycler.is_busy
+
+
+def test_new_code_brings_back_the_workers_that_were_given_up(house: House, said: Said) -> None:
+    """All that were planned; and recycling them may help again."""
+    house.situation = STUCK
+    for _ in range(3):
+        recycle_in_vain(house)
+    house.dies(next(each.index for each in house.crew.members.values() if each.is_leaving))
+
+    assert house.recycler.want_all(Reason.ASKED) == 1
+    assert house.crew.size == 1
+    house.recycler.want_all(Reason.NEW_CODE)
+
+    assert house.crew.size == house.page.header.desired_workers == 2
+    assert "there are 2 worker(s) again, as planned" in said()
+    assert len(house.start()) == 1
+    house.now_seconds += 20
+    house.act()
+    assert len(house.replaced()) == 1
 
 
 def test_the_last_worker_is_never_given_up() -> None:
@@ -133,7 +152,7 @@ def test_the_last_worker_is_never_given_up() -> None:
             recycle_in_vain(house)
 
         assert house.crew.size == 1
-        assert house.told[0][1].endswith("it is given up")
+        assert house.told[0][1].endswith("it is given up for 10 minutes")
         house.act()
         assert not house.recycler.is_busy
 

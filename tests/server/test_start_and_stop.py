@@ -237,16 +237,6 @@ def test_sigterm_during_the_import_ends_at_once(tmp_path: Path) -> None:
     assert _left_of(tree) == []
 
 
-def test_workers_end_when_the_supervisor_is_killed() -> None:
-    """Nobody would replace them, or answer for them; the port is free again."""
-    with Running(APP, *LIMIT) as server:
-        tree = Ends(server.tree())
-        server.send(signal.SIGKILL)
-        assert server.await_end(tree, 10.0) == -signal.SIGKILL
-        port = server.port
-    socket.create_server(("127.0.0.1", port)).close()
-
-
 def test_a_zygote_that_is_killed_is_replaced() -> None:
     """Workers go on meanwhile, and one that dies later has a successor."""
     with Running(APP, *LIMIT, "--workers", "1") as server:

@@ -25,10 +25,12 @@ from tonnage.governor.page import SharedPage
 from tonnage.ops.health import Health
 from tonnage.server.channel import Channel
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew
+from tonnage.server.foreman import Foreman
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.measures import make_measures
 from tonnage.server.nursery import Nursery
 from tonnage.server.reactor import Reactor
+from tonnage.server.renewal import Renewal
 from tonnage.server.supervisor import Supervisor
 from tonnage.server.watch import Watch
 
@@ -70,27 +72,38 @@ class House:
             started_by_workers=list,
             alert=lambda kind, text, fields: None,
         )
+        nursery, recycler = NoNursery(), measures.keeper.recycler
+        renewal = Renewal(page, reactor, self.crew, nursery, recycler, clock=time.monotonic)
+        front = FrontDesk(
+            reactor, Health(page), admin_token=None, listening=listening, clock=time.monotonic
+        )
+        foreman = Foreman(
+            page=page,
+            reactor=reactor,
+            crew=self.crew,
+            nursery=nursery,
+            renewal=renewal,
+            measures=measures,
+            alerter=None,
+            front=front,
+            on_ready=lambda: None,
+            start_seconds=60,
+            clock=time.monotonic,
+        )
         self.supervisor = Supervisor(
             page=page,
             reactor=reactor,
             crew=self.crew,
-            nursery=NoNursery(),
-            watch=watch,
+            nursery=nursery,
+            foreman=foreman,
+            renewal=renewal,
             measures=measures,
             alerter=None,
-            front=FrontDesk(
-                reactor,
-                Health(page),
-                admin_token=None,
-                listening=listening,
-                clock=time.monotonic,
-            ),
+            front=front,
             refresh_limit=lambda: None,
-            announce=lambda: None,
             close_door=lambda: None,
             source=None,
             log_seconds=0,
-            start_seconds=60,
             stop_seconds=1,
             clock=time.monotonic,
         )

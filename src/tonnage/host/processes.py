@@ -5,8 +5,8 @@ for 100 MB) and is exact about shared pages; ``/proc/<pid>/status`` formats many
 ``Statm`` keeps its file open and costs about a microsecond, but knows nothing of sharing between
 a parent and its forked children. Adding up a tree from these is the part of ``usage.TreeMeter``.
 
-All functions raise ``ProcessLookupError`` when the process is gone (a zombie counts as gone: it
-holds no memory), and ``PermissionError`` where the kernel denies the look.
+All functions raise ``ProcessLookupError`` when the process is gone (for its memory a zombie counts
+as gone: it holds none), and ``PermissionError`` where the kernel denies the look.
 
 Source: proc_pid_statm(5), proc_pid_smaps(5), proc_pid_status(5), proc_pid_task(5).
 """
@@ -120,14 +120,23 @@ def read_rollup(pid: int, root: Path = Path("/")) -> Rollup:
     )
 
 
-def vm_data_bytes(pid: int, root: Path = Path("/")) -> int:
-    """Return VmData: what the kernel compares with RLIMIT_DATA. Address space, not memory used."""
-    return _status_field(pid, b"VmData", root) * _KIB
-
-
 def thread_count(pid: int, root: Path = Path("/")) -> int:
     """Return how many threads the process has, the main one included."""
-    return _status_field(pid, b"Threads", root)
+    for line in _read(pid, "status", root).splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"Threads":
+            return int(value)
+    raise ProcessLookupError(errno.ESRCH, "the process has ended", pid)
+
+
+def parent_pid(pid: int, root: Path = Path("/")) -> int:
+    """Return the process that has started *pid*, or adopted it; 0 for one without a parent."""
+    return _parent_in(_read(pid, "stat", root))
+
+
+def command_name(pid: int, root: Path = Path("/")) -> str:
+    """Return what *pid* calls itself: its command without a path, of which 15 bytes are kept."""
+    return _read(pid, "comm", root).rstrip(b"\n").decode(errors="replace")
 
 
 def descendants(pid: int, root: Path = Path("/")) -> list[int]:
@@ -175,19 +184,14 @@ def _children_by_scan(root: Path) -> dict[int, list[int]]:
             stat = _read(int(name), "stat", root)
         except ProcessLookupError:
             continue
-        # The command's name, in parentheses, may itself hold spaces and parentheses.
-        fields = stat[stat.rfind(b")") + 1 :].split()
-        if len(fields) > 1:
-            children[int(fields[1])].append(int(name))
+        children[_parent_in(stat)].append(int(name))
     return children
 
 
-def _status_field(pid: int, key: bytes, root: Path) -> int:
-    for line in _read(pid, "status", root).splitlines():
-        name, _, value = line.partition(b":")
-        if name == key:
-            return int(value.split()[0])
-    raise ProcessLookupError(errno.ESRCH, "the process has ended", pid)
+def _parent_in(stat: bytes) -> int:
+    # The command's name, in parentheses, may itself hold spaces and parentheses.
+    fields = stat[stat.rfind(b")") + 1 :].split()
+    return int(fields[1]) if len(fields) > 1 else 0
 
 
 def _read(pid: int, name: str, root: Path) -> bytes:

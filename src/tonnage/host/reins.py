@@ -1,7 +1,7 @@
 """What one process can do to hold another: a limit on its data, stopping it, ending it.
 
-Each function returns False (:func:`data_limit`: None), and changes nothing, when the process is
-gone or is not ours to hold: whoever holds processes must live with their ending at any moment.
+Each function returns False, and changes nothing, when the process is gone or is not ours to hold:
+whoever holds processes must live with their ending at any moment.
 
 The limit is ``RLIMIT_DATA``: the kernel refuses a mapping or ``brk`` that would take private
 writable memory (``VmData``) above it, and the allocation fails in the code that asked for it, as a
@@ -32,14 +32,6 @@ def limit_data(pid: int, limit_bytes: int) -> bool:
     except (ProcessLookupError, PermissionError, ValueError):
         return False
     return True
-
-
-def data_limit(pid: int) -> int | None:
-    """Return the soft limit of the data of process *pid*, or :data:`UNLIMITED`; None: gone."""
-    try:
-        return resource.prlimit(pid, resource.RLIMIT_DATA)[0]
-    except (ProcessLookupError, PermissionError):
-        return None
 
 
 def stop(pid: int) -> bool:

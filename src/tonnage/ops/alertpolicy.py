@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CRITICAL: Final = "memory.critical"
 RESOLVED: Final = "memory.ok"
 WORKER_DIED: Final = "worker.died"
+PROGRAM_BRAKED: Final = "program.braked"
 LEAK_FOUND: Final = "leak.found"
 RECYCLING_GAVE_UP: Final = "recycling.gave_up"
 
@@ -31,7 +32,7 @@ _ENDS: Final = {RESOLVED: CRITICAL}
 
 #: Alerts that wait to be delivered; of more, the oldest of the most frequent kind is dropped.
 MOST_WAITING: Final = 64
-#: Kinds whose pace is remembered; there are five, so the bound is met by mistake only.
+#: Kinds whose pace is remembered; there are six, so the bound is met by mistake only.
 MOST_KINDS: Final = 32
 #: What the text and the fields of an alert may take; longer texts are cut, further fields left out.
 LONGEST_TEXT_CHARS: Final = 1000

@@ -265,19 +265,17 @@ class Alerter:
 
     def _hear(self) -> bool:
         """Take what the sender has said; return whether it is still there."""
-        while self._channel is not None:
-            try:
-                received = self._channel.receive()
-            except EOFError:
-                return False
-            if received is None:
-                return True
-            message, _ = received
-            self._given.discard(message["id"])
-            if not self._outbox.settle(message["id"]):
-                continue  # it had to go for others, and counts as lost
-            if message["delivered"]:
-                self._delivered += 1
-            else:
-                self._lost += 1
-        return False
+        if self._channel is None:
+            return False
+        try:
+            for message in self._channel.messages():
+                self._given.discard(message["id"])
+                if not self._outbox.settle(message["id"]):
+                    continue  # it had to go for others, and counts as lost
+                if message["delivered"]:
+                    self._delivered += 1
+                else:
+                    self._lost += 1
+        except EOFError:
+            return False
+        return True

@@ -115,20 +115,17 @@ class Sender:
 
     def _listen(self) -> bool:
         """Take what the supervisor has said; return whether it is still there."""
-        while True:
-            try:
-                received = self._channel.receive()
-            except EOFError:
-                return False
-            if received is None:
-                return True
-            message, _ = received
-            if message["kind"] == "stop":
-                self._stop_at = self._clock() + message["within_seconds"]
-            else:
-                dropped = self._outbox.add(Alert.from_message(message))
-                if dropped is not None:
-                    self._lose(dropped, "too many others wait")
+        try:
+            for message in self._channel.messages():
+                if message["kind"] == "stop":
+                    self._stop_at = self._clock() + message["within_seconds"]
+                else:
+                    dropped = self._outbox.add(Alert.from_message(message))
+                    if dropped is not None:
+                        self._lose(dropped, "too many others wait")
+        except EOFError:
+            return False
+        return True
 
     def _pause_milliseconds(self, now: float) -> float | None:
         wanted = self._not_before if len(self._outbox) else float("inf")

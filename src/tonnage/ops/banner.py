@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tonnage.units import format_bytes
+
+if TYPE_CHECKING:
+    from tonnage.config import RecyclingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,13 @@ class BannerFacts:
         allocator: How malloc is set: huge, mmap, default or none.
         queue_requests: How many requests may wait, in all workers together.
         wakeups: The kernel notifications that are watched.
+        fuse: Whether what a worker can allocate is bounded by what fits.
+        worker_memory_bytes: What each worker may come to at most; None: what fits.
+        recycling: When a worker is replaced.
+        alerts_to: Scheme and host of the webhook, whose rest is secret; None: nobody is told.
+        alert_seconds: Alerts of one kind are sent at most this often.
+        reports_in: Where reports are kept; None: they go to the log.
+        reports_kept: How many of the newest.
         notes: What is not active, and why.
         warnings: What should be changed.
     """
@@ -53,6 +64,13 @@ class BannerFacts:
     allocator: str
     queue_requests: int
     wakeups: tuple[str, ...]
+    fuse: bool
+    worker_memory_bytes: int | None
+    recycling: RecyclingSettings
+    alerts_to: str | None
+    alert_seconds: float
+    reports_in: str | None
+    reports_kept: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -77,12 +95,41 @@ def _rows(facts: BannerFacts) -> Iterator[tuple[str, str]]:
     yield "memory", f"measured: {facts.used_how} · allocator: {facts.allocator}"
     warning, critical, exhausted, ceiling = map(format_bytes, facts.marks)
     yield "WARNING", f"from {warning}: memory is reclaimed"
-    yield "CRITICAL", f"from {critical}: caches are emptied, garbage is collected, an alert is sent"
+    told = ", an alert is sent" if facts.alerts_to else ""
+    yield "CRITICAL", f"from {critical}: caches are emptied, garbage is collected{told}"
     yield "EXHAUSTED", f"from {exhausted}: no new request is let in, health still answers"
     yield "ceiling", f"{ceiling} in use or promised: above it new requests wait"
     yield "queue", f"{facts.queue_requests} requests may wait, further ones get 503"
     yield "wake-ups", ", ".join(facts.wakeups) or "none: memory is looked at in intervals only"
+    yield "fuse", _fuse(facts)
+    yield "recycling", _recycling(facts.recycling)
+    often = f", of each kind every {facts.alert_seconds:g} s at most"
+    yield (
+        "alerts",
+        facts.alerts_to + often if facts.alerts_to else "none, without TONNAGE_ALERT_URL",
+    )
+    kept = f"{facts.reports_in}, the newest {facts.reports_kept}"
+    yield "reports", kept if facts.reports_in else "go to the log"
     for note in facts.notes:
         yield "note", note
     for warning_text in facts.warnings:
         yield "warning", warning_text
+
+
+def _fuse(facts: BannerFacts) -> str:
+    if not facts.fuse:
+        return "off: an allocation that does not fit is left to the brake"
+    most = facts.worker_memory_bytes
+    bound = f" · {format_bytes(most)} a worker at most" if most is not None else ""
+    return f"on: an allocation that does not fit fails in its own request{bound}"
+
+
+def _recycling(settings: RecyclingSettings) -> str:
+    parts = ["on, for memory that stays or leaks" if settings.recycle else "off for memory"]
+    if settings.recycle and settings.recycle_above_bytes is not None:
+        parts.append(f"above {format_bytes(settings.recycle_above_bytes)}")
+    if settings.max_requests:
+        parts.append(f"after {settings.max_requests} requests")
+    if settings.max_lifetime_seconds:
+        parts.append(f"after {settings.max_lifetime_seconds:g} s")
+    return " · ".join(parts)

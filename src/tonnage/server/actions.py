@@ -102,7 +102,10 @@ class Operator(Protocol):
         """
 
     def postmortems(self) -> list[dict[str, Any]]:
-        """Return the reports, newest first: ``name, time, worker, cause, summary``."""
+        """Return the reports, newest first: ``name, time, worker, cause, summary``.
+
+        ``worker`` is None for one on a program that the application had started.
+        """
 
     def postmortem(self, name: str) -> dict[str, Any] | None:
         """Return the report *name* with its ``text``; None if there is none."""

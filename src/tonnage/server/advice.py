@@ -68,8 +68,25 @@ _HINTS: Final[dict[Cause, tuple[str, ...]]] = {
 }
 
 
-def advice(cause: Cause, route: str | None) -> list[str]:
-    """Return what to do after *cause*; *route* is the suspected ``GET /path``."""
+# After the end of a program that the application had started, whatever the cause.
+_PROGRAM_HINTS: Final = (
+    "Have the program need less: many have an option that bounds their memory. Start fewer of them "
+    "at a time.",
+    "Give it a limit of its own (`prlimit --data=SIZE`, or `ulimit -v` in a shell): then it fails "
+    "by itself, and whoever has started it learns why.",
+    "If it needs this much by right, give the server more memory.",
+)
+
+
+def advice(cause: Cause, route: str | None, *, of_program: bool = False) -> list[str]:
+    """Return what to do after *cause*.
+
+    Args:
+        cause: why it ended.
+        route: the suspected ``GET /path``.
+        of_program: it was a program that the application had started.
+    """
     # Not str.format(): a route has braces of its own.
     name = route or "what was in flight"
-    return [hint.replace(_ROUTE_PLACE, name) for hint in _HINTS[cause]]
+    hints = _PROGRAM_HINTS if of_program else _HINTS[cause]
+    return [hint.replace(_ROUTE_PLACE, name) for hint in hints]

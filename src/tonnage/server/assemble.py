@@ -27,14 +27,17 @@ from tonnage.host.wakeups import open_wakeups
 from tonnage.ops.banner import BannerFacts, render_banner
 from tonnage.ops.health import Health
 from tonnage.server.actions import Actions
+from tonnage.server.blackbox import make_directory
 from tonnage.server.control import server_name, take_control
 from tonnage.server.crew import Crew
+from tonnage.server.foreman import Foreman
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.listener import Listener, close_door, open_port
 from tonnage.server.measure import size_of
 from tonnage.server.measures import make_measures
 from tonnage.server.reactor import Reactor
 from tonnage.server.reload import SourceWatch
+from tonnage.server.renewal import Renewal
 from tonnage.server.supervisor import Supervisor
 from tonnage.server.watch import Watch
 from tonnage.units import format_bytes
@@ -42,7 +45,6 @@ from tonnage.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import ExitStack
-    from pathlib import Path
 
     from tonnage.config import MemorySettings, Settings
     from tonnage.host.wakeups import Wakeup
@@ -61,8 +63,11 @@ def assemble(
     """Return the supervisor, ready to run, once the application has been imported.
 
     Raises:
-        TonnageError: the application cannot be imported, or what was asked for does not fit.
+        TonnageError: the application cannot be imported, what was asked for does not fit, or
+            reports cannot be written where they are to be kept.
     """
+    if settings.reports.report_dir is not None:
+        make_directory(settings.reports.report_dir, settings.origin("report_dir"))
     limit = discover_limit(settings.memory.limit_bytes, settings.origin("memory"))
     marks = marks_of(limit.bytes, settings.memory)
     nursery.finish()
@@ -107,7 +112,7 @@ def _fill_in(nursery: Nursery, page: SharedPage, plan: Plan) -> None:
     page.use_slots(workers + _SPARE_SLOTS)
     header = page.header
     header.started_nanoseconds = time.monotonic_ns()
-    header.desired_workers = workers
+    header.desired_workers = header.planned_workers = workers
     header.clustering = int(workers > 1)
     header.supervisor_pid = os.getpid()
 
@@ -130,8 +135,10 @@ class _Server:
         self._page, self._listener, self._nursery = page, listener, nursery
         self._announced = False
         self._name = server_name(listener.socket.getsockname())
-        # Beside the control socket; None where that cannot be: then reports go to the log.
-        self._reports: Path | None = None
+        # Unless the user says where: beside the control socket. None where that cannot be: then
+        # reports go to the log.
+        self._reports = settings.reports.report_dir
+        self._alerts_to: str | None = None
         self._reactor = Reactor()
         self._watch = Watch(
             page, meter_for(limit, self._pids), marks, plan.ceiling_bytes, clock=time.monotonic
@@ -147,26 +154,42 @@ class _Server:
             page,
             self._crew,
             self._watch,
-            reports=settings.reports.report_dir or self._reports,
+            reports=self._reports,
             started_by_workers=self._started_by_workers,
             alert=self._alert,
         )
         front.offer(Actions(measures.operator, lambda: read_statistics(page, time.monotonic_ns())))
+        renewal = Renewal(
+            *(page, self._reactor, self._crew, nursery, measures.keeper.recycler),
+            clock=time.monotonic,
+        )
+        foreman = Foreman(
+            page=page,
+            reactor=self._reactor,
+            crew=self._crew,
+            nursery=nursery,
+            renewal=renewal,
+            measures=measures,
+            alerter=self._alerter,
+            front=front,
+            on_ready=self._on_ready,
+            start_seconds=settings.process.start_seconds,
+            clock=time.monotonic,
+        )
         self.supervisor = Supervisor(
             page=page,
             reactor=self._reactor,
             crew=self._crew,
             nursery=nursery,
-            watch=self._watch,
+            foreman=foreman,
+            renewal=renewal,
             measures=measures,
             alerter=self._alerter,
             front=front,
             refresh_limit=self._refresh_limit,
-            announce=self._announce,
             source=SourceWatch(settings.app.app_dir) if settings.app.reload else None,
             close_door=functools.partial(close_door, listener.socket),
             log_seconds=settings.memory.memory_log_seconds,
-            start_seconds=settings.process.start_seconds,
             stop_seconds=settings.process.stop_seconds,
             clock=time.monotonic,
         )
@@ -196,7 +219,7 @@ class _Server:
             front.open(control.socket, trusted=True, path=control.path)
             self._urls.append(("control", os.fspath(control.path)))
             self._warnings.extend(control.warnings)
-            self._reports = control.path.with_suffix(".reports")
+            self._reports = self._reports or control.path.with_suffix(".reports")
         except ListenError as error:
             # Nobody's requests need it.
             self._warnings.append(str(error))
@@ -208,9 +231,11 @@ class _Server:
             return None
         # Imported where somebody is to be told: the sender's parts are not small.
         from tonnage.ops.alerts import Alerter
+        from tonnage.ops.webhook import Webhook
 
         kept = self._nursery.assignment.inherited
         origin = self._settings.origin("alert_url")
+        self._alerts_to = str(Webhook.from_settings(reports, origin))
         return Alerter.start(reports, self._name, kept, origin=origin)
 
     def _alert(self, kind: str, text: str, fields: dict[str, Any]) -> None:
@@ -278,6 +303,11 @@ class _Server:
 
     # The banner.
 
+    def _on_ready(self) -> None:
+        self.supervisor.look_soon()
+        if self._crew.is_complete:
+            self._announce()
+
     def _announce(self) -> None:
         if self._announced:
             return
@@ -286,6 +316,7 @@ class _Server:
         print(render_banner(self._facts()), file=sys.stderr, flush=True)
 
     def _facts(self) -> BannerFacts:
+        settings = self._settings
         marks, plan, header = self._watch.marks, self._plan, self._page.header
         zygote = self._nursery.zygote
         why_not = self._nursery.why_not or "--no-preload"
@@ -308,11 +339,18 @@ class _Server:
                 *(marks.warning_bytes, marks.critical_bytes, marks.exhausted_bytes),
                 self._watch.ceiling_bytes,
             ),
-            allocator=self._settings.memory.allocator
-            if self._settings.memory.allocator != "auto"
+            allocator=settings.memory.allocator
+            if settings.memory.allocator != "auto"
             else allocator_kind(),
             queue_requests=plan.queue_requests,
             wakeups=tuple(wakeup.name for wakeup in self._wakeups),
+            fuse=settings.memory.fuse,
+            worker_memory_bytes=settings.memory.worker_memory_bytes,
+            recycling=settings.recycling,
+            alerts_to=self._alerts_to,
+            alert_seconds=settings.reports.alert_seconds,
+            reports_in=None if self._reports is None else os.fspath(self._reports),
+            reports_kept=settings.reports.reports,
             notes=tuple(self._wakeup_notes),
             warnings=tuple(self._warnings),
         )

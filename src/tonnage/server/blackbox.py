@@ -1,7 +1,8 @@
-"""The black box: the last seconds of memory, and one report for each death of a worker.
+"""The black box: the last seconds of memory, and one report for each death.
 
 Promises: :meth:`BlackBox.note` costs some 3 us and no memory, so it can follow every look; a report
-is on disk, whole, when :meth:`BlackBox.write` returns; what cannot be written goes to the log. A
+is a file, whole, when :meth:`BlackBox.write` returns, and outlives this process (not a power cut at
+that moment: :mod:`tonnage.server.shelf`); what cannot be written goes to the log. A
 request that ran out of memory while its worker went on is reported too, at most once in 60 s a
 route. Neither raises, whatever the disk does and whatever a dying worker has left in the page.
 
@@ -15,9 +16,11 @@ Gathers no facts (the supervisor has them), draws no conclusions
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.errors import ConfigError
 from tonnage.governor.page import MAX_WORKERS
 from tonnage.server.samples import Sample, SampleRing
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from tonnage.server.facts import Death, Incident
     from tonnage.server.shelf import Listed, Shelf
 
-__all__ = ["BlackBox", "Filed", "Sample"]
+__all__ = ["BlackBox", "Filed", "Sample", "make_directory"]
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -51,12 +54,45 @@ class Filed:
     Attributes:
         summary: what happened, in one sentence, for a log line or an alert.
         path: its text; None if it could not be written and went to the log.
-        report: all of it, as it stands in the JSON.
+        report: all of it, as it stands in the JSON; empty if it could not be made.
     """
 
     summary: str
     path: Path | None
     report: dict[str, Any]
+
+    @property
+    def cause(self) -> str:
+        """The kind of the cause."""
+        return str(self.report.get("cause", {}).get("kind", "unknown"))
+
+
+def make_directory(directory: Path, origin: str) -> None:
+    """Make the *directory* for reports, and see that it can be written to.
+
+    For one that the user has named, at the start: a mistake shall not come out with the first
+    accident.
+
+    Args:
+        directory: where reports are to be kept.
+        origin: how a message should call the setting.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    probe = directory / f".tonnage-{os.getpid()}.tmp"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Not os.access: root may everything, but not write to a file system that is read-only.
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        probe.unlink()
+    except OSError as error:
+        why = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise ConfigError(
+            f"{origin}: no report can be written to {directory}: {why or error}; name a directory "
+            f"that user {os.getuid()} may write to, or leave it out, and reports are kept beside "
+            "the control socket"
+        ) from error
 
 
 class BlackBox:
@@ -103,8 +139,9 @@ class BlackBox:
             return self._write(death)
         except Exception:
             # What explains an accident must not be the next one.
-            logger.exception("no report can be made on the end of worker %d", death.worker)
-            return Filed(f"worker {death.worker} ended", None, {})
+            who = f"worker {death.worker}" if death.program is None else death.program.name
+            logger.exception("no report can be made on the end of %s", who)
+            return Filed(f"{who} ended", None, {})
 
     def incident(self, incident: Incident) -> Filed | None:
         """Report on *incident*; return None if its route had a report of late."""
@@ -134,7 +171,7 @@ class BlackBox:
         at = self._wall_clock()
         samples = self._ring.since(now - PAST_SECONDS)
         report = of_death(death, samples, now_seconds=now, at_seconds=at)
-        return self._file(report, at, death.worker)
+        return self._file(report, at, death.worker if death.program is None else None)
 
     def _incident(self, incident: Incident, held_back: int) -> Filed:
         from tonnage.server.report import of_incident
@@ -145,7 +182,7 @@ class BlackBox:
         report = of_incident(incident, samples, now_seconds=now, at_seconds=at, held_back=held_back)
         return self._file(report, at, incident.worker)
 
-    def _file(self, report: dict[str, Any], at_seconds: float, worker: int) -> Filed:
+    def _file(self, report: dict[str, Any], at_seconds: float, worker: int | None) -> Filed:
         from tonnage.server.reporttext import as_text
 
         text = as_text(report)
@@ -155,7 +192,7 @@ class BlackBox:
         return Filed(report["summary"], path, report)
 
     def _put(
-        self, report: dict[str, Any], text: str, at_seconds: float, worker: int
+        self, report: dict[str, Any], text: str, at_seconds: float, worker: int | None
     ) -> Path | None:
         shelf = self._shelf()
         if shelf is None:

@@ -23,8 +23,8 @@ from tonnage.governor.brake import (
 from tonnage.governor.fuse import Growth
 from tonnage.governor.statistics import WorkerState
 from tonnage.host import reins
-from tonnage.host.processes import Statm
-from tonnage.server.facts import Kill, KillReason
+from tonnage.host.processes import Statm, command_name, parent_pid
+from tonnage.server.facts import Kill, KillReason, Program
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ logger = logging.getLogger("tonnage.supervisor")
 CENSUS_SECONDS: Final = 1.0
 # At most so many of them are known; the kernel lists the oldest first.
 _MOST_OTHERS: Final = 256
+# Generations between a worker and a program that it has started.
+_DEEPEST: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,15 @@ class _Followed:
     pid: int
     private: Growth
     shared: Growth
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A program that was ended, and the slot of the worker that had started it, where known."""
+
+    program: Program
+    worker: int | None
+    kill: Kill
 
 
 @dataclass(slots=True)
@@ -111,6 +122,8 @@ class Brake:
         self.stopped: Stopped | None = None
         # Who was ended last, for the report on that death.
         self.killed: tuple[int, Kill] | None = None
+        # The same of a program: nobody else hears of its end.
+        self.ended: Ended | None = None
 
     def act(self, look: Look) -> None:
         """Stop, resume or end a process, as *look* demands."""
@@ -228,8 +241,8 @@ class Brake:
 
     def _grown_bytes(self, chosen: Mover, *, outside: bool) -> int:
         if chosen.index is None:
-            assert self._used is not None
-            return self._used.grown_bytes
+            now_bytes = _resident([chosen.pid]).get(chosen.pid, 0)
+            return max(0, now_bytes - self._census.get(chosen.pid, 0))
         followed = self._workers[chosen.index]
         return (followed.shared if outside else followed.private).grown_bytes
 
@@ -281,12 +294,39 @@ class Brake:
                 format_bytes(look.free_bytes),
             )
             return
-        self.killed = mover.pid, stopped.as_kill()
+        if mover.index is None:
+            # What is to be known of it has to be asked before it is gone.
+            program = Program(mover.pid, _command(mover.pid))
+            self.ended = Ended(program, self._started_by(mover.pid), stopped.as_kill())
+        else:
+            self.killed = mover.pid, stopped.as_kill()
         reins.end(mover.pid)
         logger.error(
             "brake: ended %s, which took the last memory: %s free, and nothing else could shrink",
             *(_name(mover), format_bytes(look.free_bytes)),
         )
+
+    def _started_by(self, pid: int) -> int | None:
+        """Return the slot of the worker below which process *pid* is; None: below none.
+
+        None also for a program whose parents have all ended: the supervisor has adopted it.
+        """
+        workers = {slot.pid: slot.index for slot in self._page.live_slots()}
+        for _ in range(_DEEPEST):
+            try:
+                pid = parent_pid(pid)
+            except OSError:
+                return None
+            if pid in workers:
+                return workers[pid]
+        return None
+
+
+def _command(pid: int) -> str:
+    try:
+        return command_name(pid)
+    except OSError:
+        return "a program"
 
 
 def _resident(pids: Iterable[int]) -> dict[int, int]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import array
 import json
 import socket
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LONGEST_BYTES: Final = 16 * 1024
 # To this the texts of a longer message are cut; escaped, each character is at most 12 bytes.
@@ -63,6 +66,15 @@ class Channel:
         if not payload:
             raise EOFError
         return json.loads(payload), list(fds)
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Yield what there is to be received now; of messages that bring no descriptors.
+
+        Raises:
+            EOFError: the other end is closed, and all that it had sent has been yielded.
+        """
+        while (received := self.receive()) is not None:
+            yield received[0]
 
     def close(self) -> None:
         """Close this end."""

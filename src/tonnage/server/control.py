@@ -2,7 +2,8 @@
 
 A Unix socket in a directory of mode 0700; no network. Who can open it is trusted. Its name is made
 of the address that the server listens on, so that the commands find it (:mod:`tonnage.cli.client`);
-one that a running server answers on is never taken away from it.
+one that a running server answers on is never taken away from it. Whoever starts removes what killed
+servers of this user have left there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".sock"
 #: So many servers with one address (in network namespaces of their own) get a socket each.
 MOST_ALIKE: Final = 9
+#: So many files are looked at for sockets that nobody listens on any more; the next start goes on.
+MOST_SWEPT: Final = 64
 _NAME_CHARS: Final = 24
 
 
@@ -95,7 +99,7 @@ def take_control(name: str, environ: Mapping[str, str]) -> Control:
 
 
 def open_control(path: Path) -> socket.socket:
-    """Listen on *path*; a file that a killed server left there is replaced.
+    """Listen on *path*; a file that a killed server left there is replaced, others are removed.
 
     Raises:
         ListenError: a running server answers there and keeps it, the directory belongs to somebody
@@ -116,6 +120,8 @@ def open_control(path: Path) -> socket.socket:
                 )
             with suppress(FileNotFoundError):
                 path.unlink()
+            # Before ours is there, and while nobody else is between making one and listening on it.
+            _sweep(path.parent)
             return _listen(path)
     except OSError as error:
         # A path that is too long has a message but no strerror.
@@ -162,6 +168,20 @@ def _alone_in(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove the sockets that killed servers have left in *directory*, which must be private.
+
+    Where this cannot be told or done, they stay: they do no harm but lie around.
+    """
+    with os.scandir(directory) as files:
+        for file in islice((each for each in files if each.name.endswith(SUFFIX)), MOST_SWEPT):
+            with suppress(OSError):
+                found = file.stat(follow_symlinks=False)
+                is_ours = stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
+                if is_ours and not is_live(Path(file.path)):
+                    os.unlink(file.path)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -1,4 +1,4 @@
-"""What is known when a worker has died, or a request ran out of memory: records without opinions.
+"""What is known when a worker or a program has ended, or a request ran out of memory: just facts.
 
 The supervisor gathers them; what they mean is told by :mod:`tonnage.server.postmortem`.
 """
@@ -39,11 +39,27 @@ _NOTHING: Final = Flights((), 0)
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A process that the application has started.
+
+    Attributes:
+        pid: which.
+        name: what it calls itself, 15 characters of it: its arguments may be secret.
+    """
+
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Death:
     """The facts of a worker's end, gathered before its slot is wiped.
 
+    Or of the end of a program that the worker had started: then all but *program*, *wait_status*
+    and *kill* are the worker's, which goes on.
+
     Attributes:
-        worker: the number of its slot.
+        worker: the number of its slot; None: it is not known which worker had started *program*.
         pid: its process; None if it ended before it said so.
         wait_status: as ``os.waitpid`` returns it; None if unknown.
         statistics: the tree as the shared page has it, the dead worker still in it.
@@ -55,9 +71,10 @@ class Death:
         data_limit_bytes: its fuse; 0: none was set.
         failure: what it, or the crew, said of why it did not start.
         in_flight: the requests in its slot.
+        program: the program that ended; None: it was the worker itself.
     """
 
-    worker: int
+    worker: int | None
     pid: int | None
     wait_status: int | None
     statistics: Statistics
@@ -68,6 +85,7 @@ class Death:
     data_limit_bytes: int = 0
     failure: str | None = None
     in_flight: Flights = _NOTHING
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True)

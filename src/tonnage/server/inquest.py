@@ -1,5 +1,7 @@
 """The inquest: what was known when a worker died, or a request ran out of memory, is gathered.
 
+The same for a program of the application's that the brake had to end: its worker goes on.
+
 Has to come before the worker's slot is wiped. The report is written by
 :mod:`tonnage.server.blackbox`, and people are told by log and alert.
 """
@@ -9,11 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.flight import read_flight
 from tonnage.governor.statistics import NANOSECONDS, read_statistics
-from tonnage.ops.alertpolicy import WORKER_DIED
+from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
 from tonnage.server.facts import Death, Incident
 from tonnage.server.postmortem import Cause
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import SharedPage
-    from tonnage.server.blackbox import BlackBox
+    from tonnage.server.blackbox import BlackBox, Filed
     from tonnage.server.braking import Brake
     from tonnage.server.crew import Member
     from tonnage.server.watch import Watch
@@ -98,17 +101,46 @@ class Inquest:
         )
         if member.killed is None and status is not None and _signal(status) == signal.SIGKILL:
             self._kills = max(0, self._kills - 1)
+        return self._report(death, WORKER_DIED).cause in _OF_MEMORY
+
+    def on_braked(self) -> None:
+        """Report on the program that the brake has just ended, if any: nobody else hears of it."""
+        ended, self._brake.ended = self._brake.ended, None
+        if ended is None:
+            return
+        now = int(self._clock() * NANOSECONDS)
+        death = Death(
+            worker=ended.worker,
+            pid=None,
+            wait_status=int(signal.SIGKILL),
+            statistics=read_statistics(self._page, now),
+            kill=ended.kill,
+            program=ended.program,
+        )
+        if ended.worker is not None:
+            slot = self._page.slots[ended.worker]
+            death = replace(
+                death,
+                pid=slot.pid,
+                memory_errors=slot.memory_errors,
+                data_limit_bytes=slot.data_limit_bytes,
+                in_flight=read_flight(self._page, slot.index, now),
+            )
+        self._report(death, PROGRAM_BRAKED, program=ended.program.name)
+
+    def _report(self, death: Death, kind: str, **fields: Any) -> Filed:
+        """Have *death* reported, log it, and tell people."""
         filed = self._box.write(death)
         where = f"; the report is {filed.path}" if filed.path else ""
         logger.error("%s%s", filed.summary, where)
-        fields = {
-            "worker": member.index,
-            "cause": filed.report["cause"]["kind"],
+        fields |= {
+            "worker": death.worker,
+            "cause": filed.cause,
             "report": str(filed.path or ""),
             "level": death.statistics.level.name,
         }
-        self._alert(WORKER_DIED, filed.summary, fields)
-        return filed.report["cause"]["kind"] in _OF_MEMORY
+        self._alert(kind, filed.summary, fields)
+        return filed
 
     def on_memory_error(self, member: Member, message: dict[str, Any]) -> None:
         """Report that a request of *member* ran out of memory, and the worker went on."""

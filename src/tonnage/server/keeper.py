@@ -1,10 +1,10 @@
 """What is done about memory after each look: the one place where the measures meet.
 
-    look → the fuses follow → brake → reclaim → recycle → tell
+    look → reclaim → recycle → tell
 
 Each measure decides for itself and is kept in a module of its own; this says in which order they
-act, what they are given, and what people are told. Does not sample (:mod:`tonnage.server.watch`)
-nor wait (:mod:`tonnage.server.supervisor`).
+act, what they are given, and what people are told. Neither samples nor holds anybody
+(:mod:`tonnage.server.hold`), nor waits (:mod:`tonnage.server.supervisor`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tonnage.governor.reclaim import (
     should_reclaim,
 )
 from tonnage.governor.recycle import Reason, Situation
-from tonnage.governor.statistics import NANOSECONDS
+from tonnage.governor.statistics import NANOSECONDS, read_statistics
 from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
 from tonnage.server.recycling import Collected
 from tonnage.server.samples import Sample
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
     from tonnage.governor.page import SharedPage
     from tonnage.server.blackbox import BlackBox
-    from tonnage.server.braking import Brake
     from tonnage.server.crew import Crew, Member
-    from tonnage.server.fuses import Fuses
     from tonnage.server.leaking import Leaking
     from tonnage.server.recycling import Recycler
     from tonnage.server.watch import Look, Watch
@@ -53,8 +51,6 @@ _ABOVE_SECONDS: Final = 5.0
 _WORTH_TELLING_BYTES: Final = 4 * MIB
 # Recycling is in no hurry.
 _RECYCLE_SECONDS: Final = 0.1
-# A process that is stopped is.
-_BRAKING_SECONDS: Final = 0.005
 _NO_HURRY: Final = float("inf")
 
 
@@ -109,8 +105,6 @@ class Keeper:
         page: SharedPage,
         crew: Crew,
         watch: Watch,
-        fuses: Fuses,
-        brake: Brake,
         recycler: Recycler,
         leaking: Leaking,
         box: BlackBox,
@@ -124,8 +118,6 @@ class Keeper:
         self._page = page
         self._crew = crew
         self._watch = watch
-        self._fuses = fuses
-        self._brake = brake
         self._box = box
         self._recycle_above_bytes = recycle_above_bytes
         self._alert = alert
@@ -138,20 +130,11 @@ class Keeper:
 
     def next_look_seconds(self) -> float:
         """Return when the next look is due at the latest, for what is under way."""
-        if self._brake.stopped is not None:
-            return _BRAKING_SECONDS
         return _RECYCLE_SECONDS if self.recycler.is_busy else _NO_HURRY
 
     def act(self, look: Look) -> None:
         """Do what *look* demands."""
         self._note(look)
-        self._fuses.follow(
-            look.readings,
-            look.free_bytes - self._watch.floor_bytes,
-            look.now_seconds,
-            spared=self.leaking.traced,
-        )
-        self._brake.act(look)
         if look.level is not look.previous:
             self._on_level(look)
         elif not self._is_awaiting() and should_reclaim(look.level, self._clock(), self._effort):
@@ -219,7 +202,18 @@ class Keeper:
         self.leaking.forget(member)
         self.recycler.heard_end(member)
 
-    def figures(self, used_bytes: int, level: Level) -> dict[str, Any]:
+    def log_memory(self) -> None:
+        """Log where memory stands."""
+        now = read_statistics(self._page, int(self._clock() * NANOSECONDS))
+        logger.info(
+            "memory %s of %s (%s), %d worker(s), %d in flight, %d waiting",
+            *(format_bytes(now.used_bytes), format_bytes(now.limit_bytes), now.level.name),
+            *(now.ready_workers, sum(worker.in_flight for worker in now.workers)),
+            sum(worker.waiting for worker in now.workers),
+            extra={"fields": self._figures(now.used_bytes, now.level)},
+        )
+
+    def _figures(self, used_bytes: int, level: Level) -> dict[str, Any]:
         """Return the figures that stand beside a line of the log."""
         return {
             "used_mb": in_mb(used_bytes),
@@ -259,7 +253,7 @@ class Keeper:
             "memory %s -> %s: %s of %s",
             *(look.previous.name, level.name, format_bytes(look.used_bytes)),
             format_bytes(self._watch.marks.limit_bytes),
-            extra={"fields": self.figures(look.used_bytes, level)},
+            extra={"fields": self._figures(look.used_bytes, level)},
         )
         self._effort = after_recovery(self._effort, level)
         if self._trouble is None and level is not Level.OK:
@@ -290,7 +284,7 @@ class Keeper:
             f"{format_bytes(header.reclaimed_bytes - trouble.reclaimed_bytes)} came back by "
             f"reclaim, {format_bytes(header.recycled_bytes - trouble.recycled_bytes)} by recycling"
         )
-        logger.info("%s", text, extra={"fields": self.figures(look.used_bytes, look.level)})
+        logger.info("%s", text, extra={"fields": self._figures(look.used_bytes, look.level)})
         self._alert(RESOLVED, text, self._alert_fields(look))
 
     def _alert_fields(self, look: Look) -> dict[str, Any]:

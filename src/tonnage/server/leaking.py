@@ -12,8 +12,10 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import ActionError
+from tonnage.governor.costs import RouteCost
 from tonnage.governor.leaks import Leak, LeakWatch, Point, merge
 from tonnage.governor.levels import Level
+from tonnage.governor.page import MAX_ROUTES
 from tonnage.ops.alertpolicy import LEAK_FOUND
 from tonnage.server.actions import LONGEST_TRACE_SECONDS
 from tonnage.units import MIB, format_bytes
@@ -52,7 +54,7 @@ class Leaking:
         crew: Crew,
         *,
         report: bool,
-        alert: Callable[[str, str], object],
+        alert: Callable[[str, str, dict[str, Any]], object],
         loosen: Callable[[int], object],
         clock: Callable[[], float],
     ) -> None:
@@ -62,7 +64,7 @@ class Leaking:
             page: where the workers' slots are.
             crew: the workers.
             report: whether a leak that is found is traced without being asked.
-            alert: told, with a kind and a sentence, of a leak.
+            alert: told, with a kind, a sentence and figures, of a leak.
             loosen: takes the fuse of a slot's worker away.
             clock: monotonic seconds.
         """
@@ -175,9 +177,13 @@ class Leaking:
 
         if member is self._traced:
             self._traced = None
-        self._reported_seconds = self._clock()
+        if report["lines"] or report["ended"] != "early":
+            # Else the worker had to end before there was anything to see: its successor's leak is
+            # traced anew.
+            self._reported_seconds = self._clock()
         self._found, self._text = report, render(report)
-        logger.warning("%s", self._text)
+        write = logger.warning if report["lines"] else logger.info
+        write("%s", self._text)
 
     def state(self) -> dict[str, Any]:
         """Return what is known, for people and machines."""
@@ -222,7 +228,7 @@ class Leaking:
             *(text, left),
             extra={"fields": _as_json(leak)},
         )
-        self._alert(LEAK_FOUND, text)
+        self._alert(LEAK_FOUND, text, _as_json(leak) | self._only_route())
         now = self._clock()
         if self._report and now - self._reported_seconds > _AGAIN_SECONDS:
             try:
@@ -231,6 +237,21 @@ class Leaking:
                 logger.info("%s", self.trace(leak.index, TRACE_SECONDS, free))
             except ActionError as error:
                 logger.warning("the leak is not traced: %s", error)
+
+    def _only_route(self) -> dict[str, str]:
+        """Return the route that leaks, as a field, if there is no other that it could be.
+
+        What a worker holds does not say which of several routes left it.
+        """
+        page = self._page
+        # Some 1 ms for the whole table, which is looked through when a leak is told.
+        rows = (row for row in range(MAX_ROUTES) if page.cost_names(row)[0])
+        seen = [
+            page.cost_name(row)
+            for row in rows
+            if RouteCost("", page.cost_numbers(row)).total_observations
+        ]
+        return {"route": seen[0]} if len(seen) == 1 else {}
 
     def _check_trace(self, now: float) -> None:
         if self._traced is not None and now >= self._trace_ends:

@@ -22,9 +22,12 @@ _UNEXPLAINED_SHARE = 0.2
 _ENDED = {
     "time": "",
     "budget": "; ended early, since the trace had used its budget",
+    "early": "; ended early, since the worker was to end: this is what was seen until then",
     "taken": "; tracemalloc is in use by the application itself, so nothing was traced",
     "overrun": "; one step allocated more than the trace may keep, so there are no lines",
 }
+# The ends that leave nothing to count.
+_WITHOUT_LINES = ("overrun", "taken")
 _WHOSE = {"app": "", "library": "  [library]", "server": "  [server's own]"}
 
 
@@ -42,6 +45,8 @@ def _lines(report: TraceReport) -> Iterator[str]:
     yield f"tracing cost {format_bytes(report['cost_bytes'])}{_ENDED[report['ended']]}"
     if report["lines"]:
         yield "these lines allocated what stayed:"
+    elif report["ended"] not in _WITHOUT_LINES:
+        yield _nothing(report)
     for line in report["lines"]:
         yield from _line(line)
     yield from _balance(report)
@@ -63,10 +68,11 @@ def _line(line: GrownLine) -> Iterator[str]:
 def _balance(report: TraceReport) -> Iterator[str]:
     """Yield what the traces do not explain, or explain too well."""
     grown, traced = report["grown_bytes"], report["traced_bytes"]
-    if report["ended"] in ("overrun", "taken"):
+    if report["ended"] in _WITHOUT_LINES:
         return
     if max(grown, traced) < _UNEXPLAINED_BYTES:
-        yield "this is little: nothing leaked that a trace of this length can show"
+        if report["lines"]:
+            yield "this is little: trace for longer, or with more requests, to see whether it lasts"
     elif grown - traced > max(_UNEXPLAINED_BYTES, _UNEXPLAINED_SHARE * grown):
         yield (
             f"not allocated through Python: {format_bytes(grown - traced)} of"
@@ -77,6 +83,20 @@ def _balance(report: TraceReport) -> Iterator[str]:
             f"the process itself grew by {format_bytes(grown)} only: some of this replaced older"
             " objects, as in a cache that is full"
         )
+
+
+def _nothing(report: TraceReport) -> str:
+    """Return what to say where no line has grown by what matters."""
+    requests, worth = report["requests"], report["worth_bytes"]
+    if not requests:
+        return (
+            f"nothing grew: no line by {format_bytes(worth)} or more; there was no request, so"
+            " trace again when there are some"
+        )
+    return (
+        f"nothing grew with these {requests:,} requests: no line by {format_bytes(worth)} or more,"
+        f" {format_bytes(worth / requests)} a request"
+    )
 
 
 def _each(grown_bytes: int, requests: int) -> str:

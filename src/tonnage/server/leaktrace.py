@@ -43,6 +43,7 @@ from tonnage.server.leaklines import (
     traces_now,
     whose_is,
 )
+from tonnage.units import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,11 +66,17 @@ _SNAPSHOT_PER_BLOCK: Final = 128
 _NEAR_SHARE: Final = 0.8
 _OVERRUN_SHARE: Final = 1.5
 
-# Lines that hold less of the growth than this are noise.
+# Lines that hold less of the growth than this are noise ...
 _WORTH_SHARE: Final = 0.01
+#: ... and so are those that have grown by less: ten times what a worker without requests, or with
+#: some that leave nothing, was seen to show (counters, timers, the date of the response: 1.5 KB).
+WORTH_BYTES: Final = 16 * KIB
+#: A request that leaves anything behind leaves a pointer to it at least. What has grown by less for
+#: each has not grown with them, but now and then: a table that was enlarged, a first use.
+WORTH_BYTES_PER_REQUEST: Final = 8
 
 # The ends of a trace that leave something to count.
-_WITH_LINES: Final = ("time", "budget")
+_WITH_LINES: Final = ("time", "budget", "early")
 
 
 class GrownLine(TypedDict):
@@ -92,10 +99,12 @@ class GrownLine(TypedDict):
 class TraceReport(TypedDict):
     """What a trace found between the end of its warm-up and its own end.
 
-    ``ended`` is ``time``, or ``budget`` (earlier: its cost neared the budget), or ``overrun`` (one
-    step passed the budget by far: there are no lines), or ``taken`` (the application uses
-    tracemalloc itself: none either). ``traced_bytes`` is what the traces say has come to stay,
-    ``grown_bytes`` what the process has grown by without the trace's own cost.
+    ``ended`` is ``time``, or ``budget`` (earlier: its cost neared the budget), or ``early`` (the
+    worker was told to end), or ``overrun`` (one step passed the budget by far: there are no lines),
+    or ``taken`` (the application uses tracemalloc itself: none either). ``lines`` are those that
+    grew by ``worth_bytes`` or more: less is noise, see :data:`WORTH_BYTES`. ``traced_bytes`` is
+    what the traces say has come to stay, ``grown_bytes`` what the process has grown by without the
+    trace's own cost.
     """
 
     ended: str
@@ -104,6 +113,7 @@ class TraceReport(TypedDict):
     grown_bytes: int
     traced_bytes: int
     cost_bytes: int
+    worth_bytes: int
     lines: list[GrownLine]
 
 
@@ -167,6 +177,11 @@ class LeakTrace:
             self._early.count(traces)
         return elapsed >= 1.0
 
+    def end_early(self) -> None:
+        """Have the trace end now: it is time to finish, with what has been seen so far."""
+        if self._is_ours and not self.tick():
+            self._ended = "early"
+
     def finish(self) -> TraceReport:
         """Stop to trace, give its memory back, and return what has grown.
 
@@ -206,18 +221,21 @@ class LeakTrace:
         grown = _grown(early, late)
         traced = sum(size for size, _ in grown.values())
         largest = sorted(grown.items(), key=lambda item: item[1], reverse=True)
+        requests = late.requests - early.requests
+        worth = max(WORTH_BYTES, requests * WORTH_BYTES_PER_REQUEST)
         lines = [
             _line(late.ways[where], amount, amount[0] / traced)
             for where, amount in largest[:LINES]
-            if amount[0] >= traced * _WORTH_SHARE
+            if amount[0] >= max(worth, traced * _WORTH_SHARE)
         ]
         report = TraceReport(
             ended=self._ended,
             seconds=round(late.seconds - early.seconds, 3),
-            requests=late.requests - early.requests,
+            requests=requests,
             grown_bytes=late.held_bytes - early.held_bytes,
             traced_bytes=traced,
             cost_bytes=self._cost_bytes,
+            worth_bytes=worth,
             lines=lines,
         )
         return _fitted(report)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tonnage.governor.levels import Level
 from tonnage.server.blackbox import BlackBox
-from tonnage.server.braking import Brake
-from tonnage.server.fuses import Fuses
+from tonnage.server.hold import Hold, make_hold
 from tonnage.server.inquest import Inquest
 from tonnage.server.keeper import Keeper
 from tonnage.server.leaking import Leaking
@@ -23,17 +22,31 @@ if TYPE_CHECKING:
     from tonnage.config import Settings
     from tonnage.governor.page import SharedPage
     from tonnage.server.crew import Crew
-    from tonnage.server.watch import Watch
+    from tonnage.server.watch import Look, Watch
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
     """What the supervisor needs of them."""
 
+    hold: Hold
     keeper: Keeper
-    brake: Brake
     inquest: Inquest
     operator: Operator
+
+    def look(self) -> Look | None:
+        """Look, and do all that this demands; return None where use cannot be read."""
+        look = self.hold.look(spared=self.keeper.leaking.traced)
+        if look is not None:
+            if look.kills:
+                self.inquest.on_kills(look.kills)
+            self.inquest.on_braked()
+            self.keeper.act(look)
+        return look
+
+    def next_look_seconds(self) -> float:
+        """Return how long to wait before the next look."""
+        return min(self.hold.next_look_seconds(), self.keeper.next_look_seconds())
 
 
 def make_measures(
@@ -60,9 +73,6 @@ def make_measures(
         clock: monotonic seconds.
     """
 
-    def tell(kind: str, text: str) -> None:
-        alert(kind, text, {})
-
     box = BlackBox(
         reports,
         settings.reports.reports,
@@ -70,15 +80,10 @@ def make_measures(
         wall_clock=time.time,
         slots=page.header.slot_count,
     )
-    fuses = Fuses(
-        page,
-        worker_memory_bytes=settings.memory.worker_memory_bytes,
-        enabled=settings.memory.fuse,
-    )
-    brake = Brake(
+    hold = make_hold(
+        settings.memory,
         page,
         watch,
-        fuses,
         others=started_by_workers,
         shrink=lambda spare: keeper.reclaim(Level.CRITICAL, "the brake is on", spare=spare),
         clock=clock,
@@ -89,23 +94,21 @@ def make_measures(
         settings.recycling,
         drain_seconds=settings.process.stop_seconds,
         start_seconds=settings.process.start_seconds,
-        alert=tell,
+        alert=alert,
         clock=clock,
     )
     leaking = Leaking(
         page,
         crew,
         report=settings.reports.leak_report,
-        alert=tell,
-        loosen=fuses.loosen,
+        alert=alert,
+        loosen=hold.fuses.loosen,
         clock=clock,
     )
     keeper = Keeper(
         page=page,
         crew=crew,
         watch=watch,
-        fuses=fuses,
-        brake=brake,
         recycler=recycler,
         leaking=leaking,
         box=box,
@@ -113,5 +116,5 @@ def make_measures(
         alert=alert,
         clock=clock,
     )
-    inquest = Inquest(page, watch, brake, box, alert=alert, clock=clock)
-    return Measures(keeper, brake, inquest, Operator(page, keeper, box))
+    inquest = Inquest(page, watch, hold.brake, box, alert=alert, clock=clock)
+    return Measures(hold, keeper, inquest, Operator(page, keeper, box))

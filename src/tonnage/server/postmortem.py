@@ -1,4 +1,4 @@
-"""Why a worker died, and which request is to blame: decided from facts, without I/O.
+"""Why a worker or a program ended, and which request is to blame: decided from facts, without I/O.
 
 Covers the cause (:func:`judge`), the likely culprit (:func:`suspect`), and how sure each is. Does
 not cover what is known (:mod:`tonnage.server.facts`), how it is told (:mod:`tonnage.server.report`)
@@ -101,8 +101,10 @@ class Growth:
         return self.bytes / self.seconds if self.seconds > 0 else 0.0
 
 
-def growth_of(samples: Sequence[Sample], worker: int) -> Growth:
-    """Return by how much *worker* grew in the last second of its samples."""
+def growth_of(samples: Sequence[Sample], worker: int | None) -> Growth:
+    """Return by how much *worker* grew in the last second of its samples; None: of none."""
+    if worker is None:
+        return Growth(0, 0.0)
     own = [sample for sample in samples if sample.private_of(worker)]
     if not own:
         return Growth(0, 0.0)
@@ -155,7 +157,8 @@ def suspect(death: Death, verdict: Verdict) -> Suspicion | None:
     running = next((each for each in requests if each.is_running), None)
     if running is not None:
         others = _overgrown_bytes(greediest) - max(_overgrown_bytes(running), 0)
-        sure = alone or others < OVERGROWN_BYTES
+        # What runs in the worker need not be what has started a program.
+        sure = (alone or others < OVERGROWN_BYTES) and death.program is None
         sureness = Sureness.CERTAIN if sure else Sureness.LIKELY
         return Suspicion(running, "its code was running at the end", sureness)
     if _overgrown_bytes(greediest) >= OVERGROWN_BYTES:

@@ -7,7 +7,9 @@ one stops accepting; where it does not, the old one drains first, and connection
 listening socket for the moment that a fork takes. An old worker that does not finish in time is
 ended, with a report.
 
-Who is to be recycled is decided by :mod:`tonnage.governor.recycle`.
+Who is to be recycled is decided by :mod:`tonnage.governor.recycle`. Where recycling does not help,
+the server goes on with a worker less, until SIGHUP brings new code. Each replacement is one line of
+the log at INFO, when it is over; its steps are told at DEBUG.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.recycle import (
+    GIVEN_UP_SECONDS,
+    MOST_WITHOUT_RELIEF,
     Candidate,
     Choice,
     History,
@@ -29,7 +33,7 @@ from tonnage.governor.recycle import (
 from tonnage.governor.statistics import read_statistics
 from tonnage.ops.alertpolicy import RECYCLING_GAVE_UP
 from tonnage.server.facts import KillReason
-from tonnage.units import MIB, format_bytes
+from tonnage.units import MIB, format_bytes, in_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +94,8 @@ class _Replacement:
     start_first: bool
     deadline_seconds: float = float("inf")
     successor: Member | None = None
-    successor_seconds: float | None = None
+    # From the beginning to the moment when it was ready.
+    ready_seconds: float = 0.0
     old_is_gone: bool = False
 
 
@@ -105,7 +110,7 @@ class Recycler:
         *,
         drain_seconds: float,
         start_seconds: float,
-        alert: Callable[[str, str], object],
+        alert: Callable[[str, str, dict[str, Any]], object],
         clock: Callable[[], float],
         draw: Callable[[float], float] = lambda most: random.uniform(0, most),
     ) -> None:
@@ -117,7 +122,7 @@ class Recycler:
             settings: when a worker is to be replaced.
             drain_seconds: how long an old worker may take to finish its requests.
             start_seconds: how long a successor may take to become ready.
-            alert: told, with a kind and a sentence, when recycling does not help.
+            alert: told, with a kind, a sentence and figures, when recycling does not help.
             clock: monotonic seconds.
             draw: returns a number between 0 and its argument.
         """
@@ -154,8 +159,11 @@ class Recycler:
     def want_all(self, reason: Reason) -> int:
         """Have every worker replaced, by turns; return how many.
 
-        Also those that still start: they are as old as the others, if it is for new code.
+        Also those that still start: they are as old as the others, if it is for new code. That may
+        also need less memory, so then there are as many workers again as were planned.
         """
+        if reason is Reason.NEW_CODE:
+            self._restore()
         return sum(self.want(index, reason) for index in self._crew.members)
 
     def act(
@@ -197,11 +205,10 @@ class Recycler:
         now = self._now
         if now is None or now.successor is not None or member is now.old:
             return
-        now.successor, now.successor_seconds = member, self._clock()
-        logger.info(
+        now.successor, now.ready_seconds = member, self._clock() - now.begun_seconds
+        logger.debug(
             "worker %d (pid %s) has taken over from worker %d after %.0f ms",
-            *(member.index, member.pid, now.old.index, (self._clock() - now.begun_seconds) * 1000),
-            extra={"fields": {"ready_seconds": round(self._clock() - now.begun_seconds, 4)}},
+            *(member.index, member.pid, now.old.index, now.ready_seconds * 1000),
         )
         if now.start_first and not now.old_is_gone:
             self._drain(now)
@@ -224,7 +231,10 @@ class Recycler:
     def _give_up_unless_another_starts(self, now: _Replacement) -> None:
         if any(not member.is_ready for member in self._crew.members.values()):
             return
-        logger.error("no successor of worker %d came up: it goes on", now.old.index)
+        logger.error(
+            "worker %d was to be recycled, since %s; no successor came up, so it goes on",
+            *(now.old.index, _WORDS[now.reason]),
+        )
         now.old.is_replaced = False
         if now.reason in (Reason.NEW_CODE, Reason.ASKED):
             # Or it would be tried again and again; whoever wanted it asks again.
@@ -277,11 +287,10 @@ class Recycler:
         old, now = self._crew.members[choice.index], self._clock()
         start_first = free_bytes >= self._start_bytes + _SPARE_BYTES
         self._now = _Replacement(old, choice.reason, now, held_bytes, start_first)
-        logger.info(
+        logger.debug(
             "recycling worker %d (pid %s, %s of its own): %s; %s",
             *(old.index, old.pid, format_bytes(held_bytes), _WORDS[choice.reason]),
             "its successor starts first" if start_first else "no room for two, so it drains first",
-            extra={"fields": {"reason": choice.reason.name.lower()}},
         )
         if start_first:
             old.is_replaced = True
@@ -319,12 +328,25 @@ class Recycler:
             self._start_bytes = owned + owned // 2
         freed = max(0, now.held_bytes - owned)
         header.recycled_bytes += freed
-        logger.info(
-            "worker %d is recycled after %.1f s: %s came free",
-            *(now.old.index, self._clock() - now.begun_seconds, format_bytes(freed)),
-        )
+        self._tell(now, now.successor, freed)
         if now.reason.is_for_memory:
             self._account(now, freed, situation)
+
+    def _tell(self, now: _Replacement, successor: Member, freed_bytes: int) -> None:
+        order = "" if now.start_first else " (no room for two, so the old one drained first)"
+        logger.info(
+            "worker %d (pid %s, %s of its own) is recycled: %s; worker %d was ready after "
+            "%.0f ms%s, %s came free",
+            *(now.old.index, now.old.pid, format_bytes(now.held_bytes), _WORDS[now.reason]),
+            *(successor.index, now.ready_seconds * 1000, order, format_bytes(freed_bytes)),
+            extra={
+                "fields": {
+                    "reason": now.reason.name.lower(),
+                    "ready_seconds": round(now.ready_seconds, 4),
+                    "freed_mb": in_mb(freed_bytes),
+                }
+            },
+        )
 
     def _account(self, now: _Replacement, freed_bytes: int, situation: Situation) -> None:
         self._history = after_recycle(
@@ -336,13 +358,34 @@ class Recycler:
         )
         if self._history.given_up_until_seconds is None:
             return
-        text = "recycling workers has not brought memory back three times in a row: it is given up"
+        text = (
+            f"recycling workers has not brought memory back {MOST_WITHOUT_RELIEF} times in a row: "
+            f"it is given up for {GIVEN_UP_SECONDS / 60:g} minutes"
+        )
         if self._crew.size > 1:
-            self._crew.size -= 1
-            self._page.header.desired_workers = self._crew.size
+            self._resize(self._crew.size - 1)
             oldest = min(self._crew.serving(), key=lambda each: each.ready_seconds, default=None)
             if oldest is not None:
                 self._crew.dismiss(oldest)
-            text += f", and the server goes on with {self._crew.size} worker(s) instead"
+            text += (
+                f", and the server goes on with {self._crew.size} worker(s) instead of "
+                f"{self._page.header.planned_workers}, until SIGHUP or a restart; give it more "
+                "memory, or fewer workers"
+            )
         logger.error("%s", text)
-        self._alert(RECYCLING_GAVE_UP, text)
+        self._alert(
+            RECYCLING_GAVE_UP,
+            text,
+            {"workers": self._crew.size, "planned_workers": self._page.header.planned_workers},
+        )
+
+    def _restore(self) -> None:
+        """Have as many workers as were planned, and recycle them for memory, as at the start."""
+        planned = self._page.header.planned_workers
+        if planned > self._crew.size:
+            logger.info("there are %d worker(s) again, as planned", planned)
+            self._resize(planned)
+        self._history = History()
+
+    def _resize(self, workers: int) -> None:
+        self._crew.size = self._page.header.desired_workers = workers

@@ -1,4 +1,4 @@
-"""A report on a worker's death, or on a request that ran out of memory, as a plain dict.
+"""A report on a death, of a worker or a program, or on a request out of memory, as a plain dict.
 
 The dict is what is kept as JSON; units are in its keys, the moment of a sample is told in seconds
 before the report. The text for people is made of the same dict (:mod:`tonnage.server.reporttext`).
@@ -53,14 +53,18 @@ def of_death(
     verdict = judge(death, samples)
     suspicion = suspect(death, verdict)
     blame = _blame(death, verdict, suspicion)
-    summary = f"worker {death.worker} {verdict.text}{blame}"
+    summary = f"{_who(death)} {verdict.text}{blame}"
     report = _begin("death", summary, at_seconds)
     report["cause"] = _cause(verdict)
     report["culprit"] = _culprit(suspicion)
-    report["worker"] = _dead_worker(death)
+    if death.program is None:
+        report["worker"] = _dead_worker(death)
+    else:
+        report["program"] = {"pid": death.program.pid, "name": death.program.name}
+        report["worker"] = _worker(death, figures_of(death))
     report |= _circumstances(death, samples, now_seconds)
     route = _route(suspicion.request) if suspicion else None
-    report["what_to_do"] = advice(verdict.cause, route)
+    report["what_to_do"] = advice(verdict.cause, route, of_program=death.program is not None)
     return report
 
 
@@ -96,6 +100,13 @@ def of_incident(
     return report
 
 
+def _who(death: Death) -> str:
+    if death.program is None:
+        return f"worker {death.worker}"
+    starter = "the application" if death.worker is None else f"worker {death.worker}"
+    return f"{death.program.name} (pid {death.program.pid}), a program started by {starter},"
+
+
 def _begin(kind: str, summary: str, at_seconds: float) -> dict[str, Any]:
     moment = datetime.fromtimestamp(at_seconds, UTC)
     time = moment.isoformat(timespec="milliseconds")
@@ -116,6 +127,8 @@ def _blame(death: Death, verdict: Verdict, suspicion: Suspicion | None) -> str:
         if verdict.cause is Cause.DEADLINE:
             return f", with {_route(suspicion.request)} still in flight"
         return f", {_BECAUSE[suspicion.sureness]} {_route(suspicion.request)}"
+    if death.worker is None:
+        return ""
     if not death.in_flight.requests and verdict.cause in _REQUESTS_CAUSE:
         return ", with no request in flight"
     return ""
@@ -197,7 +210,9 @@ def _memory(
         "cache_bytes": last.cache_bytes if last else known.cache_bytes,
         "level": (last.level if last else known.level).name,
         "kernel_kills": known.kernel_kills,
-        "worker_private_bytes": last.private_of(facts.worker) if last else 0,
+        "worker_private_bytes": (
+            last.private_of(facts.worker) if last and facts.worker is not None else 0
+        ),
         "worker_grown_bytes": growth.bytes,
         "worker_grown_seconds": round(growth.seconds, 3),
         "worker_grown_bytes_per_second": int(growth.bytes_per_second),

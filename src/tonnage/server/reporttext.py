@@ -31,7 +31,8 @@ def as_text(report: dict[str, Any]) -> str:
     lines = [f"{_when(report)}: {_plain(report['summary'])}", ""]
     lines += _happened(report)
     lines += _memory(report)
-    lines += _worker(report)
+    # A program can be there without a worker that is known to have started it.
+    lines += _worker(report) if report["worker"]["index"] is not None else []
     lines += _in_flight(report)
     lines += _others(report)
     lines += ["What to do"]
@@ -47,6 +48,8 @@ def _happened(report: dict[str, Any]) -> Iterator[str]:
     cause, culprit = report["cause"], report["culprit"]
     yield "What happened"
     yield f"  cause: {cause['kind']} ({cause['sureness']})"
+    if program := report.get("program"):
+        yield f"  program: {_plain(program['name'])} (pid {program['pid']})"
     for fact in cause["evidence"]:
         yield from _wrapped(_plain(fact))
     if culprit is not None:
@@ -90,13 +93,14 @@ def _memory(report: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _samples(samples: dict[str, Any], worker: int, limit: int) -> Iterator[str]:
+def _samples(samples: dict[str, Any], worker: int | None, limit: int) -> Iterator[str]:
     before, used = samples["seconds_before"], samples["used_bytes"]
     own = samples["private_bytes"].get(str(worker), [0] * len(before))
     if not before:
         yield "  no samples: it had not been looked at"
         return
-    rows = [("before", "used", "free", f"worker {worker}", f"used of {format_bytes(limit)}")]
+    heads = ("before", "used", "free", f"worker {worker}", f"used of {format_bytes(limit)}")
+    rows = [heads]
     for at in _moments(before):
         filled = min(round(_BAR_CHARS * used[at] / limit), _BAR_CHARS) if limit else 0
         bar = f"[{'#' * filled:<{_BAR_CHARS}}]"
@@ -104,7 +108,8 @@ def _samples(samples: dict[str, Any], worker: int, limit: int) -> Iterator[str]:
         rows.append(
             (duration(before[at]), format_bytes(used[at]), free, format_bytes(own[at]), bar)
         )
-    yield from _table(rows)
+    # Without the worker's column where no worker is known.
+    yield from _table(rows if worker is not None else [(*row[:3], row[4]) for row in rows])
 
 
 def _moments(before: Sequence[float]) -> list[int]:

@@ -8,6 +8,7 @@ is slow, is done here one process at a time.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -88,6 +89,8 @@ class Watch:
         self._others_bytes: float | None = None
         self._last: tuple[float, int] | None = None
         self._kills_before: int | None = None
+        # How many roll-ups there have been: whose turn it is.
+        self._rolled_up = 0
         # One open statm for each slot in use.
         self._statms: dict[int, tuple[int, Statm]] = {}
         # The last reading of each, by its slot's index.
@@ -155,6 +158,18 @@ class Watch:
         headroom = self.marks.limit_bytes - header.used_bytes
         busy = any(slot.connections for slot in self._page.slots)
         return next_look_seconds(headroom, self._growth, busy=busy)
+
+    def roll_up_next(self, zygote_pid: int | None) -> None:
+        """Measure the PSS of one process, in turn: a roll-up takes 6 to 14 ms for 100 MB."""
+        slots = self._page.live_slots()
+        turn = self._rolled_up % (len(slots) + 2)
+        self._rolled_up += 1
+        if turn == 0:
+            self.roll_up(os.getpid(), None, "supervisor_pss_bytes")
+        elif turn > 1:
+            self.roll_up(slots[turn - 2].pid, slots[turn - 2])
+        elif zygote_pid is not None:
+            self.roll_up(zygote_pid, None, "zygote_pss_bytes")
 
     def roll_up(self, pid: int, slot: Slot | None, field: str = "") -> None:
         """Read the PSS of one process and publish it, in its slot or in the header's *field*."""

@@ -1,0 +1,169 @@
+"""The foreman: brings up workers, hears what they say, and buries those that have ended.
+
+Which workers there should be is the crew's to know (:mod:`tonnage.server.crew`); what is made of
+what they say is others'. That a process has ended is learned from the kernel, and before its
+worker is buried all that it had said is heard: the news of both may come in either order.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tonnage.governor.statistics import NANOSECONDS, STUCK_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tonnage.governor.page import SharedPage
+    from tonnage.ops.alerts import Alerter
+    from tonnage.server.crew import Crew, Member
+    from tonnage.server.frontdesk import FrontDesk
+    from tonnage.server.measures import Measures
+    from tonnage.server.nursery import Nursery
+    from tonnage.server.reactor import Reactor
+    from tonnage.server.renewal import Renewal
+
+logger = logging.getLogger("tonnage.supervisor")
+
+
+class Foreman:
+    """Keeps the crew. Everything it works with is handed in."""
+
+    def __init__(
+        self,
+        *,
+        page: SharedPage,
+        reactor: Reactor,
+        crew: Crew,
+        nursery: Nursery,
+        renewal: Renewal,
+        measures: Measures,
+        alerter: Alerter | None,
+        front: FrontDesk,
+        on_ready: Callable[[], None],
+        start_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """Make one who has nothing to do yet.
+
+        Args:
+            page: where each worker has its slot.
+            reactor: waits for the workers' messages.
+            crew: the workers.
+            nursery: has the zygotes.
+            renewal: is told of a zygote's end.
+            measures: are told of what workers say, and of their end.
+            alerter: is told of its own process's end.
+            front: answers where no worker does.
+            on_ready: called when a worker has become ready.
+            start_seconds: how long a worker may take for that.
+            clock: monotonic seconds.
+        """
+        #: The worker that has shown that the application does not start; its failure says why.
+        self.failed_start: Member | None = None
+        #: Somebody has asked twice to stop: what is cut short needs no report.
+        self.is_in_haste = False
+        self._page = page
+        self._reactor = reactor
+        self._crew = crew
+        self._nursery = nursery
+        self._renewal = renewal
+        self._measures = measures
+        self._alerter = alerter
+        self._front = front
+        self._on_ready = on_ready
+        self._start_seconds = start_seconds
+        self._clock = clock
+
+    def fill(self) -> None:
+        """Start the workers that are missing, if it is time."""
+        for member in self._crew.fill():
+            self._reactor.register(member.channel, partial(self._hear, member))
+
+    def reap(self) -> None:
+        """Take note of every process that has ended."""
+        had_zygote = self._nursery.zygote is not None
+        while (ended := _next_ended()) is not None:
+            pid, status = ended
+            self._hear_out()
+            member = self._crew.find(pid)
+            if member is not None:
+                self._bury(member, status)
+            elif not self._nursery.ended(pid) and not self._is_alerter(pid):
+                # As PID 1, or as a "subreaper", we inherit what others leave behind.
+                logger.debug("reaped orphan %d", pid)
+        if had_zygote and self._nursery.is_missing:
+            self._renewal.begin()
+
+    def check(self) -> None:
+        """End workers that start for too long; have others answer where all are stuck."""
+        now = int(self._clock() * NANOSECONDS)
+        self._crew.end_overdue(self._start_seconds)
+        header = self._page.header
+        awake = self._crew.awake(now, int(STUCK_SECONDS * NANOSECONDS))
+        started = now - header.started_nanoseconds > STUCK_SECONDS * NANOSECONDS
+        needed = not awake and started and not header.stopping
+        self._front.stand_in(needed, [member.channel for member in awake])
+
+    def _is_alerter(self, pid: int) -> bool:
+        return self._alerter is not None and self._alerter.ended(pid)
+
+    def _bury(self, member: Member, status: int | None) -> None:
+        for_memory = False
+        if not self.is_in_haste and (not member.failure or self._crew.has_served):
+            for_memory = self._measures.inquest.on_death(member, status)
+        self._crew.lost(member, status, for_memory=for_memory)
+        self._reactor.unregister(member.channel)
+        member.channel.close()
+        self._measures.hold.watch.forget(member.index)
+        self._measures.keeper.forget(member)
+        is_first_start = not self._crew.has_served and not self._page.header.stopping
+        if member.failure and is_first_start and self.failed_start is None:
+            self.failed_start = member
+
+    def _hear_out(self) -> None:
+        """Read all that workers have said: one that has ended has said who it was, and why."""
+        for member in list(self._crew.members.values()):
+            while self._hear(member):
+                pass
+
+    def _hear(self, member: Member) -> bool:
+        """Act on the next message of *member*; return whether there was one."""
+        try:
+            received = member.channel.receive()
+        except EOFError:
+            # The process is ending; how is learned from the kernel.
+            self._reactor.unregister(member.channel)
+            if member.pid is None:
+                self._bury(member, None)
+            return False
+        if received is None:
+            return False
+        message, _ = received
+        self._crew.heard(member, message)
+        measures, kind = self._measures, message["kind"]
+        if kind == "ready":
+            measures.hold.watch.roll_up(member.pid or 0, self._page.slots[member.index])
+            measures.keeper.recycler.heard_ready(member)
+            self._on_ready()
+        elif kind == "reclaimed":
+            measures.keeper.on_reclaimed(member, message)
+        elif kind == "memory_error":
+            measures.inquest.on_memory_error(member, message)
+        elif kind == "kept":
+            measures.keeper.on_kept(member)
+        elif kind == "traced":
+            measures.keeper.leaking.heard_report(member, message["report"])
+        return True
+
+
+def _next_ended() -> tuple[int, int] | None:
+    """Return process id and status of a child that has ended; None if none has."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None

@@ -1,0 +1,118 @@
+"""The application, imported anew: for new code, or because the zygote has ended.
+
+Nothing waits for an import: it goes on in a process of its own, and workers go on meanwhile. One
+that fails is told, and tried again. Zygotes are made and ended by :mod:`tonnage.server.nursery`,
+workers are replaced by :mod:`tonnage.server.recycling`. While the server stops nothing is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from tonnage.errors import TonnageError
+from tonnage.governor.recycle import Reason
+from tonnage.server.nursery import RETRY_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tonnage.governor.page import SharedPage
+    from tonnage.server.crew import Crew
+    from tonnage.server.nursery import Nursery
+    from tonnage.server.reactor import Reactor
+    from tonnage.server.recycling import Recycler
+    from tonnage.server.reload import SourceWatch
+    from tonnage.server.zygote import Zygote
+
+logger = logging.getLogger("tonnage.supervisor")
+
+# An import takes more for a moment than what is left of it.
+_IMPORT_FACTOR: Final = 1.5
+
+
+class Renewal:
+    """Has the application imported, and workers replaced where they are to have the new code."""
+
+    def __init__(
+        self,
+        page: SharedPage,
+        reactor: Reactor,
+        crew: Crew,
+        nursery: Nursery,
+        recycler: Recycler,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._page = page
+        self._reactor = reactor
+        self._crew = crew
+        self._nursery = nursery
+        self._recycler = recycler
+        self._clock = clock
+        # A signal has asked for new code; the workers follow once it is imported.
+        self._recycle_when_imported = False
+        self._retry_at: float | None = None
+
+    def begin(self, *, beside: bool = False) -> None:
+        """Begin to import; workers made after that have the new code.
+
+        *beside*: the present zygote goes on until the new one is ready.
+        """
+        if self._page.header.stopping:
+            return
+        if self._nursery.pending is not None:
+            self._reactor.unregister(self._nursery.pending.channel)
+        zygote = self._nursery.begin(beside=beside)
+        if zygote is not None:
+            self._reactor.register(zygote.channel, partial(self._on_imported, zygote))
+
+    def on_hangup(self) -> None:
+        """SIGHUP: import the application anew, then replace every worker in its turn."""
+        if self._page.header.stopping:
+            return
+        if not self._nursery.preload:
+            count = self._recycler.want_all(Reason.NEW_CODE)
+            logger.info("SIGHUP: %d worker(s) are replaced, each of which imports anew", count)
+            return
+        header = self._page.header
+        free = header.limit_bytes - header.used_bytes
+        beside = free > header.zygote_pss_bytes * _IMPORT_FACTOR
+        logger.info(
+            "SIGHUP: importing the application anew%s; then every worker is replaced",
+            "" if beside else ", after ending the zygote, since both do not fit",
+        )
+        self._recycle_when_imported = True
+        self.begin(beside=beside)
+
+    def reload_if_changed(self, source: SourceWatch) -> None:
+        """Have the new code at once, and no worker with the old, if *source* has changed."""
+        changed = source.changed()
+        if changed is None or self._page.header.stopping:
+            return
+        logger.info("%s changed: importing the application anew", changed)
+        self._crew.retire()
+        self.begin()
+
+    def tend(self) -> None:
+        """End an import that takes too long, and try again where one has failed; regularly."""
+        now = self._clock()
+        self._nursery.end_overdue(now)
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            if self._nursery.is_missing:
+                self.begin()
+
+    def _on_imported(self, zygote: Zygote) -> None:
+        self._reactor.unregister(zygote.channel)
+        wanted, self._recycle_when_imported = self._recycle_when_imported, False
+        try:
+            self._nursery.finish()
+        except TonnageError as error:
+            # What serves goes on.
+            logger.error("%s%s", error, "; the old code goes on serving" if wanted else "")
+            self._retry_at = self._clock() + RETRY_SECONDS
+            return
+        if wanted:
+            self._recycler.want_all(Reason.NEW_CODE)
