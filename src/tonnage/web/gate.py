@@ -135,6 +135,7 @@ class Gate:
         desk, slot = self._desk, self._slot
         held_before = slot.held_bytes
         total = desk.ledger.update(desk.in_flight)
+        self._guard.held_bytes = slot.held_bytes
         now = self._clock()
         if slot.held_bytes - held_before > SUSPICIOUS_BYTES and not desk.in_flight:
             self._suspicious_until_seconds = now + SUSPICION_SECONDS

@@ -96,6 +96,8 @@ class Guard:
         self._retry_after_seconds = round(retry_after_seconds or RETRY_AFTER_SECONDS)
         self._clock_ns = clock_ns
         self._reserve = Reserve()
+        #: What the worker held when it was last looked at; kept up by whoever looks.
+        self.held_bytes = 0
         #: Whether a framework is there that answers errors by itself, out of our sight.
         self.listens = listen(self.find)
 
@@ -111,8 +113,7 @@ class Guard:
         client = scope.get("client")
         begun_ns = self._clock_ns()
         entry = self._flight.begin(route.row, client[0] if client else "", begun_ns)
-        held_bytes = self._slot.held_bytes
-        attempt = _Attempt(self, route, request, scope, send, begun_ns, held_bytes)
+        attempt = _Attempt(self, route, request, scope, send, begun_ns)
         if request is not None:
             self._board(request, entry)
         if scope.get("method") in _WITH_BODY:
@@ -226,14 +227,13 @@ class _Attempt:
         scope: Scope,
         forward: Send,
         begun_ns: int,
-        held_bytes: int,
     ) -> None:
         self.route = route
         self.request = request
         self.scope = scope
         self.begun_ns = begun_ns
         #: What the worker held when this began.
-        self.held_bytes = held_bytes
+        self.held_bytes = guard.held_bytes
         self.received_bytes = 0
         self.state = _NOT_BEGUN
         #: Set where a MemoryError has come out of the application.
