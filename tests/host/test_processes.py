@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tonnage.host.processes import (
     Rollup,
     Statm,
     StatmSample,
+    age_seconds,
     descendants,
     read_rollup,
     thread_count,
@@ -176,3 +178,15 @@ def test_the_room_imports_nothing_dear() -> None:
     printed = subprocess.check_output([sys.executable, "-c", code], text=True)
 
     assert printed.strip() == "[]"
+
+
+def test_how_long_a_process_has_run() -> None:
+    """As exact as a tick."""
+    before = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        time.sleep(0.05)
+        age = age_seconds(child.pid)
+        most = time.monotonic() - before
+        child.kill()
+
+    assert 0.02 <= age <= most + 0.03

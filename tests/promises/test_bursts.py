@@ -71,7 +71,7 @@ def test_a_program_that_a_request_started_is_stopped_alone(tmp_path: Path) -> No
         assert re.search(r"brake: ended process \d+, started by the application", server.log)
         reports = [json.loads(path.read_text()) for path in tmp_path.glob("*-program-brake*.json")]
         assert len(reports) == server.log.count("brake: ended process ")
-        assert all("/fork" in json.dumps(report["in_flight"]) for report in reports)
+        assert all("/fork" in report["summary"] for report in reports)
 
 
 def test_growth_in_shared_memory_costs_one_worker(tmp_path: Path) -> None:

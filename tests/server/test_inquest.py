@@ -117,6 +117,21 @@ def test_what_the_brake_has_ended_is_the_brakes(server: Whole) -> None:
     assert server.brake.killed is None
 
 
+def test_a_program_is_blamed_on_the_request_that_was_there_when_it_started(server: Whole) -> None:
+    """Of those in flight at its end, most have come since."""
+    flight = Flight(server.page.slots[1])
+    for row, name, seconds in [(5, b"POST /resize", 2.0), (6, b"GET /", 0.1)]:
+        server.page.cost_names(row)[: len(name)] = name
+        entry = flight.begin(row, "203.0.113.7", int((server.now_seconds - seconds) * 1e9))
+        flight.run(entry)
+    kill = Kill(KillReason.BRAKE, 300 * 2**20, 0.8, 0.1)
+    server.brake.ended = Ended(Program(5000, "convert", 1.9), 1, kill)
+
+    server.look(100)
+
+    assert newest(server)["summary"].endswith("probably because of POST /resize")
+
+
 def test_a_program_that_the_brake_has_ended_is_reported(server: Whole, said: Said) -> None:
     """As a death is, with the request that has started it; its worker goes on."""
     server.page.cost_names(5)[:12] = b"POST /resize"

@@ -23,6 +23,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _STATM_BYTES = 128  # seven numbers of at most 16 digits
 _KIB = 1024
+# Where in stat, after the command, the start is (field 22 of proc(5)), and what it is counted in.
+_STARTED = 19
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,13 @@ def thread_count(pid: int, root: Path = Path("/")) -> int:
 def parent_pid(pid: int, root: Path = Path("/")) -> int:
     """Return the process that has started *pid*, or adopted it; 0 for one without a parent."""
     return _parent_in(_read(pid, "stat", root))
+
+
+def age_seconds(pid: int, root: Path = Path("/")) -> float:
+    """Return how long *pid* has run, as exact as the kernel's clock tick (10 ms)."""
+    started_ticks = int(_read(pid, "stat", root).rpartition(b")")[2].split()[_STARTED])
+    up_seconds = float((root / "proc/uptime").read_text().split()[0])
+    return max(0.0, up_seconds - started_ticks / _TICKS_PER_SECOND)
 
 
 def command_name(pid: int, root: Path = Path("/")) -> str:

@@ -23,7 +23,7 @@ from tonnage.governor.brake import (
 from tonnage.governor.fuse import Growth
 from tonnage.governor.statistics import WorkerState
 from tonnage.host import reins
-from tonnage.host.processes import Statm, command_name, parent_pid
+from tonnage.host.processes import Statm, age_seconds, command_name, parent_pid
 from tonnage.server.facts import Kill, KillReason, Program
 from tonnage.units import format_bytes
 
@@ -296,7 +296,7 @@ class Brake:
             return
         if mover.index is None:
             # What is to be known of it has to be asked before it is gone.
-            program = Program(mover.pid, _command(mover.pid))
+            program = _program(mover.pid)
             self.ended = Ended(program, self._started_by(mover.pid), stopped.as_kill())
         else:
             self.killed = mover.pid, stopped.as_kill()
@@ -322,11 +322,11 @@ class Brake:
         return None
 
 
-def _command(pid: int) -> str:
+def _program(pid: int) -> Program:
     try:
-        return command_name(pid)
+        return Program(pid, command_name(pid), age_seconds(pid))
     except OSError:
-        return "a program"
+        return Program(pid, "a program")
 
 
 def _resident(pids: Iterable[int]) -> dict[int, int]:

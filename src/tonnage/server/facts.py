@@ -45,10 +45,12 @@ class Program:
     Attributes:
         pid: which.
         name: what it calls itself, 15 characters of it: its arguments may be secret.
+        age_seconds: how long it has run; None: unknown.
     """
 
     pid: int
     name: str
+    age_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tonnage.governor.flight import InFlight
-    from tonnage.server.facts import Death, Kill
+    from tonnage.server.facts import Death, Kill, Program
     from tonnage.server.samples import Sample
 
 # Free memory counts as short below the default --free-floor, or if it would be gone within the
@@ -36,6 +36,8 @@ SHORT_SECONDS: Final = 0.25
 OVERGROWN_BYTES: Final = 1 * MIB
 # The worker's growth is told over the last second, in which a burst happens.
 GROWTH_SECONDS: Final = 1.0
+# How exact the age of a program is; a request starts one soon, but not before it has begun.
+TICK_SECONDS: Final = 0.02
 # An application's error message may hold anything; the log has it whole.
 _LONGEST_FAILURE: Final = 300
 
@@ -149,6 +151,8 @@ def suspect(death: Death, verdict: Verdict) -> Suspicion | None:
         return None
     if verdict.cause is Cause.SIGNAL and verdict.sureness is Sureness.CERTAIN:
         return None
+    if death.program is not None and (starter := _starter(death.program, requests)) is not None:
+        return starter
     alone = len(requests) == 1 and not death.in_flight.beyond
     if verdict.cause is Cause.DEADLINE:
         oldest = max(requests, key=lambda each: each.age_seconds)
@@ -168,6 +172,22 @@ def suspect(death: Death, verdict: Verdict) -> Suspicion | None:
         return Suspicion(requests[0], "no other was in flight", Sureness.LIKELY)
     newest = min(requests, key=lambda each: each.age_seconds)
     return Suspicion(newest, "it was the newest; nothing else tells them apart", Sureness.GUESS)
+
+
+def _starter(program: Program, requests: Sequence[InFlight]) -> Suspicion | None:
+    """Return the request that has started *program*; None: none in flight is as old.
+
+    Of several the one begun last, since a program is started soon.
+    """
+    if program.age_seconds is None:
+        return None
+    before = [each for each in requests if each.age_seconds >= program.age_seconds - TICK_SECONDS]
+    if not before:
+        return None
+    newest = min(before, key=lambda each: each.age_seconds)
+    if len(before) == 1:
+        return Suspicion(newest, "no other was in flight when it started", Sureness.LIKELY)
+    return Suspicion(newest, "it was the newest when the program started", Sureness.GUESS)
 
 
 def _overgrown_bytes(request: InFlight) -> int:
