@@ -8,12 +8,18 @@
     + PlanError            the processes asked for do not fit into the memory limit
   x WorkerError            a worker or the zygote could not be started or did not stay up
   x ActionError            a running server refuses what it is asked to do, or cannot be reached
+  x RequestRefusedError    a request breaks a limit; raised in the application while it is served
 
 A message is one line that says what is wrong and what to do about it: the command line prints it
 as it is, without a traceback.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tonnage.web.path.problem import Problem
 
 
 class TonnageError(Exception):
@@ -46,3 +52,12 @@ class WorkerError(TonnageError):
 
 class ActionError(TonnageError):
     """A running server refuses what it was asked to do, and says why, or it cannot be reached."""
+
+
+class RequestRefusedError(TonnageError):
+    """A request breaks a limit. Whoever lets it out has it answered with its problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        #: What the client is told, with status and headers.
+        self.problem = problem

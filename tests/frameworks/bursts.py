@@ -8,6 +8,7 @@ where the framework has any, and ``/objects``, which does not leave a byte.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import threading
@@ -44,11 +45,19 @@ def burst_of_objects() -> str:
         pieces.append({"number": str(len(pieces)), "next": [len(pieces)]})
 
 
+def burst_of_bare_objects() -> str:
+    """Take it in the smallest pieces there are, and leave not one to who would handle it."""
+    pieces: list[object] = []
+    while True:
+        pieces.append(object())
+
+
 def make_fastapi() -> Any:
     """Make an application with both kinds of route, and some that leave work behind."""
     app = FastAPI()
     app.get("/sync")(burst)
     app.get("/objects")(burst_of_objects)
+    app.get("/bare")(burst_of_bare_objects)
 
     @app.get("/")
     async def home() -> str:
@@ -110,6 +119,25 @@ def make_careful_fastapi() -> Any:
     @app.exception_handler(Exception)
     def answer(request: Request, error: Exception) -> PlainTextResponse:
         return PlainTextResponse("something went wrong", 500)
+
+    return app
+
+
+def make_logging_fastapi() -> Any:
+    """Make an application that logs what has failed and answers it, while the error is handled."""
+    app: FastAPI = make_fastapi()
+
+    @app.exception_handler(Exception)
+    async def answer(request: Request, error: Exception) -> PlainTextResponse:
+        return PlainTextResponse(repr(error), 500)
+
+    @app.middleware("http")
+    async def log(request: Request, go_on: Callable[[Request], Any]) -> Any:
+        try:
+            return await go_on(request)
+        except Exception:
+            logging.getLogger("bursts").exception("it failed")
+            raise
 
     return app
 

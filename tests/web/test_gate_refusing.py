@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from tests.web.virtual import now, run
-from tests.web.world import World, call, holding, http, turns
+from tests.web.world import Response, World, call, each, growing, holding, http, turns
 
+from tonnage.governor.costs import LATE_KNOWN_AFTER
 from tonnage.governor.levels import Level
 from tonnage.units import MIB
 from tonnage.web.gate import Gate
@@ -53,7 +55,7 @@ def test_who_waited_in_vain_is_told_why_and_when_to_try_again() -> None:
         assert now() - begun == pytest.approx(2.0)
         assert refused.status == 503
         assert dict(refused.headers)[b"retry-after"] == b"5"
-        assert dict(refused.headers)[b"content-type"] == b"application/json"
+        assert dict(refused.headers)[b"content-type"] == b"application/problem+json"
         body = refused.json()
         assert body["error"] == "service_unavailable"
         assert body["reason"] == "waited 2 s for memory"
@@ -293,5 +295,63 @@ def test_the_slot_shows_what_the_worker_does() -> None:
         assert world.slot.held_bytes == 60 * MIB
         await asyncio.gather(*tasks)
         assert (world.slot.in_flight, world.slot.waiting) == (0, 0)
+
+    run(story())
+
+
+LARGE = str(65 * MIB)
+HOPELESS = str(300 * MIB)
+
+
+async def upload(world: World, length: str) -> Response:
+    """Send a body of *length* bytes."""
+    return await world.get("/upload", "POST", content_length=length)
+
+
+def test_a_body_that_can_never_be_held_is_refused_at_once() -> None:
+    """To wait would change nothing, nor would trying again."""
+
+    async def story() -> None:
+        world = World(ceiling_mb=100)
+        world.install()
+        world.handlers["/upload"] = growing(66)
+        for _ in range(LATE_KNOWN_AFTER + 1):
+            await upload(world, LARGE)
+        world.started.clear()
+
+        refused = await upload(world, HOPELESS)
+
+        assert refused.status == 413
+        assert refused.json()["error"] == "payload_too_large"
+        assert "300 MB can never fit: this server has 200 MB" in refused.json()["detail"]
+        assert dict(refused.headers)[b"connection"] == b"close"
+        assert world.started == []
+        assert (await upload(world, LARGE)).status == 200
+
+    run(story())
+
+
+@pytest.mark.parametrize("mb", [[0], [1], [66, 1, 1], [20]])
+def test_a_body_that_may_go_to_disk_is_let_in(mb: list[float]) -> None:
+    """Where other large bodies were not held whole, each time."""
+
+    async def story() -> None:
+        world = World(ceiling_mb=100)
+        world.install()
+        world.handlers["/upload"] = each(itertools.cycle(mb))
+        for _ in range(LATE_KNOWN_AFTER + 6):
+            await upload(world, LARGE)
+        assert (await upload(world, HOPELESS)).status == 200
+
+    run(story())
+
+
+def test_a_body_of_a_route_without_experience_is_let_in() -> None:
+    """Nothing says yet that it would be held."""
+
+    async def story() -> None:
+        world = World(ceiling_mb=100)
+        world.install()
+        assert (await upload(world, HOPELESS)).status == 200
 
     run(story())

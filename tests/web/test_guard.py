@@ -15,8 +15,10 @@ from anyio import to_thread
 from tests.web.virtual import run
 from tests.web.world import Response, World, call, holding, http, turns
 
+from tonnage.errors import RequestRefusedError
 from tonnage.governor.flight import InFlight, read_flight
 from tonnage.units import MIB
+from tonnage.web.path.problem import Problem
 from tonnage.web.respond import Message, Receive, Scope, Send
 from tonnage.web.witness import heard
 
@@ -485,3 +487,53 @@ def test_a_request_that_fails_or_is_cancelled_is_in_flight_no_more() -> None:
         assert in_flight(world) == []
 
     run(story())
+
+
+def refuse() -> None:
+    """Do what an upload of the wrong type does."""
+    raise RequestRefusedError(Problem(415, "wrong_type", "send a photo"))
+
+
+async def lets_a_refusal_out(scope: Scope, receive: Receive, send: Send) -> None:
+    """Leave it to the server."""
+    refuse()
+
+
+async def answers_a_refusal_with_500(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer and raise again, as Starlette's outermost middleware does."""
+    try:
+        refuse()
+    except Exception:
+        await answer(send, 500)
+        raise
+
+
+@pytest.mark.parametrize("app", [lets_a_refusal_out, answers_a_refusal_with_500])
+def test_a_refusal_is_answered_with_its_problem(app: App) -> None:
+    """Also where no limits are set, and so nobody else is there to do it."""
+    response = ask(app)
+    assert (response.status, response.json()["error"]) == (415, "wrong_type")
+    assert len(response.messages) == 2
+
+
+def test_a_refusal_that_the_application_answers_is_its_own() -> None:
+    """It has decided."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            refuse()
+        except RequestRefusedError:
+            await answer(send, 422)
+
+    assert ask(app).status == 422
+
+
+def test_a_refusal_in_the_middle_of_a_response_is_the_servers() -> None:
+    """It closes the connection."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        refuse()
+
+    with pytest.raises(RequestRefusedError):
+        ask(app)

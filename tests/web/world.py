@@ -117,6 +117,7 @@ class World:
     retry_after_seconds: float | None = None
     page: SharedPage = field(default_factory=SharedPage)
     index: int = 0
+    is_gone: Callable[[Receive], bool] = lambda receive: False
 
     def __post_init__(self) -> None:
         header = self.page.header
@@ -162,6 +163,7 @@ class World:
             tasks=Tasks(self.meter, self.strays.follow),
             threads=self.threads,
             retry_after_seconds=self.retry_after_seconds,
+            is_gone=self.is_gone,
             clock=now,
         )
 

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Final
 from tonnage.governor.admission import Request, Verdict
 from tonnage.units import KIB, MIB
 from tonnage.web.meter import First, current_request
-from tonnage.web.refusal import refusal
+from tonnage.web.refusal import never_fits, refusal
 from tonnage.web.respond import closing, respond
+from tonnage.web.routes import LARGEST_CLASS_BYTES, body_class
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage, Slot
     from tonnage.web.guard import Guard
     from tonnage.web.meter import Meter, Tasks
+    from tonnage.web.path.problem import Shape
     from tonnage.web.respond import Receive, Scope, Send
     from tonnage.web.routes import Routes
     from tonnage.web.threads import AnyioThreads
@@ -77,6 +79,7 @@ class Gate:
         tasks: Tasks,
         threads: AnyioThreads,
         retry_after_seconds: float | None = None,
+        shape: Shape | None = None,
         admission: bool = True,
         is_gone: Callable[[Receive], bool] = lambda receive: False,
         clock: Callable[[], float] = time.monotonic,
@@ -91,11 +94,13 @@ class Gate:
         self._tasks = tasks
         self._threads = threads
         self._retry_after_seconds = retry_after_seconds
+        self._shape = shape
         self._admission = admission
         self._is_gone = is_gone
         self._clock = clock
-        # Those who wait, with what wakes them; bounded by the desk's queue.
-        self._waiting: dict[Request, asyncio.Future[None]] = {}
+        # Those who wait, with what wakes them, and what tells whether their client is still there;
+        # bounded by the desk's queue.
+        self._waiting: dict[Request, tuple[asyncio.Future[None], Receive]] = {}
         self._retry: asyncio.TimerHandle | None = None
         self._small_open = True
         self._look_at_seconds = 0.0
@@ -126,7 +131,7 @@ class Gate:
         """Have connections end from now on; refuse who waits for memory that only our end frees."""
         self.draining = True
         if self._desk.ledger.is_full and not self._desk.in_flight:
-            for ready in self._waiting.values():
+            for ready, _ in self._waiting.values():
                 if not ready.done():
                     ready.set_exception(_RefusedError)
 
@@ -154,6 +159,10 @@ class Gate:
         """Look, and learn from requests that last; to be called some times a second."""
         self._desk.observe_lasting(self._clock())
         self._guard.beat(self._desk.in_flight)
+        for ready, receive in self._waiting.values():
+            # Else the queue would be full of clients that were cut, or gave up.
+            if not ready.done() and self._is_gone(receive):
+                ready.set_result(None)
         self.look()
 
     async def _sample(self, route: RouteCost, scope: Scope, receive: Receive, send: Send) -> None:
@@ -165,23 +174,43 @@ class Gate:
     async def _through_desk(
         self, route: RouteCost, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        body_bytes = self._hopeless_bytes(route, scope)
+        if body_bytes:
+            self._slot.refused += 1
+            problem = never_fits(body_bytes, self._page.header.limit_bytes)
+            await respond(scope, receive, send, problem.answer(self._shape))
+            return
         request = Request(route, self._clock(), is_small=route.is_small)
         request.when_started = self._on_started
-        reason = await self._enter(request)
+        reason = await self._enter(request, receive)
         if reason is None:
             try:
                 # Whoever gave up while waiting need not be served.
-                if not self._is_gone(receive):
+                if self._is_gone(receive):
+                    request.has_ended = True
+                else:
                     await self._measured(request, scope, receive, send)
             finally:
                 self.settle(request)
             return
         self._slot.refused += 1
         wait = self._retry_after_seconds or self._desk.retry_after_seconds(route)
-        answer = refusal(
+        problem = refusal(
             self._page, route, reason=reason, retry_after_seconds=max(1, math.ceil(wait))
         )
-        await respond(scope, receive, send, answer)
+        await respond(scope, receive, send, problem.answer(self._shape))
+
+    def _hopeless_bytes(self, route: RouteCost, scope: Scope) -> int:
+        """Return how large a body is that can never be held; 0: it may fit, or pass in parts.
+
+        What a route has made of other large bodies says what it will make of this one. That it
+        holds them whole must be beyond doubt, or an upload that goes to disk would be refused;
+        where it is not, memory running out tells (:mod:`tonnage.web.guard`).
+        """
+        body_bytes = body_class(scope["headers"])[1]
+        if body_bytes <= max(self._page.header.limit_bytes, LARGEST_CLASS_BYTES):
+            return 0
+        return body_bytes if route.surely_takes(LARGEST_CLASS_BYTES) else 0
 
     async def _measured(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application with the meter on, and learn from what it used."""
@@ -213,7 +242,7 @@ class Gate:
             self._desk.leave(request)
             self.look()
 
-    async def _enter(self, request: Request) -> str | None:
+    async def _enter(self, request: Request, receive: Receive) -> str | None:
         """Return None once *request* may start, or why it may not."""
         verdict = self._desk.ask(request)
         if verdict is Verdict.ADMITTED:
@@ -222,7 +251,8 @@ class Gate:
         if verdict is not Verdict.WAIT:
             return str(verdict.value)
         self._slot.waited += 1
-        ready = self._waiting[request] = asyncio.get_running_loop().create_future()
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = ready, receive
         self._schedule_retry()
         try:
             async with asyncio.timeout(self._desk.wait_seconds):
@@ -248,7 +278,7 @@ class Gate:
         if not self._waiting:
             return
         for request in self._desk.ready():
-            ready = self._waiting.get(request)
+            ready, _ = self._waiting.get(request, (None, None))
             if ready is not None and not ready.done():
                 ready.set_result(None)
             else:

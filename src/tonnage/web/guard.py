@@ -10,6 +10,9 @@ error (Starlette, FastAPI), ``send`` sees it; where it does so afterwards (Djang
 If the response has begun, nothing can replace it: the request ends, and since its response is not
 complete, the server closes the connection.
 
+A refusal that the application lets out (:class:`~tonnage.errors.RequestRefusedError`, as of an
+upload) is answered with its problem in the same way, whether limits are set or not.
+
 Does not cover what becomes of the worker: whoever makes the guard is told of each failure. Nor
 errors that do not surface in the request, as in a task that nobody waits for.
 """
@@ -32,6 +35,8 @@ from tonnage.web.outofmemory import (
     memory_error_in,
     status_for,
 )
+from tonnage.web.path import frameworks
+from tonnage.web.path.problem import problem_in
 from tonnage.web.refusal import out_of_memory
 from tonnage.web.respond import respond
 from tonnage.web.routes import routed_name
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
     from tonnage.governor.flight import Flight
     from tonnage.governor.page import SharedPage, Slot
     from tonnage.host.processes import StatmSample
+    from tonnage.web.path.problem import Problem, Shape
     from tonnage.web.respond import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("tonnage.requests")
@@ -72,6 +78,7 @@ class Guard:
         read: Callable[[], StatmSample],
         on_memory_error: Callable[[MemoryFailure], object] = lambda failure: None,
         retry_after_seconds: float | None = None,
+        shape: Shape | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Guard *app*, and listen to the frameworks that are loaded.
@@ -85,6 +92,7 @@ class Guard:
             on_memory_error: told of each failure once its frames are freed and before it is
                 answered, in the event loop's thread.
             retry_after_seconds: what a 503 says; None: :data:`RETRY_AFTER_SECONDS`.
+            shape: makes the JSON of our answers; None: problem details.
             clock_ns: the monotonic clock in nanoseconds.
         """
         self.app = app
@@ -94,12 +102,14 @@ class Guard:
         self._read = read
         self._on_memory_error = on_memory_error
         self._retry_after_seconds = round(retry_after_seconds or RETRY_AFTER_SECONDS)
+        self._shape = shape
         self._clock_ns = clock_ns
         self._reserve = Reserve()
         #: What the worker held when it was last looked at; kept up by whoever looks.
         self.held_bytes = 0
         #: Whether a framework is there that answers errors by itself, out of our sight.
         self.listens = listen(self.find)
+        frameworks.listen()
 
     async def run(
         self,
@@ -123,7 +133,7 @@ class Guard:
         try:
             await self.app(scope, receive, attempt.send)
         except Exception as error:
-            if not self._is_memory(error, attempt):
+            if not self._is_memory(error, attempt) and not await attempt.answers(error):
                 raise
         finally:
             if request is not None:
@@ -148,11 +158,19 @@ class Guard:
             return None
         # Even the search needs memory, and there may be none at all.
         self._reserve.release()
+        try:
+            finding = self._examined(error)
+        except MemoryError:
+            # Somebody was quicker to take what was released.
+            self._reserve.release()
+            finding = self._examined(error)
+        if finding is None:
+            self._reserve.refill()
+        return finding
+
+    def _examined(self, error: BaseException | None) -> Finding | None:
         found = memory_error_in(error)
-        if found is not None:
-            return examine(found, self._read)
-        self._reserve.refill()
-        return None
+        return examine(found, self._read) if found is not None else None
 
     def settle(self, attempt: _Attempt, finding: Finding) -> MemoryFailure:
         """Learn from, count, tell and log the failure of *attempt*; once for each."""
@@ -186,8 +204,12 @@ class Guard:
     def answer(self, scope: Scope, send: Send, failure: MemoryFailure) -> Awaitable[None]:
         """Send our answer in place of the application's."""
         retry_after_seconds = self._retry_after_seconds
-        answer = out_of_memory(failure, retry_after_seconds=retry_after_seconds)
-        return respond(scope, _connected, send, answer)
+        problem = out_of_memory(failure, retry_after_seconds=retry_after_seconds)
+        return self.refuse(scope, send, problem)
+
+    def refuse(self, scope: Scope, send: Send, problem: Problem) -> Awaitable[None]:
+        """Send *problem* in place of the application's answer."""
+        return respond(scope, _connected, send, problem.answer(self._shape))
 
     def _board(self, request: Request, entry: int) -> None:
         # The step that is running began before there was an entry.
@@ -265,6 +287,9 @@ class _Attempt:
                 finding = self._find()
                 if finding is not None:
                     return self._replace(finding)
+                problem = frameworks.refusal_behind(self.scope)
+                if problem is not None:
+                    return self._refuse(problem)
             self.state = _BEGUN
         elif kind in _ENDS:
             # A WebSocket that the application does not accept.
@@ -279,6 +304,16 @@ class _Attempt:
         elif self.scope["type"] == "websocket" and self.state == _BEGUN:
             await self._forward({"type": "websocket.close", "code": _WS_TRY_AGAIN})
 
+    async def answers(self, error: Exception) -> bool:
+        """Answer for an application that has let a refusal out; return whether this was one."""
+        problem = problem_in(error)
+        if problem is None or self.state in (_BEGUN, _COMPLETE):
+            return False
+        # Starlette raises again what it has answered.
+        if self.state == _NOT_BEGUN:
+            await self._refuse(problem)
+        return True
+
     def body_bytes(self) -> int:
         """Return the size of the request's body, as announced or as received."""
         announced = dict(self.scope["headers"]).get(b"content-length", b"")
@@ -290,6 +325,10 @@ class _Attempt:
 
     def _find(self) -> Finding | None:
         return self.heard() or self._guard.find(sys.exception())
+
+    def _refuse(self, problem: Problem) -> Awaitable[None]:
+        self.state = _REPLACED
+        return self._guard.refuse(self.scope, self._forward, problem)
 
     def _replace(self, finding: Finding) -> Awaitable[None]:
         failure = self._guard.settle(self, finding)

@@ -11,6 +11,7 @@ allocated: until they are cleared, nothing comes free. A burst to 496 MB was bac
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import resource
@@ -35,6 +36,12 @@ LEAST_BODY_BYTES: Final = MIB
 # Room that the handling can use where the error's frames give none back: two arenas of CPython's
 # small-object allocator. It is address space, which RLIMIT_DATA counts, and is never touched.
 RESERVE_BYTES: Final = 2 * MIB
+#: What the limit of data is lifted by for the time of the handling: less than the slack that each
+#: fuse leaves, and what is free at the floor.
+LIFT_BYTES: Final = 4 * MIB
+MOST_LIFTED_BYTES: Final = 3 * LIFT_BYTES
+#: Where clearing its frames gives back less, garbage is collected at once.
+COLLECT_BELOW_BYTES: Final = 8 * MIB
 
 #: Where there was no memory to note any frame.
 UNKNOWN_LINE: Final = "an unknown line"
@@ -119,6 +126,10 @@ def examine(error: MemoryError, read: Callable[[], StatmSample]) -> Finding:
         clear_frames(error)
         sample = read()
     clear_frames(error)
+    if sample.private_bytes - read().private_bytes < COLLECT_BELOW_BYTES:
+        # Where there was no memory to note a frame, or to chain one error to the next, what it held
+        # is not found from here; it is garbage, as a rule in a cycle through a task.
+        gc.collect()
     # Only now, since it needs memory: where the frames stood is still known.
     return Finding(line_of(error), sample.private_bytes, _free_bytes(sample.data_bytes))
 
@@ -166,27 +177,49 @@ def clear_frames(error: BaseException) -> None:
 
 
 class Reserve:
-    """Room that is set aside for the moment when there is none."""
+    """Room that is set aside for the moment when there is none.
+
+    First the room itself, so that a call can be made at all; then the process's limit of data is
+    lifted a little, since what handles an error in an application (logging a traceback) may have
+    taken the room before us, and glibc takes 2 MB at once where it uses huge pages.
+    """
 
     def __init__(self, size_bytes: int = RESERVE_BYTES) -> None:
         self._size_bytes = size_bytes
         self._room: mmap.mmap | None = None
+        # The limit before it was lifted, and as it is since; None: it was not.
+        self._lifted: tuple[int, int] | None = None
         self.refill()
 
     def release(self) -> None:
-        """Give the room to whoever allocates next."""
+        """Give the room to whoever allocates next. Once more gives more, up to a bound."""
         room, self._room = self._room, None
         if room is not None:
             room.close()
+        try:
+            soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            before = self._lifted[0] if self._lifted is not None else soft
+            wanted = min(soft + LIFT_BYTES, before + MOST_LIFTED_BYTES)
+            if soft == resource.RLIM_INFINITY or wanted <= soft:
+                return
+            resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+            self._lifted = before, wanted
+        except (OSError, ValueError, MemoryError):
+            return  # above the hard limit: the user's own
 
     def refill(self) -> None:
         """Set room aside again, if there is any."""
-        if self._room is None:
-            try:
+        try:
+            if self._lifted is not None:
+                (before, lifted), self._lifted = self._lifted, None
+                soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+                if soft == lifted:  # else the supervisor has set another since
+                    resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+            if self._room is None:
                 # Private: RLIMIT_DATA does not count shared mappings.
                 self._room = mmap.mmap(-1, self._size_bytes, flags=_PRIVATE)
-            except (OSError, MemoryError):
-                return  # tried again after the next failure
+        except (OSError, ValueError, MemoryError):
+            return  # tried again after the next failure, and at the next beat
 
 
 _PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS

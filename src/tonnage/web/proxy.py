@@ -27,24 +27,29 @@ class Proxied:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Put the client's own address and scheme into *scope*, and pass on."""
         if scope["type"] in ("http", "websocket"):
-            self._believe(scope)
+            believe(scope, self._hops)
         return self._app(scope, receive, send)
 
-    def _believe(self, scope: Scope) -> None:
-        addresses: list[str] = []
-        protocols: list[str] = []
-        for name, value in scope["headers"]:
-            if name == b"x-forwarded-for":
-                addresses += _parts(value)
-            elif name == b"x-forwarded-proto":
-                protocols += _parts(value)
-        scope["tonnage.peer"] = scope.get("client")
-        if addresses:
-            scope["client"] = (_without_port(addresses[-self._hops :][0]), 0)
-        # A chain may hand on one value or append its own; the entry of the outermost trusted
-        # proxy counts, or the only one there is.
-        if protocols and protocols[-self._hops :][0] == "https":
-            scope["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
+
+def believe(scope: Scope, hops: int) -> None:
+    """Put into the *scope* of a request what *hops* proxies say of its client."""
+    # Once: a second look would take a believed address for the peer's.
+    if "tonnage.peer" in scope:
+        return
+    addresses: list[str] = []
+    protocols: list[str] = []
+    for name, value in scope["headers"]:
+        if name == b"x-forwarded-for":
+            addresses += _parts(value)
+        elif name == b"x-forwarded-proto":
+            protocols += _parts(value)
+    scope["tonnage.peer"] = scope.get("client")
+    if addresses:
+        scope["client"] = (_without_port(addresses[-hops:][0]), 0)
+    # A chain may hand on one value or append its own; the entry of the outermost trusted
+    # proxy counts, or the only one there is.
+    if protocols and protocols[-hops:][0] == "https":
+        scope["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
 
 
 def _parts(value: bytes) -> list[str]:

@@ -1,14 +1,13 @@
-"""Short JSON answers that say why: to a request that may not start, and to one out of memory."""
+"""What is said to a request that may not start, and to one that has run out of memory."""
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from tonnage.governor.statistics import read_statistics
-from tonnage.ops.health import Answer
-from tonnage.units import in_mb
+from tonnage.units import format_bytes, in_mb
+from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
     from tonnage.governor.costs import RouteCost
@@ -16,14 +15,14 @@ if TYPE_CHECKING:
     from tonnage.web.outofmemory import MemoryFailure
 
 
-def refusal(page: SharedPage, route: RouteCost, *, reason: str, retry_after_seconds: int) -> Answer:
+def refusal(
+    page: SharedPage, route: RouteCost, *, reason: str, retry_after_seconds: int
+) -> Problem:
     """Return the 503 for a request of *route* that cannot start now."""
     now = read_statistics(page, time.monotonic_ns())
     held = sum(worker.held_bytes for worker in now.workers)
     own = now.supervisor_pss_bytes + now.zygote_pss_bytes
-    body: dict[str, Any] = {
-        "error": "service_unavailable",
-        "detail": f"this request cannot start now: {reason}; try again in {retry_after_seconds} s",
+    extra = {
         "reason": reason,
         "retryAfter": retry_after_seconds,
         "level": now.level.name,
@@ -40,27 +39,41 @@ def refusal(page: SharedPage, route: RouteCost, *, reason: str, retry_after_seco
         "inFlight": sum(worker.in_flight for worker in now.workers),
         "waiting": sum(worker.waiting for worker in now.workers),
     }
-    headers = ((b"retry-after", str(retry_after_seconds).encode()),)
-    return Answer(503, json.dumps(body).encode(), headers)
+    detail = f"this request cannot start now: {reason}; try again in {retry_after_seconds} s"
+    return Problem(503, "service_unavailable", detail, extra, _after(retry_after_seconds))
 
 
-def out_of_memory(failure: MemoryFailure, *, retry_after_seconds: int) -> Answer:
+def never_fits(body_bytes: int, limit_bytes: int) -> Problem:
+    """Return the 413 for a body that would be held whole, and is larger than all the memory."""
+    return Problem(
+        413,
+        "payload_too_large",
+        f"a body of {format_bytes(body_bytes)} can never fit: this server has"
+        f" {format_bytes(limit_bytes)} of memory, and bodies sent here are held in it whole; send"
+        " it in parts",
+        {"unit": "MB", "body": in_mb(body_bytes), "limit": in_mb(limit_bytes)},
+    )
+
+
+def out_of_memory(failure: MemoryFailure, *, retry_after_seconds: int) -> Problem:
     """Return the 503 or 413 for a request that began and ran out of memory.
 
     Where in the code it did so is in the log, and is not for clients.
     """
-    body: dict[str, Any] = {
-        "error": "out_of_memory",
-        "detail": f"{failure.route} needed more memory than this server can give it",
+    detail = f"{failure.route} needed more memory than this server can give it"
+    extra: dict[str, Any] = {
         "reason": "the request needed more memory than its worker had left",
         "route": failure.route,
         "unit": "MB",
         "available": in_mb(failure.left_bytes),
     }
     if failure.status == 413:
-        body["reason"] = "its body is too large for the memory that its worker had left"
-        body["body"] = in_mb(failure.body_bytes)
-        return Answer(413, json.dumps(body).encode())
-    body["retryAfter"] = retry_after_seconds
-    headers = ((b"retry-after", str(retry_after_seconds).encode()),)
-    return Answer(503, json.dumps(body).encode(), headers)
+        extra["reason"] = "its body is too large for the memory that its worker had left"
+        extra["body"] = in_mb(failure.body_bytes)
+        return Problem(413, "out_of_memory", detail, extra)
+    extra["retryAfter"] = retry_after_seconds
+    return Problem(503, "out_of_memory", detail, extra, _after(retry_after_seconds))
+
+
+def _after(seconds: int) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"retry-after", str(seconds).encode()),)

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from tonnage.ops.health import Answer
+
+class Whole(Protocol):
+    """A complete answer; see :class:`~tonnage.web.answer.Answer`."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def body(self) -> bytes:
+        """All of the body."""
+
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers to send, with type and length."""
+
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,13 +31,14 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _WS_TRY_AGAIN = 1013
 
 
-async def respond(scope: Scope, receive: Receive, send: Send, answer: Answer) -> None:
+async def respond(scope: Scope, receive: Receive, send: Send, answer: Whole) -> None:
     """Send *answer*. A body that may still be arriving is not read: the connection ends."""
     headers = answer.all_headers()
     if scope["type"] == "websocket":
         await _deny(scope, receive, send, answer.status, headers, answer.body)
         return
-    if _has_body(scope):
+    # HTTP/2 knows no such header, and ends the stream alone.
+    if _has_body(scope) and scope.get("http_version", "1.1") < "2":
         headers.append((b"connection", b"close"))
     body = b"" if scope["method"] == "HEAD" else answer.body
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -34,6 +34,8 @@ _ID = re.compile(r"\d+|[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,}){0,4}|[^/]{33,}|[^/]*\
 # Bodies of one class cost alike; a class spans a factor of four. The last one is for "not told".
 _CLASS_BOUNDS = (64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20)
 _UNTOLD = "chunked"
+#: From here on all bodies are of one class.
+LARGEST_CLASS_BYTES: Final = _CLASS_BOUNDS[-1]
 
 
 def fold(path: str) -> str:

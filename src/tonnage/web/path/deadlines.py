@@ -1,0 +1,186 @@
+"""Requests that take too long are ended, at the price of one timer for all of an event loop.
+
+Covers the time until a response begins, and then from one part of it to the next. Whoever asked for
+a deadline is told when it is over, and answers then, whatever the request still does; its task is
+cancelled too, and again each time that it has gone on for as long.
+
+A thread cannot be ended. What waits for one of anyio's, in which FastAPI and Starlette run
+synchronous routes, is cancelled once that thread is done: the pool would count it as free before,
+and start another. Work in asyncio's own pool is bounded by that, cancelled or not.
+
+Bounded by the requests in flight. Never early; late by at most two steps of :data:`STEP_SECONDS`,
+or of a tenth of the time where that is less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: How often is looked at most; a shorter time is looked after more often.
+STEP_SECONDS: Final = 0.25
+_LEAST_STEP_SECONDS: Final = 0.01
+
+
+class Deadline:
+    """One request's time, in the task that made it."""
+
+    # What most requests leave as it is costs nothing as an attribute of the class.
+
+    #: To be set whenever something has come of the request: its time begins anew.
+    has_moved = True
+    is_over = False
+    _left_seconds = 0.0
+    _cancels = 0
+
+    def __init__(
+        self,
+        clock: _Clock,
+        task: asyncio.Task[Any] | None,
+        seconds: float,
+        on_over: Callable[[], object],
+    ) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._on_over = on_over
+        # None where a server runs coroutines without tasks: there is nothing to cancel then.
+        self._task = task
+        self._cancelled_before = task.cancelling() if task is not None else 0
+
+    def pass_time(self, seconds: float) -> None:
+        """Let *seconds* pass."""
+        if self.has_moved and not self.is_over:
+            # At some time of this step: counted from its end.
+            self.has_moved, self._left_seconds = False, self.seconds
+            return
+        self._left_seconds -= seconds
+        if self._left_seconds > 0:
+            return
+        if not self.is_over:
+            self.is_over = True
+            self._on_over()
+        if self._task is not None and not self._clock.is_in_thread(self._task):
+            self._left_seconds = self.seconds
+            self._cancels += 1
+            self._task.cancel("the request took too long")
+
+    @property
+    def is_cancelling_alone(self) -> bool:
+        """Whether the task is cancelled for this, and by nobody else."""
+        if self._task is None or not self._cancels:
+            return False
+        return self._task.cancelling() - self._cancels <= self._cancelled_before
+
+    def end(self) -> None:
+        """Forget it, in its own task, and take back what was cancelled; twice does no harm."""
+        self._clock.open.discard(self)
+        # What it tells knows it, too: nothing is left for the garbage collector.
+        self._on_over = _nobody
+        if self._cancels and self._task is not None:
+            for _ in range(self._cancels):
+                self._task.uncancel()
+            self._cancels = 0
+
+
+def _nobody() -> None:
+    """Be told of nothing."""
+
+
+class Deadlines:
+    """Those of all requests in flight, in whichever event loops they run."""
+
+    def __init__(self) -> None:
+        self._clocks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clock] = WeakKeyDictionary()
+        # The one that was asked for last: in a server there is no other.
+        self._last: tuple[object, _Clock | None] = None, None
+
+    def begin(self, seconds: float, on_over: Callable[[], object]) -> Deadline:
+        """Begin the time of a request, in its own task; *on_over* is called when it is over."""
+        task = asyncio.current_task()
+        # To ask for the running loop too would take as long again.
+        loop = task.get_loop() if task is not None else asyncio.get_running_loop()
+        last, clock = self._last
+        if last is not loop or clock is None:
+            clock = self._clocks.get(loop)
+            if clock is None:
+                clock = self._clocks[loop] = _Clock()
+            self._last = loop, clock
+        if clock.threads is None and task is not None:
+            clock.find_threads()
+        deadline = Deadline(clock, task, seconds, on_over)
+        clock.open.add(deadline)
+        if clock.timer is None or seconds < 10 * clock.step_seconds:
+            clock.wind(loop, seconds)
+        return deadline
+
+    @property
+    def is_winding(self) -> bool:
+        """Whether a timer is set in the loop that was asked for last."""
+        clock = self._last[1]
+        return clock is not None and clock.timer is not None
+
+
+class _Clock:
+    """Lets time pass for the open deadlines of one event loop."""
+
+    def __init__(self) -> None:
+        self.open: set[Deadline] = set()
+        self.timer: asyncio.TimerHandle | None = None
+        self.step_seconds = STEP_SECONDS
+        self._looked_at_seconds = 0.0
+        #: What bounds anyio's threads in this loop; None: anyio is not there yet.
+        self.threads: Any = None
+
+    def wind(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """See to it that steps are short enough for *seconds*."""
+        step = min(STEP_SECONDS, max(_LEAST_STEP_SECONDS, seconds / 10))
+        if self.timer is not None:
+            if step >= self.step_seconds:
+                return
+            self.timer.cancel()
+            self._pass(loop.time())
+        self._looked_at_seconds = loop.time()
+        self._schedule(loop, step)
+
+    def find_threads(self) -> None:
+        """Find anyio's pool; to be called in a task."""
+        if "anyio" in sys.modules:
+            from anyio import to_thread
+
+            self.threads = to_thread.current_default_thread_limiter()
+
+    def is_in_thread(self, task: asyncio.Task[Any]) -> bool:
+        """Return whether *task* has one of anyio's threads."""
+        threads = self.threads
+        return (
+            threads is not None
+            and threads.borrowed_tokens > 0
+            and task in threads.statistics().borrowers
+        )
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop, step_seconds: float) -> None:
+        self.step_seconds = step_seconds
+        # In a context of its own: it would keep what the first request has put into its.
+        self.timer = loop.call_later(step_seconds, self._look, loop, context=Context())
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.timer = None
+        self._pass(loop.time())
+        # With nothing in flight there is no timer: an idle process sleeps.
+        if self.open:
+            self._schedule(loop, self.step_seconds)
+        else:
+            self.step_seconds = STEP_SECONDS
+
+    def _pass(self, now_seconds: float) -> None:
+        # A loop that was blocked gives nobody less time than it had: a step counts at most twice.
+        seconds = min(now_seconds - self._looked_at_seconds, 2 * self.step_seconds)
+        self._looked_at_seconds = now_seconds
+        for deadline in list(self.open):
+            deadline.pass_time(seconds)

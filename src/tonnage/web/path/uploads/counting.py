@@ -1,0 +1,64 @@
+"""What the uploads of a process are doing and have done; any thread may count."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tonnage.web.path.uploads.errors import UploadError
+
+
+@dataclass(frozen=True, slots=True)
+class UploadStatistics:
+    """What the uploads of this process are doing, and have done since it started."""
+
+    receiving: int
+    """Turns that are taken: bodies that come in, and files that are worked on."""
+    waiting: int
+    received_files: int
+    received_bytes: int
+    refused: int
+    """Refused for whatever reason, clients that went away included."""
+
+
+class Counts:
+    """The figures behind :class:`UploadStatistics`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._receiving = self._files = self._bytes = self._refused = 0
+
+    def began(self) -> None:
+        """A turn was taken."""
+        with self._lock:
+            self._receiving += 1
+
+    def ended(self) -> None:
+        """It was handed on."""
+        with self._lock:
+            self._receiving -= 1
+
+    def received(self, files: int, size_bytes: int) -> None:
+        """So many *files* have come, in a body of *size_bytes*."""
+        with self._lock:
+            self._files += files
+            self._bytes += size_bytes
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Count a refusal that leaves the block."""
+        try:
+            yield
+        except UploadError:
+            with self._lock:
+                self._refused += 1
+            raise
+
+    def statistics(self, waiting: int) -> UploadStatistics:
+        """Return the figures, of *waiting* requests in the queue."""
+        with self._lock:
+            return UploadStatistics(
+                self._receiving, waiting, self._files, self._bytes, self._refused
+            )

@@ -1,0 +1,202 @@
+"""The limits of a request's path, around any WSGI application and under any server.
+
+    wsgi_app = TonnageWSGI(wsgi_app, max_body="1M", rate_limit="100/15m")   # Django, and any other
+    app.wsgi_app = TonnageWSGI(app.wsgi_app, max_body="1M")                 # Flask
+
+As :class:`~tonnage.web.path.middleware.Tonnage`, in the same order and with the same names, but for
+what WSGI has no way for:
+
+* No ``timeout``: a thread cannot be ended.
+* A compressed body is unpacked before the application is called, in memory, since most
+  applications read a body only where its length is known. So ``decompress`` needs ``max_body``.
+* What is left of a refused body is the server's to throw away; an application cannot tell it to
+  close the connection.
+
+One object serves all threads. What belongs to a request is made for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tonnage.errors import ConfigError, RequestRefusedError
+from tonnage.web.path.frameworks import listen
+from tonnage.web.path.parts import (
+    make_compression,
+    make_cors,
+    make_decompression,
+    make_limiters,
+    make_removed,
+)
+from tonnage.web.path.problem import Problem, body_too_large
+from tonnage.web.path.rules import RuleBook, Rules, read_rules
+from tonnage.web.path.wsgirequest import CountedInput, believe, scope_of, unpack
+from tonnage.web.path.wsgiresponse import WSGIResponse
+from tonnage.web.proxy import Proxied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from tonnage.web.path.problem import Shape
+    from tonnage.web.path.rates import LimitsLike
+    from tonnage.web.path.ratetable import Store
+    from tonnage.web.path.wsgirequest import Environ
+    from tonnage.web.path.wsgiresponse import StartResponse, WSGIApp
+    from tonnage.web.respond import Receive, Scope, Send
+
+
+class TonnageWSGI:
+    """The limits around a WSGI application.
+
+    Args:
+        app: a WSGI application.
+        max_body: the largest body that is taken, such as ``"1M"``.
+        max_upload: the same for those that bring files; by default as *max_body*.
+        max_response: the largest response.
+        timeout: has to be left out; see above.
+        rate_limit: requests in a time for each client, such as ``"100/15m"``; see
+            :func:`~tonnage.web.path.rates.parse_limits`.
+        compress: whether responses are compressed that get smaller by it.
+        decompress: whether bodies are unpacked that come packed.
+        routes: by route (``"POST /photos"``), which of the limits are different there.
+        remove_headers: names of headers that no response is to have.
+        compress_level: gzip's, from 1 (fast) to 9 (small).
+        may_compress: asked before a response is compressed; says no while memory is short.
+        cors_origins: whose pages may call this (see :class:`~tonnage.web.path.cors.Cors`).
+        cors_methods: what they may ask for.
+        cors_headers: what they may send.
+        cors_credentials: whether with cookies.
+        cors_max_age: how many seconds a browser remembers a permission.
+        proxy_hops: how many proxies in front are yours; the address they saw is the client's.
+        shape: makes the JSON of refusals from a :class:`~tonnage.web.path.problem.Problem`.
+        rate_store: where rate limits count; by default a table of this process and those that it
+            forks from now on.
+
+    Raises:
+        ConfigError: a limit makes no sense, cannot be kept here, or needs what is not installed.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApp,
+        *,
+        max_body: str | int | None = None,
+        max_upload: str | int | None = None,
+        max_response: str | int | None = None,
+        timeout: str | float | None = None,
+        rate_limit: LimitsLike | None = None,
+        compress: bool = False,
+        decompress: bool = False,
+        routes: Mapping[str, Mapping[str, Any]] | None = None,
+        remove_headers: Collection[str] = (),
+        compress_level: int = 6,
+        may_compress: Callable[[], bool] = lambda: True,
+        cors_origins: Collection[str] = (),
+        cors_methods: Collection[str] | None = None,
+        cors_headers: Collection[str] = (),
+        cors_credentials: bool = False,
+        cors_max_age: int | None = None,
+        proxy_hops: int = 0,
+        shape: Shape | None = None,
+        rate_store: Store | None = None,
+    ) -> None:
+        self._app = app
+        default = read_rules(
+            {
+                "max_body": max_body,
+                "max_upload": max_upload,
+                "max_response": max_response,
+                "timeout": timeout,
+                "rate_limit": rate_limit,
+                "compress": compress,
+                "decompress": decompress,
+            }
+        )
+        self._book = RuleBook(default, routes)
+        every = self._book.all()
+        for rules in every:
+            _check(rules)
+        self._removed = make_removed(remove_headers)
+        self._shape = shape
+        self._limiters = make_limiters(every, rate_store)
+        self._compression = make_compression(every, compress_level, may_compress)
+        self._decompression = make_decompression(every)
+        self._cors = make_cors(
+            cors_origins, cors_methods, cors_headers, cors_credentials, cors_max_age
+        )
+        self._proxied = Proxied(_nobody, proxy_hops) if proxy_hops else None
+        listen()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer the request of *environ*, or have the application answer it within its limits."""
+        scope = scope_of(environ)
+        if self._proxied is not None:
+            self._proxied(scope, _never, _never)
+            believe(scope, environ)
+        rules = self._book.find(scope)
+        response = WSGIResponse(
+            scope,
+            start_response,
+            rules=rules,
+            removed=self._removed,
+            compression=self._compression if rules.compress else None,
+            cors=self._cors,
+            shape=self._shape,
+        )
+        if self._cors is not None and scope["method"] == "OPTIONS":
+            preflight = self._cors.preflight(scope, self._shape)
+            if preflight is not None:
+                return response.answer(preflight)
+        try:
+            self._admit(scope, environ, rules, response)
+        except RequestRefusedError as error:
+            return response.refuse(error.problem)
+        return response.run(self._app, environ)
+
+    def _admit(self, scope: Scope, environ: Environ, rules: Rules, response: WSGIResponse) -> None:
+        """Count the request, and make its body ready to be read; or refuse it."""
+        limiter = self._limiters.get(rules.name)
+        if limiter is not None:
+            said = limiter.check(scope)
+            if isinstance(said, Problem):
+                raise RequestRefusedError(said)
+            response.add(said)
+        if not rules.are_limiting_bodies:
+            return
+        limit = rules.body_limit_bytes(environ.get("CONTENT_TYPE", "").encode("latin-1"))
+        if limit is None:
+            return
+        announced = environ.get("CONTENT_LENGTH") or ""
+        if announced.isdigit() and int(announced) > limit:
+            raise RequestRefusedError(body_too_large(limit))
+        decoder = None
+        if rules.decompress and self._decompression is not None:
+            decoder = self._decompression.begin(scope, limit)
+        if decoder is None:
+            environ["wsgi.input"] = response.body = CountedInput(environ["wsgi.input"], limit)
+            return
+        try:
+            unpack(environ, decoder)
+        finally:
+            decoder.close()
+
+
+def _check(rules: Rules) -> None:
+    if rules.timeout_seconds is not None:
+        raise ConfigError(
+            f"{rules.name}: a timeout cannot be kept for a WSGI application, since a thread cannot"
+            " be ended: use the server's own (gunicorn --timeout), or tonnage run --timeout, which"
+            " answers in time and waits for the thread"
+        )
+    if rules.decompress and rules.max_body_bytes is None:
+        raise ConfigError(
+            f"{rules.name}: decompress needs max_body too: WSGI bodies are unpacked in memory"
+        )
+
+
+def _nobody(scope: Scope, receive: Receive, send: Send) -> Any:
+    """Stand for the application behind Proxied, which changes the scope before it calls."""
+
+
+async def _never(*_: object) -> Any:
+    raise NotImplementedError

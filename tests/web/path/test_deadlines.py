@@ -1,0 +1,188 @@
+"""Deadlines: when a request's time is over, who is told, and what is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+from tests.web.virtual import now, run
+
+from tonnage.web.path.deadlines import STEP_SECONDS, Deadlines
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 2.5, 30.0])
+def test_a_deadline_is_never_early_and_little_late(seconds: float) -> None:
+    """By two steps at most, or two tenths of a short time."""
+
+    async def story() -> float:
+        over = asyncio.Event()
+        begun = now()
+        Deadlines().begin(seconds, over.set)
+        with contextlib.suppress(asyncio.CancelledError):
+            await over.wait()
+        return now() - begun
+
+    lasted = run(story())
+    assert seconds <= lasted <= seconds + 2 * min(STEP_SECONDS, seconds / 10) + 1e-6
+
+
+def test_time_begins_anew_when_something_moves() -> None:
+    """Each part of a response has all the time."""
+
+    async def story() -> bool:
+        deadline = Deadlines().begin(1.0, lambda: None)
+        for _ in range(10):
+            await asyncio.sleep(0.9)
+            deadline.has_moved = True
+        deadline.end()
+        return deadline.is_over
+
+    assert run(story()) is False
+
+
+def test_the_owner_is_told_once_and_the_task_cancelled_again() -> None:
+    """One that goes on is cancelled each time that it has had the whole time once more."""
+
+    async def story() -> tuple[int, list[float], int]:
+        told: list[float] = []
+        cancelled: list[float] = []
+        begun = now()
+        deadline = Deadlines().begin(1.0, lambda: told.append(now()))
+        for _ in range(3):
+            try:
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                cancelled.append(round(now() - begun))
+        deadline.end()
+        task = asyncio.current_task()
+        assert task is not None
+        return len(told), cancelled, task.cancelling()
+
+    assert run(story()) == (1, [1, 2, 3], 0)
+
+
+@pytest.mark.parametrize("by_others", [False, True])
+def test_it_is_known_whether_somebody_else_cancels_too(by_others: bool) -> None:
+    """A server that stops is not to be taken for a request that took too long."""
+
+    async def request(deadlines: Deadlines) -> tuple[bool, int]:
+        task = asyncio.current_task()
+        assert task is not None
+        deadline = deadlines.begin(1.0, task.cancel if by_others else lambda: None)
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            alone = deadline.is_cancelling_alone
+            deadline.end()
+            return alone, task.cancelling()
+        raise AssertionError("it was not cancelled")
+
+    alone, left = run(request(Deadlines()))
+    assert (alone, left) == (not by_others, int(by_others))
+
+
+def test_an_idle_process_has_no_timer() -> None:
+    """It sleeps until somebody asks for something."""
+
+    async def story() -> tuple[bool, bool]:
+        deadlines = Deadlines()
+        deadline = deadlines.begin(1.0, lambda: None)
+        is_winding = deadlines.is_winding
+        deadline.end()
+        await asyncio.sleep(1.0)
+        return is_winding, deadlines.is_winding
+
+    assert run(story()) == (True, False)
+
+
+def test_a_short_time_among_long_ones_is_not_late() -> None:
+    """The step becomes as short as the shortest time needs, also while it is under way."""
+
+    async def story() -> float:
+        deadlines, begun = Deadlines(), now()
+        slow = deadlines.begin(30.0, lambda: None)
+        over: list[float] = []
+        fast = deadlines.begin(0.1, lambda: over.append(now() - begun))
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            slow.end()
+            fast.end()
+        return over[0]
+
+    assert 0.1 <= run(story()) <= 0.13
+
+
+def test_a_blocked_loop_takes_nobodys_time() -> None:
+    """What stood still for ten seconds has not used them."""
+
+    async def story() -> bool:
+        loop = asyncio.get_running_loop()
+        deadline = Deadlines().begin(5.0, lambda: None)
+        await asyncio.sleep(1.0)
+        loop._jumping.now_seconds += 10.0  # type: ignore[attr-defined]
+        await asyncio.sleep(1.0)
+        deadline.end()
+        return deadline.is_over
+
+    assert run(story()) is False
+
+
+def test_each_event_loop_has_its_own_timer() -> None:
+    """A module's application may be run by one loop after another, and by two at once."""
+    deadlines = Deadlines()
+
+    async def story() -> bool:
+        over = asyncio.Event()
+        deadline = deadlines.begin(0.1, over.set)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait_for(over.wait(), 5.0)
+        deadline.end()
+        return deadline.is_over
+
+    async def leave() -> None:
+        deadlines.begin(0.1, lambda: None)
+
+    # The first loop ends while its timer is set.
+    run(leave())
+    assert run(story())
+    assert run(story())
+    found: list[bool] = []
+    threads = [threading.Thread(target=lambda: found.append(run(story()))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True, True]
+
+
+def test_who_has_a_thread_of_anyios_is_cancelled_when_it_is_done() -> None:
+    """Its place in the pool would be another's before, although the thread is still there."""
+    from anyio import to_thread
+
+    may_end = threading.Event()
+
+    async def story() -> tuple[bool, int, bool]:
+        limiter = to_thread.current_default_thread_limiter()
+        over = asyncio.Event()
+        deadline = Deadlines().begin(0.05, over.set)
+
+        async def watch() -> tuple[bool, int]:
+            await over.wait()
+            await asyncio.sleep(0.05)
+            seen = deadline.is_cancelling_alone, int(limiter.borrowed_tokens)
+            may_end.set()
+            return seen
+
+        watching = asyncio.ensure_future(watch())
+        await to_thread.run_sync(may_end.wait, 5.0)
+        try:
+            await asyncio.sleep(5.0)
+        except asyncio.CancelledError:
+            was_cancelled = deadline.is_cancelling_alone
+            deadline.end()
+        return *(await watching), was_cancelled
+
+    assert asyncio.run(story()) == (False, 1, True)
