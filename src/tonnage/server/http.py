@@ -1,6 +1,7 @@
 """The HTTP server inside a worker: uvicorn, embedded, with a drain that loses nothing.
 
-This is the only module that knows uvicorn; another server can be put behind the same few names.
+This module and :mod:`tonnage.server.protocol` are the only ones that know uvicorn; another server
+can be put behind the same few names.
 """
 
 from __future__ import annotations
@@ -9,17 +10,25 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import resource
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from tonnage.server.connections import limits_from
+from tonnage.server.protocol import Connection
+from tonnage.server.reading import Reader
+from tonnage.server.sweeper import Sweeper
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
     from tonnage.config import Settings
+    from tonnage.governor.page import Header
+    from tonnage.web.path.problem import Shape
     from tonnage.web.respond import ASGIApp, Receive
 
 logger = logging.getLogger("tonnage.worker")
@@ -94,21 +103,49 @@ class HttpServer(uvicorn.Server):
         *,
         on_ready: Callable[[], None],
         on_drain: Callable[[], None],
+        header: Header | None = None,
+        shape: Shape | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            app: the outermost layer.
+            settings: of the server.
+            on_ready: told once connections are accepted.
+            on_drain: told before the last are.
+            header: of the shared page: how much memory there is, and how short it is. Without it
+                connections are bounded by descriptors alone, and idle ones kept as long as set.
+            shape: the application's own shape of refusals.
+        """
         super().__init__(
             uvicorn.Config(
                 app=app,
-                http="httptools",
                 ws=_websockets(),
                 interface="asgi3",
                 lifespan="auto",
                 log_config=None,
                 access_log=settings.logging.access_log,
                 proxy_headers=False,
+                server_header="server" not in (settings.path.remove_headers or ()),
                 backlog=settings.listen.backlog,
-                timeout_keep_alive=settings.listen.keep_alive_seconds,  # type: ignore[arg-type]
             )
         )
+        limits = limits_from(settings.listen, header, _descriptors())
+        wished = settings.listen.max_connections
+        if wished is not None and limits.most_connections < wished:
+            logger.warning(
+                "max_connections is %d, not %d: there are no more descriptors (see ulimit -n)",
+                limits.most_connections,
+                wished,
+            )
+        self._sweeper = Sweeper(
+            limits,
+            self.server_state.connections,  # type: ignore[arg-type]  # a set is invariant
+            header=header,
+            health_path=settings.admission.health_path,
+            shape=shape,
+        )
+        self.config.http = self._connection  # type: ignore[assignment]
         self._on_ready = on_ready
         self._on_drain = on_drain
         self._stop_seconds = settings.process.stop_seconds
@@ -133,12 +170,20 @@ class HttpServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(self._protocol, connection)
 
+    def _connection(self, **parts: Any) -> asyncio.BaseProtocol:
+        return Reader(Connection(self._sweeper, **parts))
+
     def _protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(
             config=self.config,  # type: ignore[call-arg]
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections; called ten times a second."""
+        self._sweep()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, finish what has begun, end idle connections, run the app's shutdown."""
@@ -170,5 +215,16 @@ class HttpServer(uvicorn.Server):
         while not condition() and not self.force_exit:
             if time.monotonic() >= deadline_seconds:
                 return False
+            self._sweep()
             await asyncio.sleep(_STEP_SECONDS)
         return True
+
+    def _sweep(self) -> None:
+        # Without memory now, there is some when a request has ended: it is called again soon.
+        with contextlib.suppress(MemoryError):
+            self._sweeper.tick()
+
+
+def _descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

@@ -1,0 +1,232 @@
+"""How a connection ends: refused, cut, or closed so that its last answer can be read.
+
+Promises that whatever was accepted before is answered first; that a client which is still sending
+gets the chance to read why it is refused; that dropping what it sends is bounded in bytes and time.
+
+Does not read: the other half of a connection is :class:`~tonnage.server.protocol.Connection`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tonnage.server.connections import (
+    CROWDED,
+    LINGER_BYTES,
+    SLOW_BODY,
+    SLOW_HEAD,
+    Cut,
+    response,
+)
+from tonnage.web.respond import closing, respond
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+    from tonnage.server.sweeper import Sweeper
+    from tonnage.web.path.problem import Problem, Shape
+    from tonnage.web.respond import ASGIApp, Receive, Scope, Send
+
+# What is half done on the connection. From DEAF on, what comes is dropped.
+WHOLE: Final = 0  # nothing: between two requests, or in the middle of a response
+HEAD: Final = 1
+BODY: Final = 2
+DEAF: Final = 3  # refused, and responses to earlier requests are still to go out
+LINGERING: Final = 4  # refused or answered; the connection is closed on our side
+
+
+class Ending(HttpToolsProtocol):
+    """The half of a connection that ends things.
+
+    It stands in for its transport in uvicorn's cycles (``write``, ``is_closing``, ``close``), since
+    whether a connection can be closed at once depends on what is still arriving.
+    """
+
+    # Slots, here and below: uvicorn's own attributes just fit into a dictionary with shared keys.
+    __slots__ = (
+        "_counted_bytes", "_dropped_bytes", "_head_bytes", "_state", "_sweeper", "is_closing",
+        "since_seconds", "write",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sweeper: Sweeper,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._sweeper = sweeper
+        self._state = WHOLE
+        # Of the unfinished head: its bytes at most, and what of it the sweeper has counted.
+        self._head_bytes = 0
+        self._counted_bytes = 0
+        self._dropped_bytes = 0
+        #: On the sweeper's clock, since when the present state, or its window, lasts.
+        self.since_seconds = sweeper.now_seconds
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, if there is room."""
+        super().connection_made(transport)
+        self.write: Callable[[bytes], None] = transport.write
+        self.is_closing: Callable[[], bool] = transport.is_closing
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; whatever runs for this client is told."""
+        self._forget_head()
+        super().connection_lost(exc)
+        if not self._is_fresh:
+            # Else the two would keep each other.
+            self.cycle.transport = self.transport
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being served."""
+        return not (self._is_fresh or self.cycle.response_complete or self._state == LINGERING)
+
+    # What a cycle calls.
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or wait for it; as uvicorn's, without a timer."""
+        self.since_seconds = self._sweeper.now_seconds
+        if self._state == LINGERING:
+            # Whatever was to follow on this connection will not.
+            self.server_state.total_requests += 1
+        elif self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            if self._state == WHOLE:
+                self.flow.resume_reading()
+            else:
+                self._on_response_before_request()
+
+    def close(self) -> None:
+        """Close, as far as the client is to be able to read what was sent."""
+        if self._state == WHOLE:
+            self.transport.close()
+        elif self._state != LINGERING:
+            self._linger()
+
+    # What the sweeper calls.
+
+    def cut(self, why: Cut) -> None:
+        """End this connection; tell its client why where that makes sense."""
+        if why is Cut.SLOW_HEAD:
+            self._refuse(SLOW_HEAD)
+        elif why is Cut.SLOW_BODY:
+            self._refuse(SLOW_BODY)
+        elif self._state == WHOLE:
+            # Without an answer: browsers open connections ahead of need, and would show a 408 in
+            # place of the next page.
+            self.transport.close()
+        else:
+            self._forget_head()
+            self.transport.abort()
+
+    def turn_away(self) -> None:
+        """End this connection, which is one too many, before anything is read from it."""
+        self.transport.write(self._response(CROWDED))
+        self.transport.close()
+
+    def serve_only(self, path: str) -> None:
+        """Serve only what is at or below *path*."""
+        self.app = partial(_only, path, self.app, self._sweeper.shape)
+
+    # The rest is ours.
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether no request has come yet; uvicorn's types do not tell that there is no cycle."""
+        return self.cycle is None
+
+    def _forget_head(self) -> None:
+        self._head_bytes = 0
+        if self._counted_bytes:
+            self._sweeper.heads_bytes -= self._counted_bytes
+            self._counted_bytes = 0
+
+    def _refuse(self, refusal: Problem | None) -> None:
+        """Answer with *refusal* and end, after the answers to requests that came before."""
+        self._forget_head()
+        cycle = self.cycle
+        if not self.is_busy:
+            self._answer(refusal)
+        elif cycle.scope is not self.scope or not cycle.more_body:
+            # A later request: the one before it is the last.
+            cycle.keep_alive = False
+            self._state = DEAF
+        elif self.pipeline:
+            # The body of a request that nobody has begun to serve.
+            self.pipeline.popleft()
+            self._state = DEAF
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self.flow.resume_writing()
+            if cycle.response_started:
+                self.transport.close()
+            else:
+                self._answer(refusal)
+
+    def _answer(self, refusal: Problem | None) -> None:
+        if refusal is not None and not self.transport.is_closing():
+            self.transport.write(self._response(refusal))
+        self._linger()
+
+    def _response(self, problem: Problem) -> bytes:
+        return response(problem, self.server_state.default_headers, self._sweeper.shape)
+
+    def _linger(self) -> None:
+        """Close our half, and drop what still comes until the client has closed its own."""
+        self._forget_head()
+        self._state = LINGERING
+        self.since_seconds = self._sweeper.now_seconds
+        self._dropped_bytes = 0
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _drop(self, size_bytes: int) -> None:
+        if self._state == DEAF:
+            # An application that asks for more of its own request's body has it read on.
+            self.flow.pause_reading()
+            return
+        self._dropped_bytes += size_bytes
+        if self._dropped_bytes > LINGER_BYTES:
+            self._sweeper.count(Cut.UNREAD)
+            self.transport.abort()
+
+    def _on_response_before_request(self) -> None:
+        """Go on after a response while something of a request is half done."""
+        if self._state == DEAF:
+            self._linger()
+        elif self._state == BODY and self.expect_100_continue:
+            # Whether the body comes or another request, only the client knows.
+            self._linger()
+        else:
+            self._dropped_bytes = 0
+            self.flow.resume_reading()
+
+
+async def _only(
+    path: str, app: ASGIApp, shape: Shape | None, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Serve *path* and what is below it, and refuse the rest: there are too many connections."""
+    asked = scope["path"]
+    if asked == path or asked.startswith(f"{path.rstrip('/')}/"):
+        await app(scope, receive, send)
+    else:
+        await respond(scope, receive, closing(send), CROWDED.answer(shape))

@@ -1,0 +1,476 @@
+"""What one client can make a worker hold, and what it gets to read when it asks for too much."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from tests.server.hall import GET, App, Hall, answer, memory, run, settle
+
+from tonnage.server.connections import (
+    CONNECTIONS,
+    HEADS_BYTES,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    MOST_EXTRA,
+    MOST_PIPELINED,
+    Cut,
+    idle_seconds,
+    most_connections,
+)
+from tonnage.units import KIB, MIB
+from tonnage.web.respond import Receive, Scope, Send
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def problem(response: bytes) -> dict[str, Any]:
+    """Return the members of a refusal."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    assert b"connection: close" in head
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+# How many connections, and how long.
+
+
+@pytest.mark.parametrize(
+    ("wished", "descriptors", "limit", "workers", "expected"),
+    [
+        (None, 1 << 20, 512 * MIB, 1, 1747),
+        (None, 1 << 20, 512 * MIB, 4, 436),
+        (None, 1 << 20, 64 * MIB, 2, CONNECTIONS[0]),
+        (None, 1 << 20, 64 * 1024 * MIB, 2, CONNECTIONS[1]),
+        (None, 1024, 4096 * MIB, 1, 880),
+        (None, 100, 4096 * MIB, 1, 20),
+        (50, 1024, 512 * MIB, 1, 50),
+        (5000, 1024, 512 * MIB, 1, 880),
+        (None, 1 << 20, None, 1, CONNECTIONS[1]),
+    ],
+)
+def test_connections_are_as_many_as_memory_and_descriptors_allow(
+    wished: int | None, descriptors: int, limit: int | None, workers: int, expected: int
+) -> None:
+    """4 % of the limit in all workers; never more than can be opened."""
+    assert most_connections(wished, descriptors, limit, workers) == expected
+
+
+@pytest.mark.parametrize(
+    ("used", "level", "seconds"),
+    [(79, 0, 60.0), (80, 1, 60.0), (85, 1, 31.0), (90, 2, 2.0), (97, 2, 2.0), (98, 3, 0.0)],
+)
+def test_idle_connections_are_kept_shorter_as_memory_grows_short(
+    used: int, level: int, seconds: float
+) -> None:
+    """Linearly from WARNING to CRITICAL, and not at all at EXHAUSTED."""
+    assert idle_seconds(60.0, memory(used, level)) == pytest.approx(seconds)
+
+
+def test_idle_time_never_grows_with_shortage() -> None:
+    """Where less than the short time is set, it stays."""
+    assert idle_seconds(1.0, memory(85, 1)) == 1.0
+    assert idle_seconds(1.0, memory(95, 2)) == 1.0
+    assert idle_seconds(60.0, None) == 60.0
+
+
+def test_an_idle_connection_is_closed_after_its_time_and_not_before() -> None:
+    """A proxy that keeps its connections a little shorter must never meet a closed one."""
+
+    async def story() -> None:
+        async with Hall(App(), keep_alive_seconds=5.0) as hall:
+            client = await hall.connect(GET)
+            assert b"hello" in await client.response()
+            await hall.elapse(5.0)
+            client.send(GET)
+            assert b"hello" in await client.response()
+            await hall.elapse(5.0)
+            assert not await client.is_closed()
+            await hall.elapse(1.5)
+            assert await client.is_closed()
+
+    run(story())
+
+
+@pytest.mark.parametrize(("header", "seconds"), [(memory(92, 2), 3.5), (memory(99, 3), 1.0)])
+def test_an_idle_connection_is_closed_sooner_when_memory_is_short(
+    header: Any, seconds: float
+) -> None:
+    """After two seconds at CRITICAL, with the next sweeps at EXHAUSTED; busy ones stay."""
+
+    async def story() -> None:
+        app = App()
+        async with Hall(app, header, keep_alive_seconds=60.0) as hall:
+            idle = await hall.connect(GET)
+            await idle.response()
+            app.release.clear()
+            busy = await hall.connect(GET)
+            await hall.elapse(seconds)
+            assert await idle.is_closed()
+            app.release.set()
+            assert b"hello" in await busy.response()
+
+    run(story())
+
+
+# More connections than there may be.
+
+
+def test_the_longest_idle_makes_room_for_a_newcomer() -> None:
+    """Whoever was just served is kept."""
+
+    async def story() -> None:
+        async with Hall(App(), most_connections=3) as hall:
+            clients = []
+            for _ in range(3):
+                clients.append(await hall.connect(GET))
+                await clients[-1].response()
+                await hall.elapse(0.5)
+            clients[0].send(GET)
+            await clients[0].response()
+            newcomer = await hall.connect(GET)
+            assert b"hello" in await newcomer.response()
+            assert [await each.is_closed() for each in clients] == [False, True, False]
+            assert hall.sweeper.cuts == {Cut.CROWD: 1}
+
+    run(story())
+
+
+def test_a_crowd_of_busy_connections_leaves_room_for_health() -> None:
+    """Nobody who is served is cut; others are told to come back; health is answered."""
+
+    async def story() -> None:
+        app = App()
+        app.release.clear()
+        async with Hall(app, most_connections=3) as hall:
+            busy = [await hall.connect(GET) for _ in range(3)]
+            late = await hall.connect(GET)
+            refused = await late.rest()
+            assert problem(refused)["error"] == "too_many_connections"
+            assert b"retry-after: 1" in refused
+            assert len(app.scopes) == 3
+            health = await hall.connect(b"GET /health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
+            await settle()
+            assert app.scopes[-1]["path"] == "/health/ready"
+            app.release.set()
+            for client in (*busy, health):
+                assert b"hello" in await client.response()
+
+    run(story())
+
+
+def test_beyond_that_a_connection_is_answered_and_closed_at_once() -> None:
+    """Without reading anything of it."""
+
+    async def story() -> None:
+        app = App()
+        app.release.clear()
+        async with Hall(app, most_connections=1) as hall:
+            for _ in range(1 + MOST_EXTRA):
+                await hall.connect(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            late = await hall.connect()
+            assert problem(await late.rest())["status"] == 503
+            assert len(hall.state.connections) == 1 + MOST_EXTRA
+            app.release.set()
+
+    run(story())
+
+
+def test_unfinished_heads_are_bounded_all_together() -> None:
+    """A thousand clients with half a head each: those that are at it longest go."""
+
+    async def story() -> None:
+        half = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * (31 * KIB)
+        async with Hall(App()) as hall:
+            clients = [await hall.connect(half) for _ in range(HEADS_BYTES // len(half) + 1)]
+            assert hall.sweeper.heads_bytes <= HEADS_BYTES
+            assert await clients[0].is_closed()
+            assert not await clients[-1].is_closed()
+            clients[-1].send(b"\r\n\r\n")
+            assert b"hello" in await clients[-1].response()
+            for client in clients:
+                client.abort()
+        assert hall.sweeper.heads_bytes == 0
+
+    run(story())
+
+
+# Heads.
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "error"),
+    [
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 100_000, 431, "too_many_headers"),
+        (b"GET / HTTP/1.1\r\na: " + b"b" * MIB, 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\n" + b"a: %s\r\n" % (b"b" * KIB) * 50, 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\n" + b"a: %s\r\n" % (b"b" * 700) * 50 + b"\r\n", 431, "headers_"),
+        (b"GET /" + b"a" * MIB, 414, "uri_too_long"),
+        (b"nonsense\r\n\r\n", 400, "bad_request"),
+        (GET.replace(b"Host", b"Ho st"), 400, "bad_request"),
+    ],
+)
+def test_a_head_that_is_too_large_is_refused(head: bytes, status: int, error: str) -> None:
+    """Before the application hears of it, and before all of it is here."""
+
+    async def story() -> None:
+        app = App()
+        async with Hall(app) as hall:
+            client = await hall.connect(head)
+            refused = await client.rest()
+            assert refused.startswith(b"HTTP/1.1 %d " % status)
+            assert problem(refused)["error"].startswith(error)
+            assert app.scopes == []
+            assert hall.sweeper.cuts == {Cut.INVALID: 1}
+            assert hall.sweeper.heads_bytes == 0
+
+    run(story())
+
+
+def test_a_head_within_the_limits_is_served_however_it_comes() -> None:
+    """A byte at a time; with a large body in the same read; after others in the same read."""
+
+    async def story() -> None:
+        app = App(reads=True)
+        large = b"Cookie: " + b"c" * 31 * KIB + b"\r\n"
+        async with Hall(app, max_headers=3) as hall:
+            client = await hall.connect()
+            for byte in GET:
+                client.send(bytes((byte,)))
+                await settle()
+            assert b"hello" in await client.response()
+
+            body = b"x" * 200 * KIB
+            client.send(POST + large + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            assert (await client.response()).endswith(b"hello" + body)
+
+            second = b"GET /second HTTP/1.1\r\nHost: a\r\n" + large + b"\r\n"
+            both = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body + second
+            client.send(both[:-KIB])
+            await settle()
+            client.send(both[-KIB:])
+            assert (await client.response()).endswith(body)
+            assert (await client.response()).endswith(b"hello")
+            assert app.scopes[-1]["path"] == "/second"
+            assert not hall.sweeper.cuts
+
+    run(story())
+
+
+# Several requests on one connection.
+
+
+def test_a_flood_of_pipelined_requests_ends_with_those_that_may_wait() -> None:
+    """They are answered, and then the connection is closed: the client asks again."""
+
+    async def story() -> None:
+        app = App()
+        app.release.clear()
+        async with Hall(app) as hall:
+            client = await hall.connect(GET * 5000)
+            assert len(hall.state.tasks) == 1
+            app.release.set()
+            answers = await client.rest()
+            assert answers.count(b"HTTP/1.1 200") == len(app.scopes) == 1 + MOST_PIPELINED
+            assert b"connection: close" in answers.rpartition(b"HTTP/1.1 200")[2]
+
+    run(story())
+
+
+def test_what_comes_before_nonsense_is_answered() -> None:
+    """And nothing else is: an error in the middle of another answer would be read as its body."""
+
+    async def story() -> None:
+        app = App()
+        app.release.clear()
+        async with Hall(app) as hall:
+            client = await hall.connect(GET + GET + b"nonsense\r\n\r\n")
+            await settle()
+            client.send(b"and more of it" * 1000)
+            await settle()
+            app.release.set()
+            answers = await client.rest()
+            assert answers.count(b"HTTP/1.1") == answers.count(b"HTTP/1.1 200") == 2
+            assert answers.endswith(b"hello")
+
+    run(story())
+
+
+def test_a_queued_request_whose_body_is_nonsense_is_never_begun() -> None:
+    """The one before it is answered, and the connection ends."""
+
+    async def story() -> None:
+        app = App()
+        app.release.clear()
+        async with Hall(app) as hall:
+            client = await hall.connect(GET + CHUNKED + b"zz\r\n")
+            app.release.set()
+            answers = await client.rest()
+            assert answers.count(b"HTTP/1.1") == len(app.scopes) == 1
+
+    run(story())
+
+
+# Bodies.
+
+
+def test_trailers_do_not_become_headers_of_a_running_request() -> None:
+    """Whoever has looked at its headers must be able to rely on them."""
+
+    async def story() -> None:
+        app = App(reads=True)
+        async with Hall(app) as hall:
+            client = await hall.connect(CHUNKED)
+            headers = list(app.scopes[0]["headers"])
+            client.send(b"2\r\nhi\r\n0\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+            assert (await client.response()).endswith(b"hellohi")
+            assert app.scopes[0]["headers"] == headers
+            client.send(GET)
+            assert b"hello" in await client.response()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        pytest.param(b"2;x=" + b"y" * MIB, id="a chunk extension"),
+        pytest.param(b"2;x=y\r\nhi\r\n0\r\na: " + b"b" * MIB, id="a trailer"),
+        pytest.param(b"0\r\n" + b"a: b\r\n" * 100_000, id="trailers"),
+    ],
+)
+def test_chunks_cannot_bring_more_beside_the_body_than_headers_may(framing: bytes) -> None:
+    """Neither is memory taken, nor read on for ever."""
+
+    async def story() -> None:
+        app = App(reads=True)
+        async with Hall(app) as hall:
+            client = await hall.connect(CHUNKED)
+            client.send(framing)
+            assert problem(await client.rest())["status"] in (400, 431)
+            assert app.disconnects == 1
+
+    run(story())
+
+
+def test_small_chunks_are_no_offence() -> None:
+    """A body in pieces of one byte is mostly frames."""
+
+    async def story() -> None:
+        async with Hall(App(reads=True), max_header_bytes=KIB) as hall:
+            client = await hall.connect(CHUNKED)
+            for _ in range(20):
+                client.send(b"1\r\nx\r\n" * 1000)
+                await settle()
+            client.send(b"0\r\n\r\n")
+            assert (await client.response()).endswith(b"hello" + b"x" * 20_000)
+
+    run(story())
+
+
+def test_a_body_longer_than_it_says_is_another_request() -> None:
+    """Which is nonsense, and the last thing that this connection is asked."""
+
+    async def story() -> None:
+        app = App(reads=True)
+        async with Hall(app) as hall:
+            client = await hall.connect(POST + b"Content-Length: 2\r\n\r\nhi, and more\r\n\r\n")
+            answers = await client.rest()
+            assert answers.count(b"HTTP/1.1") == 1
+            assert answers.endswith(b"hellohi")
+            assert b"connection: close" in answers
+
+    run(story())
+
+
+def test_little_is_read_of_a_body_that_nobody_asks_for() -> None:
+    """The client waits, and is not cut for that; nor is its body lost."""
+
+    async def story() -> None:
+        app = App(reads=True)
+        app.release.clear()
+        async with Hall(app) as hall:
+            body = b"x" * 8 * MIB
+            client = await hall.connect(POST + b"Content-Length: %d\r\n\r\n" % len(body))
+            client.send(body)
+            for _ in range(20):
+                await settle()
+            (connection,) = hall.state.connections
+            assert len(connection.cycle.body) <= 272 * KIB  # type: ignore[union-attr]
+            await hall.elapse(60.0)
+            app.release.set()
+            assert len(await client.response()) > len(body)
+
+    run(story())
+
+
+async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse without reading the body."""
+    await answer(send, b"too large", 413, (b"connection", b"close"))
+
+
+def test_a_client_can_read_the_refusal_of_a_body_that_it_is_sending() -> None:
+    """A connection closed with unread data is reset, and the answer may be lost with it."""
+
+    async def story() -> None:
+        async with Hall(refusing) as hall:
+            body = b"x" * 8 * MIB
+            client = await hall.connect(POST + b"Content-Length: %d\r\n\r\n" % len(body))
+            client.send(body)
+            await client.drain()
+            assert (await client.rest()).endswith(b"too large")
+
+    run(story())
+
+
+@pytest.mark.parametrize("app", [refusing, App()], ids=["closing", "keeping alive"])
+def test_a_body_without_end_is_not_read_for_ever(app: Any) -> None:
+    """10 GB in chunks, to an application that reads nothing of it."""
+
+    async def story() -> None:
+        async with Hall(app) as hall:
+            client = await hall.connect(CHUNKED)
+            chunk, sent = b"%x\r\n%b\r\n" % (MIB, b"x" * MIB), 0
+            with suppress(ConnectionError):
+                while sent < 10 * 1024 * MIB:
+                    client.send(chunk)
+                    sent += len(chunk)
+                    await client.drain()
+            # Some of what was sent is on its way in buffers.
+            assert sent < LINGER_BYTES + 16 * MIB
+            assert hall.sweeper.cuts == {Cut.UNREAD: 1}
+
+    run(story())
+
+
+def test_a_client_that_lingers_is_cut_in_the_end() -> None:
+    """Also one that sends a little from time to time."""
+
+    async def story() -> None:
+        async with Hall(refusing) as hall:
+            client = await hall.connect(POST + b"Content-Length: 1000\r\n\r\n")
+            assert (await client.response()).endswith(b"too large")
+            for _ in range(round(LINGER_SECONDS)):
+                assert hall.state.connections
+                client.send(b"x")
+                await hall.elapse(1.0)
+            await hall.elapse(1.0)
+            assert not hall.state.connections
+
+    run(story())
+
+
+def test_a_refused_client_that_waited_for_100_continue_is_not_kept() -> None:
+    """Whether its next bytes are the body or another request, it alone would know."""
+
+    async def story() -> None:
+        async with Hall(App()) as hall:
+            expecting = POST + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+            client = await hall.connect(expecting)
+            assert (await client.rest()).endswith(b"hello")
+
+    run(story())
