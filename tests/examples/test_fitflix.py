@@ -1,0 +1,191 @@
+"""FitFlix, started as its README says: a request that breaks a limit is told so, and no other."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from pathlib import Path
+
+import pytest
+from tests.examples.client import BEHIND_A_PROXY, Client
+from tests.support.server import ROOT, Running
+
+from tonnage.units import MIB
+
+pytestmark = pytest.mark.real
+
+JSON = {"content-type": "application/json"}
+PAGE_OF_OURS = {"origin": "https://fitflix.example"}
+EVENT = {
+    "activity_id": 1,
+    "title": "Yoga at dawn",
+    "starts_at": "2026-07-01T06:00:00+02:00",
+    "seats": 9,
+}
+EVENTS_MADE = 24_000
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the database is, which both servers of this file use."""
+    return tmp_path_factory.mktemp("fitflix")
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Running]:
+    """Yield the backend with its own settings."""
+    with started(data) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Running) -> Client:
+    """Return somebody who has not asked anything yet."""
+    return Client(server)
+
+
+def started(data: Path, *options: str) -> Running:
+    """Return the backend, to be started with *options* besides its own."""
+    env = {"FITFLIX_DATA": str(data)}
+    return Running(*BEHIND_A_PROXY, *options, cwd=ROOT / "examples" / "fitflix", env=env)
+
+
+def test_lists_come_in_pages_without_what_is_long(client: Client) -> None:
+    """Each page says where the next begins, and nobody gets more than 100 rows."""
+    first = client.get("/events?limit=2").json()
+    second = client.get(f"/events?limit=2&after={first['next']}").json()
+
+    assert [event["id"] for event in first["events"] + second["events"]] == [1, 2, 3, 4]
+    assert set(first["events"][0]) == {"id", "activity", "title", "starts_at", "seats"}
+    assert client.get("/events?limit=101").status == 422
+    assert client.get("/events/987654321").status == 404
+    assert [len(client.get(path).json()) for path in ("/plans", "/activities")] == [3, 8]
+
+
+def test_a_created_event_is_found(client: Client) -> None:
+    """Where the answer says that it is."""
+    made = client.ask("POST", "/events", json.dumps(EVENT).encode(), JSON)
+
+    assert (made.status, made.json()["starts_at"]) == (201, "2026-07-01T04:00:00Z")
+    assert client.get(made.headers["location"]).json()["title"] == "Yoga at dawn"
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"activity_id": 99}, 422), ({"seats": 0}, 422), ({"starts_at": "0001-01-01T00:00:00Z"}, 422)],
+)
+def test_an_event_that_cannot_be_is_refused(
+    client: Client, change: dict[str, object], status: int
+) -> None:
+    """With the reason, and not as a failure of the database."""
+    answer = client.ask("POST", "/events", json.dumps(EVENT | change).encode(), JSON)
+
+    assert answer.status == status
+
+
+def test_a_body_above_1_mb_is_refused_before_it_is_sent(client: Client) -> None:
+    """By what it announces."""
+    answer = client.announce("POST", "/events", MIB + 1, JSON)
+
+    assert (answer.status, answer.json()["error"]) == (413, "payload_too_large")
+
+
+def test_a_response_above_10_mb_becomes_an_error(client: Client) -> None:
+    """One that says what to do; a month passes."""
+    year = client.get("/export.json?month=2026")
+    month = client.get("/export.json?month=2026-03")
+
+    assert (year.status, year.json()["error"]) == (500, "response_too_large")
+    assert "ask for less" in year.json()["detail"]
+    assert (month.status, len(month.body) > MIB) == (200, True)
+
+
+def test_a_stream_may_have_any_size(client: Client) -> None:
+    """Its route says so, and it ends as it should."""
+    answer = client.get("/export.csv")
+
+    assert len(answer.body) > 10 * MIB
+    assert answer.body.count(b"\r\n") >= EVENTS_MADE
+
+
+def test_responses_are_compressed_by_60_percent_at_least(client: Client) -> None:
+    """For whoever takes gzip."""
+    plain = client.get("/export.json?month=2026-03").body
+    answer = client.get("/export.json?month=2026-03", {"accept-encoding": "gzip"})
+
+    assert answer.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(answer.body) == plain
+    assert len(answer.body) < 0.4 * len(plain)
+
+
+def test_pages_of_our_site_may_call_it_for_a_day(client: Client) -> None:
+    """And those of no other."""
+    asked = {"access-control-request-method": "POST"}
+    preflight = client.ask("OPTIONS", "/events", headers=PAGE_OF_OURS | asked)
+    stranger = client.ask("OPTIONS", "/events", headers=asked | {"origin": "https://evil.example"})
+
+    assert preflight.status == 200
+    assert preflight.headers["access-control-max-age"] == "86400"
+    assert preflight.headers["access-control-allow-origin"] == PAGE_OF_OURS["origin"]
+    assert stranger.status == 400
+
+
+def test_responses_do_not_say_what_serves_them(client: Client) -> None:
+    """No ``Server``, no ``X-Powered-By``."""
+    assert {"server", "x-powered-by"}.isdisjoint(client.get("/plans").headers)
+
+
+def test_an_address_has_100_requests(server: Running, client: Client) -> None:
+    """Then it is told how long to wait, while others go on and health is still answered."""
+    answers = [client.get("/events/0") for _ in range(101)]
+
+    assert {answer.status for answer in answers[:100]} == {422}
+    refused = answers[100]
+    assert (refused.status, refused.json()["error"]) == (429, "rate_limited")
+    # 15 minutes by 100 requests.
+    assert 1 <= int(refused.headers["retry-after"]) <= 9
+    assert Client(server).get("/plans").status == client.get("/health").status == 200
+
+
+def test_a_refusal_can_be_read_by_our_pages(client: Client) -> None:
+    """It has the headers of CORS too."""
+    answer = client.announce("POST", "/events", MIB + 1, JSON | PAGE_OF_OURS)
+
+    assert answer.status == 413
+    assert answer.headers["access-control-allow-origin"] == PAGE_OF_OURS["origin"]
+
+
+def test_new_events_are_sent_as_they_happen(client: Client) -> None:
+    """Whoever listens hears of an event that somebody else creates."""
+    with client.begin("GET", "/live", {}) as connection:
+        listening = connection.getresponse()
+        assert listening.getheader("content-type", "").startswith("text/event-stream")
+        assert next_message(listening) == ": listening"
+        made = client.ask("POST", "/events", json.dumps(EVENT).encode(), JSON).json()
+        told = next_message(listening)
+    assert told.startswith(f"id: {made['id']}\ndata: ")
+    assert json.loads(told.partition("data: ")[2])["title"] == "Yoga at dawn"
+
+
+def test_a_request_that_stalls_is_ended(data: Path) -> None:
+    """After the timeout, which is 30 s and here less; a stream is not."""
+    with started(data, "--timeout", "500ms") as server:
+        client = Client(server)
+        with client.begin("GET", "/live", {}) as connection:
+            listening = connection.getresponse()
+            stalled = client.announce("POST", "/events", 100, JSON)
+            client.ask("POST", "/events", json.dumps(EVENT).encode(), JSON)
+            assert next_message(listening) == ": listening"
+            assert "Yoga at dawn" in next_message(listening)
+
+    assert (stalled.status, stalled.json()["error"]) == (504, "timed_out")
+
+
+def next_message(stream: HTTPResponse) -> str:
+    """Return the next message of an event stream, up to the empty line; "" at the end."""
+    lines = list[bytes]()
+    while (line := stream.readline()) not in (b"\n", b""):
+        lines.append(line)
+    return b"".join(lines).decode().strip()
