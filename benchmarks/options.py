@@ -20,10 +20,15 @@ ABOUT_STORMS = (
 
 def add_load(parser: argparse.ArgumentParser, *, seconds: float, clients: int, peers: str) -> None:
     """Declare how long, how many, how much and who."""
+    add_clients(parser, seconds=seconds, clients=clients)
+    add_peers(parser, peers)
+
+
+def add_clients(parser: argparse.ArgumentParser, *, seconds: float, clients: int) -> None:
+    """Declare how long, how many and how much."""
     parser.add_argument("--seconds", type=float, default=seconds, help="length of one load")
     parser.add_argument("--clients", type=int, default=clients, help="closed-loop clients")
     add_limit(parser)
-    add_peers(parser, peers)
 
 
 def add_limit(parser: argparse.ArgumentParser) -> None:
