@@ -5,7 +5,8 @@
 #   make test-cgroup2    the tests of memory limits in a virtual machine with cgroup v2
 #   make bench       list the measurements, or run one: make bench WHAT="overload --seconds 10"
 #
-# Needed: Python 3.11 or later with its venv module, make, a C compiler.
+# Needed: Python 3.11 or later with its venv module, make, a C compiler; for all of the tests also
+# Chromium (or Chrome), and memory cgroups: what lacks them is skipped, or fails under CI=true.
 
 # The first Python that is new enough and can make an environment.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \

@@ -36,7 +36,18 @@ relative to the current directory.
 Sizes are written `512M`, `1.5G` or `640K`; one MB is 2**20 bytes. Durations are written `30s`,
 `250ms` or `2m`; a bare number counts seconds. A mark is a share of the limit (`80%`) or a size
 (`450M`). A switch is `true` or `false` in variables and files, and `--NAME` or `--no-NAME` as a
-flag.
+flag. Where several words are taken, a file may have a list.
+
+What is different for one route stands in a table of its own, in files only; see
+[the path of a request](../explanation/path-of-a-request.md#limits-for-one-route):
+
+```toml
+[tool.tonnage]
+max_upload = "2M"
+
+[tool.tonnage.routes."POST /photos/{album}"]
+max_upload = "5M"
+```
 """
 
 

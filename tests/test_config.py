@@ -47,6 +47,9 @@ def test_records_hold_the_options_of_their_group(load: Loader) -> None:
     settings = load()
     for group in GROUPS:
         expected = [option.field_name for option in OPTIONS if option.group == group]
+        if group == "path":
+            # A table of the TOML file, which has no flag.
+            expected.append("routes")
         assert [each.name for each in fields(getattr(settings, group))] == expected
 
 
@@ -244,6 +247,24 @@ def test_token_never_shows(load: Loader) -> None:
             {"uds": "web.sock"},
             "--uds and TONNAGE_FD both say where to listen: keep one",
         ),
+        (
+            {},
+            {"gc_interval": "250ms"},
+            "--gc-interval='250ms' makes no sense: "
+            "write a duration of at least 1s such as 30s or 2m, or 0 for off",
+        ),
+        (
+            {},
+            {"max_lifetime": "0.001"},
+            "--max-lifetime='0.001' makes no sense: "
+            "write a duration of at least 1s such as 30s or 2m, or 0 for off",
+        ),
+        (
+            {"TONNAGE_MAX_REQUESTS_JITTER": "50"},
+            {},
+            "TONNAGE_MAX_REQUESTS_JITTER has no effect without --max-requests: "
+            "set that too, or leave it out",
+        ),
     ],
 )
 def test_nonsense_is_told_with_its_place(
@@ -299,3 +320,77 @@ def test_origin_calls_an_option_as_the_user_did(load: Loader) -> None:
         "backlog in web.env",
         "--port",
     ]
+
+
+def test_limits_of_the_path_are_off_by_default(load: Loader) -> None:
+    """They could harm an application that knows nothing of them."""
+    path = load().path
+    assert (path.max_body_bytes, path.max_upload_bytes, path.max_response_bytes) == (None,) * 3
+    assert (path.timeout_seconds, path.rate_limit, path.routes) == (None, None, {})
+    assert (path.compress, path.decompress, path.cors_origins) == (False, False, None)
+
+
+def test_limits_of_the_path_come_from_flags_and_variables(load: Loader) -> None:
+    """As any option does."""
+    environ = {"TONNAGE_CORS_ORIGINS": "https://a.example, https://b.example"}
+    path = load(environ, max_body="1M", timeout="30s", rate_limit="100/15m, 5/1s").path
+    assert (path.max_body_bytes, path.timeout_seconds) == (MIB, 30.0)
+    assert path.rate_limit == "100/15m, 5/1s"
+    assert path.cors_origins == ("https://a.example", "https://b.example")
+
+
+def test_several_words_and_rates_may_be_a_list(load: Loader) -> None:
+    """In a TOML file; a pattern among them may have a comma."""
+    load.write_table(
+        'cors_origins = ["https://a.example", "re:https://b{1,2}.example"]\n'
+        'rate_limit = ["100/15m", "5/1s"]'
+    )
+    path = load().path
+    assert path.cors_origins == ("https://a.example", "re:https://b{1,2}.example")
+    assert path.rate_limit == "100/15m,5/1s"
+
+
+def test_a_rate_without_sense_says_where_it_is_written(load: Loader) -> None:
+    """And what to write."""
+    with pytest.raises(ConfigError, match=r"--rate-limit='often' .*: write a rate such as 100/15m"):
+        load(rate_limit="often")
+    load.write_table("rate_limit = [1, 2]")
+    with pytest.raises(ConfigError, match=r"pyproject\.toml: rate_limit"):
+        load()
+
+
+def test_routes_have_a_table_each(load: Loader) -> None:
+    """Named as they are in code, with what differs there."""
+    load.write_table(
+        '[tool.tonnage.routes."POST /photos"]\nmax_upload = "5M"\n'
+        '[tool.tonnage.routes."GET /photos/{id}"]\nrate-limit = ["20/1h"]\ntimeout = "none"'
+    )
+    assert load().path.routes == {
+        "POST /photos": {"max_upload": "5M"},
+        "GET /photos/{id}": {"rate-limit": ["20/1h"], "timeout": "none"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("routes = 5", "pyproject.toml: routes is not a table of routes: write"),
+        ('routes = ["POST /photos"]', "routes is not a table"),
+        ('[tool.tonnage.routes]\n"POST /photos" = "5M"', "routes is not a table"),
+        (
+            '[tool.tonnage.routes."POST /photos"]\nmax_upload = "5X"',
+            "pyproject.toml: routes: POST /photos: max_upload='5X'",
+        ),
+        (
+            '[tool.tonnage.routes."POST /photos"]\nmax_uplaod = "5M"',
+            "pyproject.toml: routes: POST /photos: there is no rule 'max_uplaod'",
+        ),
+        ("[tool.tonnage.routes.photos]", "pyproject.toml: routes: 'photos' is no route"),
+    ],
+)
+def test_mistakes_in_routes_name_file_and_route(load: Loader, table: str, said: str) -> None:
+    """Whoever reads it finds the line."""
+    load.write_table(table)
+    with pytest.raises(ConfigError) as raised:
+        load()
+    assert said in str(raised.value)

@@ -59,7 +59,10 @@ def test_the_package_itself_imports_nothing() -> None:
             _PARTS
             | {
                 f"tonnage.web.{module}"
-                for module in ("respond", "path.deadlines", "path.middleware", "path.passage")
+                for module in (
+                    "respond",
+                    *("path.announced", "path.deadlines", "path.middleware", "path.passage"),
+                )
             },
         ),
         (

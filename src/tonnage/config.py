@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tonnage.errors import ConfigError
-from tonnage.options import GROUPS, OPTIONS, Option
+from tonnage.options import GROUPS, OPTIONS, RATES, WORDS, Option
 from tonnage.units import Threshold
 
 __all__ = [
@@ -28,12 +28,16 @@ __all__ = [
     "LoggingSettings",
     "MemorySettings",
     "Option",
+    "PathSettings",
     "ProcessSettings",
     "RecyclingSettings",
     "ReportSettings",
     "Settings",
     "load_settings",
 ]
+
+# The one key of the table that is no option: a table of routes, each with limits of its own.
+ROUTES = "routes"
 
 # The files that have to be known before the others can be read; an env file cannot name them.
 FOUND_FIRST = ("config", "env_file")
@@ -64,6 +68,12 @@ class ListenSettings:
     backlog: int
     admin_port: int | None
     keep_alive_seconds: float
+    max_connections: int | None
+    header_seconds: float
+    max_header_bytes: int
+    max_headers: int
+    body_seconds: float
+    min_body_bytes_per_second: int
     proxy_hops: int
 
 
@@ -118,6 +128,29 @@ class AdmissionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PathSettings:
+    """Limits on the way of a request; None where there is none. ``routes`` differ from them."""
+
+    max_body_bytes: int | None
+    max_upload_bytes: int | None
+    max_response_bytes: int | None
+    timeout_seconds: float | None
+    rate_limit: str | None
+    compress: bool
+    compress_level: int
+    decompress: bool
+    remove_headers: tuple[str, ...] | None
+    cors_origins: tuple[str, ...] | None
+    cors_methods: tuple[str, ...]
+    cors_headers: tuple[str, ...] | None
+    cors_credentials: bool
+    cors_max_age_seconds: float
+    problem_shape: str | None
+    #: By route ("POST /photos"), as written in the table [tool.tonnage.routes].
+    routes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class LoggingSettings:
     """What is logged, and how."""
 
@@ -161,6 +194,7 @@ class Settings:
     process: ProcessSettings
     recycling: RecyclingSettings
     admission: AdmissionSettings
+    path: PathSettings
     logging: LoggingSettings
     reports: ReportSettings
     sources: Mapping[str, str] = field(repr=False)
@@ -228,13 +262,16 @@ def load_settings(
     for name in ("app_dir", "env_file", "config", "uds", "report_dir"):
         path = values[name]
         values[name] = directory / path if isinstance(path, Path) else None
-    settings = _build(values, sources, variables)
+    settings = _build(values, sources, variables, _routes(table, table_name))
     _check_together(settings)
     return settings
 
 
 def _build(
-    values: Mapping[str, Any], sources: Mapping[str, str], variables: Mapping[str, str]
+    values: Mapping[str, Any],
+    sources: Mapping[str, str],
+    variables: Mapping[str, str],
+    routes: Mapping[str, Mapping[str, object]],
 ) -> Settings:
     groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for option in OPTIONS:
@@ -246,6 +283,7 @@ def _build(
         process=ProcessSettings(**groups["process"]),
         recycling=RecyclingSettings(**groups["recycling"]),
         admission=AdmissionSettings(**groups["admission"]),
+        path=PathSettings(**groups["path"], routes=routes),
         logging=LoggingSettings(**groups["logging"]),
         reports=ReportSettings(**groups["reports"]),
         sources=MappingProxyType(dict(sources)),
@@ -268,6 +306,12 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError(
             f"{settings.origin('uds')} and {settings.origin('fd')} both say where to listen: "
             "keep one"
+        )
+    recycling = settings.recycling
+    if recycling.max_requests_jitter and not recycling.max_requests:
+        raise ConfigError(
+            f"{settings.origin('max_requests_jitter')} has no effect without --max-requests: "
+            "set that too, or leave it out"
         )
 
 
@@ -301,7 +345,12 @@ def _parse(option: Option, given: _Given | None) -> object:
     if given is None:
         return None if option.default is None else option.kind.parse(option.default)
     value = given.value
-    # Lists, tables and dates exist in TOML files only, and no option is one.
+    # Of what exists in TOML files only, a list is one way to write several words: a pattern among
+    # them may have commas of its own.
+    if isinstance(value, list) and value and option.kind in (WORDS, RATES):
+        if option.kind is WORDS and all(isinstance(each, str) for each in value):
+            return tuple(value)
+        value = ",".join(str(each) for each in value)
     if not isinstance(value, (str, int, float)):
         raise _nonsense(option, given)
     if isinstance(value, bool) != option.is_switch and not isinstance(value, str):
@@ -357,10 +406,28 @@ def _read_table(named: Path | None, directory: Path) -> tuple[Mapping[str, objec
     return {_known_key(key, path.name): value for key, value in table.items()}, path.name
 
 
+def _routes(table: Mapping[str, object], source: str) -> Mapping[str, Mapping[str, object]]:
+    """Return the routes of the TOML file as they are written, once the path has checked them."""
+    routes = table.get(ROUTES, {})
+    if not isinstance(routes, dict) or not all(isinstance(each, dict) for each in routes.values()):
+        raise ConfigError(
+            f"{source}: {ROUTES} is not a table of routes: write"
+            ' [tool.tonnage.routes."POST /photos"] and below it for example max_upload = "5M"'
+        )
+    if routes:
+        from tonnage.web.path.rules import RuleBook, Rules  # Only here: few have any.
+
+        try:
+            RuleBook(Rules(), routes)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {ROUTES}: {error}") from error
+    return routes
+
+
 def _known_key(key: str, file_name: str) -> str:
     known = [option.name for option in OPTIONS if option.in_file]
     name = key.replace("-", "_")
-    if name in known:
+    if name in known or name == ROUTES:
         return name
     import difflib  # Only here: most starts have no mistake to explain.
 

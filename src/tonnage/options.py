@@ -117,6 +117,27 @@ def _duration(least_seconds: float) -> Kind:
     return Kind("TIME", parse, f"a duration{least} such as 30s, 250ms or 2m")
 
 
+def _interval_or_off(text: str) -> float:
+    seconds = parse_seconds(text)
+    if 0 < seconds < 1:
+        raise ConfigError(f"{text!r} is too short")
+    return seconds
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = tuple(word for word in (part.strip() for part in text.split(",")) if word)
+    if not words:
+        raise ConfigError("it is empty")
+    return words
+
+
+def _rates(text: str) -> str:
+    from tonnage.web.path.rates import parse_limits  # Only here: few have any.
+
+    parse_limits(text)
+    return text
+
+
 def _url_path(text: str) -> str:
     if not text.startswith("/") or text.strip() != text or "?" in text:
         raise ConfigError(f"{text!r} is not a path")
@@ -131,6 +152,8 @@ def _text(text: str) -> str:
 
 SWITCH = Kind("", _switch, "true or false")
 TEXT = Kind("TEXT", _text, "some text")
+WORDS = Kind("A,B", _words, "words with commas between them")
+RATES = Kind("RATE", _rates, "a rate such as 100/15m, or several with commas between them")
 FILE = Kind("FILE", lambda text: Path(_text(text)), "the path of a file")
 DIRECTORY = Kind("DIR", lambda text: Path(_text(text)), "the path of a directory")
 SIZE = Kind("SIZE", parse_bytes, "a size such as 512M or 1.5G")
@@ -139,6 +162,10 @@ PORT = _whole(0, 65535, "PORT")
 DURATION = _duration(0)
 # A deadline or an interval of nothing would mean "at once, always": that is never meant.
 POSITIVE_DURATION = _duration(0.1)
+# What is done to every worker again and again would leave it no time to serve.
+INTERVAL_OR_OFF = Kind(
+    "TIME", _interval_or_off, "a duration of at least 1s such as 30s or 2m, or 0 for off"
+)
 
 GROUPS = {
     "app": "Application",
@@ -147,6 +174,7 @@ GROUPS = {
     "process": "Processes",
     "recycling": "Recycling",
     "admission": "Admission and health",
+    "path": "Requests and responses",
     "logging": "Logging",
     "reports": "Reports and alerts",
 }
@@ -226,7 +254,45 @@ OPTIONS: tuple[Option, ...] = (
         "listen",
         DURATION,
         "5",
-        "how long an idle connection is kept open",
+        "how long an idle connection is kept open; less while memory is short",
+    ),
+    Option(
+        "max_connections",
+        "listen",
+        _whole(1),
+        None,
+        "connections that one worker serves at once; beyond it the longest idle ones are closed",
+        default_note="what 4 % of the memory limit can hold, and what descriptors allow",
+    ),
+    Option(
+        "header_seconds",
+        "listen",
+        DURATION,
+        "10",
+        "how long the head of a request may take to arrive; 0: for ever",
+    ),
+    Option(
+        "max_header_bytes",
+        "listen",
+        SIZE,
+        "32K",
+        "what the head of a request may come to: URL and headers together",
+    ),
+    Option("max_headers", "listen", _whole(1), "100", "headers that a request may have"),
+    Option(
+        "body_seconds",
+        "listen",
+        DURATION,
+        "10",
+        "a body that comes slower than min_body_rate for so long is cut; 0: never",
+    ),
+    Option(
+        "min_body_rate",
+        "listen",
+        _whole(1, metavar="BYTES"),
+        "100",
+        "bytes a second that a body has to come with, while it is read",
+        field="min_body_bytes_per_second",
     ),
     Option(
         "proxy_hops",
@@ -269,7 +335,8 @@ OPTIONS: tuple[Option, ...] = (
         "memory",
         SIZE,
         None,
-        "what one worker may hold, the application included: beyond it requests wait or fail",
+        "what one worker may hold: its private memory, with what it took over from the imported "
+        "application; files and shared memory do not count. Beyond it requests wait or fail",
         field="worker_memory_bytes",
         default_note="only the common limit counts",
     ),
@@ -283,7 +350,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "gc_interval",
         "memory",
-        DURATION,
+        INTERVAL_OR_OFF,
         "60",
         "each worker collects garbage and gives memory back this often; 0: only when short of it",
         field="gc_interval_seconds",
@@ -362,7 +429,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "max_lifetime",
         "recycling",
-        DURATION,
+        INTERVAL_OR_OFF,
         "0",
         "a worker is replaced after so long, and up to a tenth more; 0 never",
         field="max_lifetime_seconds",
@@ -406,6 +473,113 @@ OPTIONS: tuple[Option, ...] = (
         "secret that opens the details to remote clients",
         default_note="none: only local clients see the details",
         is_secret=True,
+    ),
+    Option(
+        "max_body",
+        "path",
+        SIZE,
+        None,
+        "the largest body of a request that is taken; a larger one gets 413",
+        field="max_body_bytes",
+        default_note="any size",
+    ),
+    Option(
+        "max_upload",
+        "path",
+        SIZE,
+        None,
+        "the same for bodies with files: multipart, and types that are no JSON, form or text",
+        field="max_upload_bytes",
+        default_note="as max_body",
+    ),
+    Option(
+        "max_response",
+        "path",
+        SIZE,
+        None,
+        "the largest response; a larger one becomes a clear error, or is cut if it has begun",
+        field="max_response_bytes",
+        default_note="any size",
+    ),
+    Option(
+        "timeout",
+        "path",
+        POSITIVE_DURATION,
+        None,
+        "how long until a response begins, and between its parts; then 504, and the work is ended",
+        field="timeout_seconds",
+        default_note="any time",
+    ),
+    Option(
+        "rate_limit",
+        "path",
+        RATES,
+        None,
+        "requests in a time for each client, as in 100/15m; with more of them, each counts",
+        default_note="any number",
+    ),
+    Option("compress", "path", SWITCH, "false", "compress responses that get smaller by it"),
+    Option(
+        "compress_level",
+        "path",
+        _whole(1, 9),
+        "6",
+        "gzip's level, from 1 (fast) to 9 (small)",
+    ),
+    Option(
+        "decompress",
+        "path",
+        SWITCH,
+        "false",
+        "unpack compressed bodies of requests, within the limits of what is sent plain",
+    ),
+    Option(
+        "remove_headers",
+        "path",
+        WORDS,
+        None,
+        "headers that no response is to have, such as server,x-powered-by",
+        default_note="all stay",
+    ),
+    Option(
+        "cors_origins",
+        "path",
+        WORDS,
+        None,
+        "sites whose pages may call this one, such as https://shop.example, or *",
+        default_note="none: CORS is the application's affair",
+    ),
+    Option(
+        "cors_methods",
+        "path",
+        WORDS,
+        "DELETE,GET,HEAD,PATCH,POST,PUT",
+        "methods that they may use",
+    ),
+    Option(
+        "cors_headers",
+        "path",
+        WORDS,
+        None,
+        "headers that they may send besides those that need no permission, or *",
+        default_note="no others",
+    ),
+    Option("cors_credentials", "path", SWITCH, "false", "whether they may call with cookies"),
+    Option(
+        "cors_max_age",
+        "path",
+        DURATION,
+        "24h",
+        "how long browsers remember that they may",
+        field="cors_max_age_seconds",
+    ),
+    Option(
+        "problem_shape",
+        "path",
+        Kind("MODULE:ATTR", _text, "MODULE:ATTR of a function"),
+        None,
+        "function that makes the JSON of refusals from a Problem",
+        default_note="problem details as of RFC 9457",
     ),
     Option(
         "log_level",

@@ -93,6 +93,16 @@ def test_warnings_about_the_limit_stand_beside_those_of_the_plan(machine: Path) 
     assert "warning: WEB_CONCURRENCY asks for 9999 workers;" in out.getvalue()
 
 
+def test_bounds_of_a_worker_are_held_against_the_plan(machine: Path) -> None:
+    """`tonnage plan` tells what `tonnage run` would."""
+    out = io.StringIO()
+    settings = settings_for(machine, memory="512M", worker_memory="10M", recycle_above="5M")
+    show_plan(settings, False, out, root=machine)
+
+    assert "warning: --worker-memory 10 MB leaves 0 MB" in out.getvalue()
+    assert "warning: --recycle-above 5 MB is not more than" in out.getvalue()
+
+
 def test_what_cannot_fit_is_an_error_and_prints_nothing(machine: Path) -> None:
     """The command line turns the error into one line and exit status 2."""
     out = io.StringIO()

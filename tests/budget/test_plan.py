@@ -314,3 +314,53 @@ def test_an_unknown_line_is_a_key_error() -> None:
     """Asking a plan for a line it does not have is a mistake in the caller."""
     with pytest.raises(KeyError, match="swap"):
         plan_for(512 * MIB).line("swap")
+
+
+def bounded(worker_memory_mb: int) -> Wishes:
+    """Wish for workers of so many MB at most."""
+    return replace(NO_WISHES, worker_memory_bytes=worker_memory_mb * MIB)
+
+
+def test_a_worker_that_could_let_nothing_in_is_refused() -> None:
+    """It holds more before its first request than it may hold at all; the sum is told."""
+    with pytest.raises(PlanError) as caught:
+        plan_for(512 * MIB, SMALL_APP, wishes=bounded(10))
+
+    assert str(caught.value) == (
+        "--worker-memory 10 MB is less than a worker holds before its first request: 24 MB of the "
+        "imported app + 6 MB = 30 MB: use for example --worker-memory 64M"
+    )
+    assert plan_for(512 * MIB, SMALL_APP, wishes=bounded(64)).warnings == ()
+
+
+def test_a_bound_that_is_only_probably_too_tight_is_a_warning() -> None:
+    """The app has not been measured, or a little is left."""
+    assert plan_for(512 * MIB, wishes=bounded(10)).warnings == (
+        "--worker-memory 10 MB leaves 0 MB to the requests of a worker: before the first it is "
+        "taken to hold 30 MB",
+    )
+    assert plan_for(512 * MIB, SMALL_APP, wishes=bounded(40)).warnings == (
+        "--worker-memory 40 MB leaves 10 MB to the requests of a worker: before the first it holds "
+        "30 MB",
+    )
+
+
+def test_a_bound_at_the_limit_or_above_bounds_nothing() -> None:
+    """It is told, and the plan is the same."""
+    plan = plan_for(512 * MIB, SMALL_APP, wishes=bounded(1024))
+
+    assert plan.warnings == (
+        "--worker-memory 1,024 MB is not below the limit of 512 MB: it bounds nothing",
+    )
+    assert plan.lines == plan_for(512 * MIB, SMALL_APP).lines
+
+
+def test_recycling_above_less_than_a_fresh_worker_is_told() -> None:
+    """Its successor would be above it as well."""
+    low = replace(NO_WISHES, recycle_above_bytes=9 * MIB)
+    assert plan_for(512 * MIB, SMALL_APP, wishes=low).warnings == (
+        "--recycle-above 9 MB is not more than the 9 MB that a fresh worker may hold of its own: "
+        "recycling could not bring it below",
+    )
+    high = replace(NO_WISHES, recycle_above_bytes=100 * MIB)
+    assert plan_for(512 * MIB, SMALL_APP, wishes=high).warnings == ()

@@ -26,6 +26,7 @@ from tonnage.server.actions import Actions
 from tonnage.server.control import server_name, take_control
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.reactor import Reactor
+from tonnage.server.shelf import Shelf
 from tonnage.units import MIB
 
 RECLAIMED = {
@@ -178,6 +179,81 @@ def test_reports_are_listed(hand: Hand, capsys: Printed) -> None:
     ]
 
 
+def shelve(directory: Path, summary: str, *, at_seconds: float = 0.0) -> str:
+    """Put a report into *directory* as a server does; return its name."""
+    text = f"1970-01-01 00:00:00 UTC: {summary}\n\nWhat happened\n"
+    report = {"summary": summary, "cause": {"kind": "oom"}}
+    path = Shelf(directory, 9, minor=frozenset()).put(
+        report, text, at_seconds=at_seconds, worker=1, cause="oom"
+    )
+    return path.stem
+
+
+def test_reports_outlive_their_server(place: Place, capsys: Printed) -> None:
+    """They are read where it kept them, the newest first, when it is gone."""
+    control = take_control("127.0.0.1-8000", place.environ)
+    control.socket.close()
+    beside = control.path.with_suffix(".reports")
+    name = shelve(beside, "worker 1 was braked")
+    last = shelve(beside, "worker 1 was killed", at_seconds=60.0)
+
+    assert main(["postmortem"]) == 0
+    assert "UTC: worker 1 was killed\n" in capsys.readouterr().out
+    assert main(["postmortem", "--list", "--port", "8000"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{last}  worker 1 was killed",
+        f"{name}  worker 1 was braked",
+    ]
+    assert main(["postmortem", f"{name}.txt", "--json", "--control", str(control.path)]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"] == "worker 1 was braked"
+    assert main(["postmortem", "--port", "7000"]) == 1
+    assert "no running server of this user is found" in capsys.readouterr().err
+
+
+def test_a_running_server_is_asked_for_its_reports(hand: Hand, place: Place) -> None:
+    """Not the directory of another one that is gone."""
+    hand.reports = {NAME: {"text": "killed"}}
+    gone = take_control("127.0.0.1-9000", place.environ)
+    gone.socket.close()
+    shelve(gone.path.with_suffix(".reports"), "worker 1 was braked")
+
+    assert main(["postmortem"]) == 0
+    assert hand.asked == [("postmortem", NAME)]
+    assert main(["postmortem", "--port", "9000"]) == 0
+    assert hand.asked == [("postmortem", NAME)]
+
+
+@pytest.mark.usefixtures("hand")
+def test_a_directory_of_reports_can_be_named(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch, place: Place
+) -> None:
+    """As an argument, server or none; in the environment, where none runs."""
+    shelve(tmp_path, "worker 1 was killed")
+
+    assert main(["postmortem", "--report-dir", str(tmp_path)]) == 0
+    assert "worker 1 was killed" in capsys.readouterr().out
+    assert main(["postmortem", "never", "--report-dir", str(tmp_path)]) == 1
+    assert f"there is no report of this name in {tmp_path}" in capsys.readouterr().err
+    assert main(["postmortem", "--report-dir", str(tmp_path / "none")]) == 1
+    assert "cannot read" in capsys.readouterr().err
+
+    monkeypatch.setenv("TONNAGE_REPORT_DIR", str(tmp_path))
+    assert main(["postmortem", "--port", "9000"]) == 0
+    assert "worker 1 was killed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("hand")
+def test_status_is_a_few_lines(capsys: Printed) -> None:
+    """Of the server that runs; or all of it as JSON."""
+    assert main(["status"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("memory OK for ")
+    assert "0 of 0 worker(s) ready" in printed
+
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["workers"] == []
+
+
 @pytest.mark.parametrize("arguments", [["postmortem"], ["postmortem", "--list"]])
 def test_no_report_is_good_news(hand: Hand, arguments: list[str], capsys: Printed) -> None:
     """And no failure."""
@@ -264,7 +340,7 @@ def test_without_a_server_it_is_told(place: Place, capsys: Printed) -> None:
 
 
 def test_of_several_servers_one_must_be_chosen(place: Place, capsys: Printed) -> None:
-    """All are named; each can be chosen by its address or by its socket."""
+    """All are named, with what to write; each can be chosen by its address or by its socket."""
     hands = Hand(), Hand(), Hand()
     web = place.environ["XDG_RUNTIME_DIR"] + "/web.sock"
     names = "0.0.0.0-8000", "127.0.0.1-9000", server_name(web)
@@ -272,7 +348,8 @@ def test_of_several_servers_one_must_be_chosen(place: Place, capsys: Printed) ->
 
     assert main(["recycle"]) == 2
     told = capsys.readouterr().err
-    assert "3 servers are running: choose one with --port" in told
+    assert "3 servers are running: choose one with --port 8000 (" in told
+    assert f"--control {paths[2]}" in told
     assert all(str(path) in told for path in paths)
     assert main(["recycle", "--host", "127.0.0.1", "--port", "8000"]) == 0
     assert main(["recycle", "--port", "9000"]) == 0
@@ -290,6 +367,21 @@ def test_a_server_beside_another_with_its_address_is_found(place: Place) -> None
     assert running_servers(place.environ) == sorted([first, second])
     with pytest.raises(UsageError, match="2 servers are running"):
         find_server(Wanted(port=8000), place.environ)
+
+
+def test_the_callers_own_runtime_directory_decides(place: Place, tmp_path: Path) -> None:
+    """Of two with one address: whoever sets XDG_RUNTIME_DIR means the server that has it too."""
+    own = place.serve(Hand(), "127.0.0.1-8000")
+    runtime = place.environ["XDG_RUNTIME_DIR"]
+    # Below what others call TMPDIR; a Unix socket's path must be short.
+    place.environ = {"TMPDIR": runtime}
+    other = place.serve(Hand(), "127.0.0.1-8000")
+    both = {"XDG_RUNTIME_DIR": runtime, "TMPDIR": runtime}
+
+    assert running_servers(both) == [own, other]
+    assert find_server(Wanted(), both) == own
+    elsewhere = {"XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": runtime}
+    assert find_server(Wanted(), elsewhere) == other
 
 
 def test_a_directory_that_others_may_enter_is_not_searched(place: Place) -> None:

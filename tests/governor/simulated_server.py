@@ -27,6 +27,7 @@ from tonnage.governor.costs import RouteCost
 from tonnage.governor.levels import Level, marks_for
 from tonnage.governor.page import SharedPage, Slot
 from tonnage.governor.statistics import NANOSECONDS
+from tonnage.server.asking import Asking
 from tonnage.server.braking import Brake
 from tonnage.server.channel import Channel
 from tonnage.server.crew import Crew
@@ -318,6 +319,7 @@ class Server:
         class Nowhere:
             note = staticmethod(quiet)
 
+        asking = Asking(clock)
         return Keeper(
             page=self.page,
             crew=self.crew,
@@ -339,8 +341,15 @@ class Server:
                 draw=lambda most: 0.0,
             ),
             leaking=Leaking(
-                self.page, self.crew, report=False, alert=quiet, loosen=quiet, clock=clock
+                self.page,
+                self.crew,
+                asking=asking,
+                report=False,
+                alert=quiet,
+                loosen=quiet,
+                clock=clock,
             ),
+            asking=asking,
             box=cast(Any, Nowhere()),
             recycle_above_bytes=None,
             alert=quiet,

@@ -6,16 +6,21 @@ import pytest
 
 from tonnage.governor.brake import (
     HORIZON_SECONDS,
+    LEASH_AFTER_SECONDS,
+    LEASH_SECONDS,
     LEAST_BYTES_PER_SECOND,
     LEAST_EXCESS_BYTES,
     PATIENCE_SECONDS,
+    PAUSE_SECONDS,
     PROGRAM_PATIENCE_SECONDS,
+    QUIET_SECONDS,
     WORTH_ENDING_BYTES,
     Danger,
     Mover,
     Then,
     after_stop,
     danger,
+    on_leash,
     victim,
 )
 from tonnage.units import MIB
@@ -144,28 +149,37 @@ INNOCENT = worker(0, 400, excess=WORTH_ENDING_BYTES / MIB - 1)
 PROGRAM = Mover(7, None, 400 * MIB, None)
 
 
+# So much must be free for these to go on while they are looked at.
+NEAR_MB = 16 + 400 * LEASH_SECONDS
+
+
 @pytest.mark.parametrize(
     ("mover", "seconds", "free", "then"),
     [
-        (STOPPED, 0.0, 40, Then.WAIT),
-        (STOPPED, PATIENCE_SECONDS - 0.01, 40, Then.WAIT),
-        (STOPPED, PATIENCE_SECONDS, 40, Then.END),
+        (STOPPED, 0.0, 35, Then.WAIT),
+        (STOPPED, PATIENCE_SECONDS - 0.01, 35, Then.WAIT),
+        (STOPPED, PATIENCE_SECONDS, 35, Then.END),
         # The others take the very last: there is no time left.
         (STOPPED, 0.0, 16, Then.END),
-        (STOPPED, 0.0, 100, Then.RESUME),
-        # Also at the last moment: the others have shrunk.
-        (STOPPED, PATIENCE_SECONDS, 100, Then.RESUME),
+        # What it wants may fit.
+        (STOPPED, LEASH_AFTER_SECONDS - 0.01, NEAR_MB, Then.WAIT),
+        (STOPPED, LEASH_AFTER_SECONDS, NEAR_MB, Then.LEASH),
+        # The others have shrunk.
+        (STOPPED, 0.0, 100, Then.LEASH),
         # What its fuse still allows fits into what is free; half the floor stays.
         (FUSED, 0.0, 38, Then.RESUME),
-        (FUSED, 0.0, 37, Then.WAIT),
-        (FUSED, PATIENCE_SECONDS, 37, Then.END),
+        (FUSED, 0.0, 35, Then.WAIT),
+        (FUSED, PATIENCE_SECONDS, 35, Then.END),
         # It happened to be there.
-        (INNOCENT, 0.0, 40, Then.WAIT),
-        (INNOCENT, PATIENCE_SECONDS, 40, Then.RESUME),
+        (INNOCENT, 0.0, 35, Then.WAIT),
+        (INNOCENT, PATIENCE_SECONDS, 35, Then.RESUME),
         # Nobody but the request that started it waits for a program.
-        (PROGRAM, PROGRAM_PATIENCE_SECONDS - 0.01, 40, Then.WAIT),
-        (PROGRAM, PROGRAM_PATIENCE_SECONDS, 40, Then.END),
-        (PROGRAM, PROGRAM_PATIENCE_SECONDS, 100, Then.RESUME),
+        (PROGRAM, PROGRAM_PATIENCE_SECONDS - 0.01, 35, Then.WAIT),
+        (PROGRAM, PROGRAM_PATIENCE_SECONDS, 35, Then.END),
+        (PROGRAM, PROGRAM_PATIENCE_SECONDS, 100, Then.LEASH),
+        # Several are the faster once all have begun.
+        (PROGRAM, PROGRAM_PATIENCE_SECONDS, 63, Then.END),
+        (PROGRAM, PROGRAM_PATIENCE_SECONDS, 64, Then.LEASH),
     ],
 )
 def test_a_stopped_one_goes_on_once_there_is_room_or_ends(
@@ -177,6 +191,35 @@ def test_a_stopped_one_goes_on_once_there_is_room_or_ends(
         stopped_seconds=seconds,
         free_bytes=int(free * MIB),
         needed_bytes=100 * MIB,
+        floor_bytes=FLOOR_BYTES,
+    )
+
+    assert found is then
+
+
+@pytest.mark.parametrize(
+    ("quiet_seconds", "free", "then"),
+    [
+        (0.0, NEAR_MB, Then.LEASH),
+        (QUIET_SECONDS - 0.01, NEAR_MB, Then.LEASH),
+        # It has what it wanted.
+        (QUIET_SECONDS, NEAR_MB, Then.RESUME),
+        (0.0, NEAR_MB - 1, Then.STOP),
+        # Somebody else has taken that.
+        (PAUSE_SECONDS, NEAR_MB - 1, Then.RESUME),
+        # Twice what it could take within the horizon.
+        (0.0, 16 + 200, Then.RESUME),
+        (0.0, 16 + 199, Then.LEASH),
+    ],
+)
+def test_one_on_a_leash_goes_on_until_little_is_free(
+    quiet_seconds: float, free: float, then: Then
+) -> None:
+    """As long as it grows; a stopped process could not show that it has what it wanted."""
+    found = on_leash(
+        STOPPED,
+        quiet_seconds=quiet_seconds,
+        free_bytes=int(free * MIB),
         floor_bytes=FLOOR_BYTES,
     )
 

@@ -17,6 +17,7 @@ from tonnage.errors import TonnageError
 from tonnage.governor.consumers import (
     COMPLAINT_SECONDS,
     DEFAULT_PRIORITY,
+    DROPPED_SECONDS,
     LARGEST_BYTES,
     LONGEST_NAME,
     MAX_CONSUMERS,
@@ -136,6 +137,41 @@ def test_what_is_registered_says_what_it_holds_and_shrinks() -> None:
     registration.close()
     assert found.uses() == []
     assert found.shrink("pages", 0) == 0
+
+
+def test_what_nobody_keeps_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """`register(Cache())` alone registers nothing; said once a minute, whatever is made."""
+    now = [100.0]
+    found = Registry(lambda: now[0])
+
+    registration = found.register(Cache("pages"))
+    found.register(Cache("others"))
+
+    assert registration.name == "pages"
+    assert len(found) == 0
+    assert caplog.messages == [
+        "consumer pages is gone right after it was registered, and gives nothing back: keep the "
+        "object, for example in a module's variable; register() does not"
+    ]
+    now[0] += COMPLAINT_SECONDS
+    found.register(Cache("more"))
+    assert len(caplog.messages) == 2
+
+
+def test_what_goes_later_or_was_taken_out_needs_no_word(caplog: pytest.LogCaptureFixture) -> None:
+    """It was meant."""
+    now = [100.0]
+    found = Registry(lambda: now[0])
+    late, closed = Cache("late"), Cache("closed")
+    found.register(late)
+    found.register(closed).close()
+
+    del closed
+    now[0] += DROPPED_SECONDS
+    del late
+
+    assert len(found) == 0
+    assert caplog.messages == []
 
 
 def test_a_cache_that_is_dropped_disappears() -> None:

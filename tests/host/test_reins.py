@@ -85,6 +85,18 @@ def test_a_stopped_process_can_be_ended(sleeper: subprocess.Popen[bytes]) -> Non
     assert sleeper.wait(5.0) == -signal.SIGKILL
 
 
+def test_who_has_ended_holds_no_memory_also_while_nobody_has_reaped_it(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
+    """A zombie, and one whose number nobody has."""
+    assert not reins.has_ended(sleeper.pid)
+    reins.end(sleeper.pid)
+
+    await_true(lambda: reins.has_ended(sleeper.pid), "it has ended")
+    sleeper.wait(5.0)
+    assert reins.has_ended(NOBODY)
+
+
 def test_who_is_gone_cannot_be_held() -> None:
     """That is no error: processes end at any moment."""
     assert not reins.limit_data(NOBODY, MIB)

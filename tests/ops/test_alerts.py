@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -58,6 +59,16 @@ def start() -> Iterator[Starter]:
             return alerter
 
         yield start
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """Yield what returns the lines that the supervisor's side has logged, with their levels."""
+    logger = logging.getLogger("tonnage.alerts")
+    caplog.set_level(logging.INFO, "tonnage.alerts")
+    logger.addHandler(caplog.handler)
+    yield lambda: [f"{each.levelname} {each.getMessage()}" for each in caplog.records]
+    logger.removeHandler(caplog.handler)
 
 
 def await_delivered(alerter: Alerter, count: int) -> None:
@@ -201,6 +212,43 @@ def test_the_end_waits_for_what_is_not_sent_yet(receiver: Receiver, start: Start
     assert receiver.texts == [f"death {number}" for number in range(5)]
     assert alerter.statistics().waiting == 0
     assert alerter.pid is None
+
+
+def test_what_the_end_cuts_off_is_logged_with_its_text(
+    receiver: Receiver, start: Starter, logged: Callable[[], list[str]]
+) -> None:
+    """Also where the sender was killed; and what was held back, which is no loss."""
+    receiver.answering.clear()
+    alerter = start(reports(receiver.url, alert_seconds=300.0))
+    pid = alerter.pid
+    assert pid is not None
+    alerter.alert(WORKER_DIED, "worker 0 was killed", {})
+    alerter.alert(WORKER_DIED, "worker 1 was killed", {})
+    os.kill(pid, signal.SIGKILL)
+    alerter.ended(reaped(pid))
+
+    alerter.close(0.1)
+
+    assert (
+        "ERROR an alert is lost, it could not be sent before the end; "
+        "worker.died: worker 0 was killed"
+    ) in logged()
+    assert (
+        "INFO an alert was held back until the end; worker.died: worker 1 was killed"
+    ) in logged()
+    assert alerter.statistics().lost == 1
+
+
+def test_what_gives_way_to_others_is_logged_with_its_text(
+    receiver: Receiver, start: Starter, logged: Callable[[], list[str]]
+) -> None:
+    """The oldest of the commonest kind."""
+    receiver.answering.clear()
+    alerter = start(reports(receiver.url))
+    for number in range(MOST_WAITING + 1):
+        alerter.alert(WORKER_DIED, f"death {number}", {})
+
+    assert ("ERROR an alert is lost, too many others wait; worker.died: death 0") in logged()
 
 
 def test_the_end_does_not_wait_longer_than_told(receiver: Receiver, start: Starter) -> None:

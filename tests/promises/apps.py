@@ -6,7 +6,9 @@ Plain ASGI, so that a server with one starts in a third of a second and holds ne
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
+import resource
 import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -117,6 +119,23 @@ async def _orphan(scope: Scope, query: dict[str, str], receive: Receive, send: S
     await _respond(send, printed.decode().strip())
 
 
+async def _child(scope: Scope, query: dict[str, str], receive: Receive, send: Send) -> None:
+    """Fork a process, as multiprocessing does, and end it; say what limits its data."""
+    context = multiprocessing.get_context("fork")
+    told: Any = context.SimpleQueue()
+    process = context.Process(target=_tell_limit, args=(told,))
+    process.start()
+    limit = told.get()
+    process.terminate()
+    process.join()
+    await _respond(send, f"{limit} {process.exitcode}")
+
+
+def _tell_limit(told: Any) -> None:
+    told.put(resource.getrlimit(resource.RLIMIT_DATA)[0])
+    time.sleep(60)
+
+
 async def _count(scope: Scope, query: dict[str, str], receive: Receive, send: Send) -> None:
     """Count the body's bytes as they come."""
     count, more = 0, True
@@ -136,6 +155,7 @@ _ROUTES: dict[str, Callable[[Scope, dict[str, str], Receive, Send], Awaitable[No
     "/variable": _variable,
     "/count": _count,
     "/orphan": _orphan,
+    "/child": _child,
 }
 
 

@@ -71,9 +71,7 @@ class Hall:
         self._clients: list[Client] = []
 
     async def __aenter__(self) -> Self:
-        config = uvicorn.Config(
-            self._app, log_config=None, access_log=False, lifespan="off", proxy_headers=False
-        )
+        config = uvicorn.Config(self._app, log_config=None, lifespan="off", proxy_headers=False)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: Reader(Connection(self.sweeper, config, self.state, {})), "127.0.0.1", 0
@@ -145,6 +143,10 @@ class Client:
         head = await self.head()
         length = next(line for line in head.lower().split(b"\r\n") if b"content-length" in line)
         return head + await self._reader.readexactly(int(length.split(b":")[1]))
+
+    async def some(self) -> bytes:
+        """Return a part of a response."""
+        return await self._reader.read(256 * KIB)
 
     async def rest(self) -> bytes:
         """Return all that comes until the server closes; fails if it resets the connection."""

@@ -114,6 +114,8 @@ class Whole(Scene):
 
     flags: dict[str, str] = field(default_factory=dict)
     reports: Path | None = None
+    # What the application has started.
+    started: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,7 +125,7 @@ class Whole(Scene):
             self.crew,
             self.watch,
             reports=self.reports,
-            started_by_workers=list,
+            started_by_workers=lambda: self.started,
             alert=self.alert,
             clock=self.clock,
         )

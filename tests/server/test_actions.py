@@ -11,10 +11,10 @@ from tests.server.conftest import Said
 from tonnage.errors import ActionError
 from tonnage.governor.page import MAX_WORKERS, SharedPage
 from tonnage.governor.statistics import WorkerState, read_statistics
-from tonnage.ops.health import Answer
 from tonnage.server.actions import LONGEST_TRACE_SECONDS, USUAL_TRACE_SECONDS, Actions
 from tonnage.server.operations import Head, read_head
 from tonnage.units import MIB
+from tonnage.web.answer import Answer
 
 NAME = "20261122T045500Z-worker1-oom"
 
@@ -172,7 +172,7 @@ def test_results_are_asked_for_later(hand: Hand) -> None:
 @pytest.mark.parametrize(
     ("line", "detail"),
     [
-        ("POST /recycle?worker=one", "is no worker: GET /status shows their index"),
+        ("POST /recycle?worker=one", "is no worker: `tonnage status` shows their index"),
         ("POST /recycle?worker=-1", "is no worker"),
         (f"POST /recycle?worker={MAX_WORKERS}", "is no worker"),
         ("POST /recycle?worker=", "is no worker"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import stat
 import time
 import tracemalloc
@@ -56,6 +57,26 @@ def _box(directory: Path | None, *, keep: int = 20, clock: Clock | None = None) 
 
 def _incident(route: str = "GET /export") -> Incident:
     return Incident(worker=0, pid=4710, statistics=statistics(), route=route, answered=503)
+
+
+def test_a_crash_right_after_a_failed_allocation_is_probably_its_doing(tmp_path: Path) -> None:
+    """The log line says no more than is known; both are certain, that one led to the other not."""
+    clock = Clock()
+    box = _box(tmp_path, clock=clock)
+    crash = died(pid=4710, worker=0, wait_status=int(signal.SIGSEGV), memory_errors=1)
+    box.incident(_incident())
+
+    clock.seconds += 1
+    assert box.write(crash).summary == (
+        "worker 0 crashed with SIGSEGV after allocations had failed: probably native code that "
+        "cannot handle that"
+    )
+    assert box.write(died(wait_status=int(signal.SIGSEGV), memory_errors=1)).cause == "crash"
+
+    clock.seconds += 60
+    found = box.write(crash)
+    assert found.summary == "worker 0 crashed with SIGSEGV, with no request in flight"
+    assert found.report["worker"]["memory_errors"] == 1
 
 
 # The ring.

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from subprocess import Popen
 
 import pytest
@@ -17,14 +19,25 @@ from tests.server.test_watch import CEILING_BYTES, MARKS, Gauge
 from tests.support.process import is_stopped
 from tests.support.waiting import await_true
 
-from tonnage.governor.brake import PATIENCE_SECONDS, Danger, Mover
+from tonnage.governor.brake import (
+    LEASH_AFTER_SECONDS,
+    PATIENCE_SECONDS,
+    QUIET_SECONDS,
+    Danger,
+    Mover,
+)
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import WorkerState
-from tonnage.server.braking import Brake, Stopped
+from tonnage.host.processes import command_name
+from tonnage.server.braking import CENSUS_SECONDS, Brake
 from tonnage.server.facts import KillReason
 from tonnage.server.fuses import Fuses
+from tonnage.server.held import Held
 from tonnage.server.watch import Watch
 from tonnage.units import MIB
+
+# How soon who is stopped goes on where enough is free.
+SHORTLY = LEASH_AFTER_SECONDS + 0.001
 
 
 @dataclass
@@ -91,6 +104,29 @@ class Road:
         """Return the number of the worker that is stopped; None: none is."""
         found = self.brake.stopped
         return None if found is None else found.mover.index
+
+
+def goes_on(pid: int) -> bool:
+    """Whether process *pid* is not stopped."""
+    return not is_stopped(pid)
+
+
+@contextmanager
+def growers(*sizes_mb: int) -> Iterator[list[Popen[bytes]]]:
+    """Yield programs that hold so many MB each."""
+    with ExitStack() as ending:
+        started = []
+        for size in sizes_mb:
+            code = f"held = bytearray(b'x') * ({size} << 20); print(flush=True); input()"
+            command = [sys.executable, "-c", code]
+            each = Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            ending.enter_context(each)
+            ending.callback(each.kill)
+            started.append(each)
+        for each in started:
+            assert each.stdout is not None
+            each.stdout.readline()
+        yield started
 
 
 @pytest.fixture
@@ -179,8 +215,58 @@ def test_a_worker_that_fills_shared_memory_is_stopped(road: Road) -> None:
 
     assert road.stopped() == 1
     assert road.spared == [1]
-    assert road.brake.stopped is not None
-    assert road.brake.stopped.as_kill().grown_bytes == 160 * MIB
+    road.see(460, 100, 50, shared=(20, 180), after_seconds=PATIENCE_SECONDS)
+    assert road.brake.killed is not None
+    assert road.brake.killed[1].grown_bytes == 160 * MIB
+
+
+def test_what_fits_is_let_grow_on_a_leash(road: Road, said: Said) -> None:
+    """Stopped at the horizon, it goes on while enough is free, and is let off when it is quiet."""
+    road.see(220, 100, 50, shared=(20, 20))
+    road.see(260, 100, 50, shared=(20, 60), after_seconds=0.05)
+    road.see(340, 100, 50, shared=(20, 140), after_seconds=0.05)
+    assert road.stopped() == 1
+
+    road.see(340, 100, 50, shared=(20, 140), after_seconds=SHORTLY)
+    assert road.brake.leashed is not None
+    await_true(lambda: not is_stopped(road.processes[1].pid), "it goes on")
+    road.see(350, 100, 50, shared=(20, 150), after_seconds=0.01)
+    assert road.stopped() is None
+    road.see(350, 100, 50, shared=(20, 150), after_seconds=QUIET_SECONDS)
+
+    assert not road.brake.is_on
+    assert road.brake.killed is None
+    assert "with 172 MB free, on a leash" in said()
+
+
+def test_who_grows_on_a_leash_until_little_is_free_is_ended(road: Road) -> None:
+    """Stopped again first, so that the others have another moment to shrink."""
+    road.see(220, 100, 50, shared=(20, 20))
+    road.see(260, 100, 50, shared=(20, 60), after_seconds=0.05)
+    road.see(340, 100, 50, shared=(20, 140), after_seconds=0.05)
+    road.see(340, 100, 50, shared=(20, 140), after_seconds=SHORTLY)
+    road.see(440, 100, 50, shared=(20, 240), after_seconds=0.01)
+    assert road.stopped() == 1
+
+    road.see(440, 100, 50, shared=(20, 240), after_seconds=PATIENCE_SECONDS)
+    assert road.processes[1].wait(5.0) == -signal.SIGKILL
+    assert road.brake.killed is not None
+    assert road.brake.killed[1].grown_bytes == 220 * MIB
+
+
+def test_what_another_takes_is_not_held_against_who_is_on_a_leash(road: Road) -> None:
+    """That one is let off, and who grows now is stopped in its place."""
+    for slot, private in zip(road.page.slots, (100, 50), strict=False):
+        slot.held_bytes = private * MIB
+    road.see(220, 100, 50, shared=(20, 20))
+    road.see(340, 100, 50, shared=(20, 180))
+    road.see(340, 100, 50, shared=(20, 180), after_seconds=SHORTLY)
+    assert road.brake.leashed is not None
+
+    road.see(480, 240, 50, shared=(20, 180), after_seconds=0.05)
+
+    assert road.stopped() == 0
+    assert not is_stopped(road.processes[1].pid)
 
 
 def test_a_worker_that_starts_is_not_stopped(road: Road) -> None:
@@ -194,18 +280,11 @@ def test_a_worker_that_starts_is_not_stopped(road: Road) -> None:
 
 def test_a_program_that_the_application_has_started_is_stopped(road: Road, said: Said) -> None:
     """By what it has grown since the last census; one that was that large before is not."""
-    program = "held = bytearray(b'x') * (40 << 20); print(flush=True); input()"
-    command = [sys.executable, "-c", program]
-    with (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as old,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as new,
-    ):
-        for process in (old, new):
-            assert process.stdout is not None
-            process.stdout.readline()
+    with growers(40, 40) as (old, new):
         # The programs' parent passes for a worker.
         road.page.slots[1].pid = os.getpid()
         road.others = [old.pid]
+        road.now_seconds += CENSUS_SECONDS
         road.brake.take_census()
         road.others = [old.pid, new.pid]
         road.see(300, 100, 50, after_seconds=0.0)
@@ -216,31 +295,71 @@ def test_a_program_that_the_application_has_started_is_stopped(road: Road, said:
         assert f"stopped process {new.pid}, started by the application" in said()
         assert road.spared == [-1]
 
-        road.see(440, 100, 50)
+        road.see(495, 100, 50)
         assert new.wait(5.0) == -signal.SIGKILL
         assert road.brake.killed is None
         ended = road.brake.ended
         assert ended is not None
-        assert ended.program.pid == new.pid
-        assert ended.program.name.startswith("python")
-        assert ended.worker == 1
+        assert ended.started.program.pid == new.pid
+        assert ended.started.program.name.startswith("python")
+        assert ended.started.worker == 1
         assert ended.kill.grown_bytes > 40 * MIB
-        old.kill()
+
+
+def test_programs_that_grow_are_stopped_together_and_the_largest_ends(road: Road) -> None:
+    """The others go on with what comes free; who ends is ended once."""
+    with growers(30, 60, 40) as programs:
+        road.others = [each.pid for each in programs]
+        road.see(250, 100, 50, after_seconds=0.0)
+        road.see(390, 100, 50)
+        for each in programs:
+            await_true(partial(is_stopped, each.pid), "each program is stopped")
+
+        road.see(490, 100, 50)
+        assert programs[1].wait(5.0) == -signal.SIGKILL
+        ended, road.brake.ended = road.brake.ended, None
+        assert ended is not None
+        assert ended.started.program.pid == programs[1].pid
+        assert ended.kill.grown_bytes > 60 * MIB
+        assert is_stopped(programs[0].pid)
+
+        road.see(390, 100, 50, after_seconds=0.01)
+        road.see(390, 100, 50, after_seconds=SHORTLY)
+        for each in (programs[0], programs[2]):
+            await_true(partial(goes_on, each.pid), "the others go on")
+        assert road.brake.ended is None
+        assert road.brake.leashed is not None
+
+
+def test_a_program_that_starts_while_others_are_stopped_is_stopped_too(road: Road) -> None:
+    """A request starts them one after another."""
+    with growers(60) as first, growers(30) as second:
+        road.others = [first[0].pid]
+        road.see(300, 100, 50, after_seconds=0.0)
+        road.see(400, 100, 50)
+        road.others = [first[0].pid, second[0].pid]
+        road.see(430, 100, 50, after_seconds=0.03)
+
+        await_true(lambda: is_stopped(second[0].pid), "the second is stopped too")
+        road.brake.release()
+        for each in (*first, *second):
+            await_true(partial(goes_on, each.pid), "all go on")
 
 
 def test_a_program_whose_parents_are_gone_is_nobodys(road: Road) -> None:
     """Which worker started it is not known; its end is told all the same."""
     with sleepers(1) as (program,):
+        await_true(lambda: command_name(program.pid) == "sleep", "it is what it was started as")
         road.others = [program.pid]
-        road.brake.stopped = Stopped(
-            Mover(program.pid, None, 100 * MIB, None), road.now_seconds, Danger(0.1, True), 0, 0
-        )
+        road.brake.take_census()
+        mover = Mover(program.pid, None, 100 * MIB, None)
+        road.brake.stopped = Held(mover, 0.0, Danger(0.1, True), 0, {program.pid: 0})
         road.see(500, 100, 50)
 
         assert program.wait(5.0) == -signal.SIGKILL
         assert road.brake.ended is not None
-        assert road.brake.ended.program.name == "sleep"
-        assert road.brake.ended.worker is None
+        assert road.brake.ended.started.program.name == "sleep"
+        assert road.brake.ended.started.worker is None
 
 
 def test_only_one_is_stopped_at_a_time(road: Road) -> None:

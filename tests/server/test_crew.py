@@ -16,6 +16,9 @@ from tonnage.server.channel import Channel
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew, Member, respawn_pause_seconds
 from tonnage.server.facts import Kill, KillReason
 
+# That a worker has ended is reported elsewhere; here it is told, at INFO, what follows.
+pytestmark = pytest.mark.usefixtures("chatty")
+
 KILLED = int(signal.SIGKILL)
 NOT_STARTED = EXIT_NOT_STARTED << 8
 

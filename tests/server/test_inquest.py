@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
@@ -12,9 +16,11 @@ from tests.server.conftest import Said
 from tests.server.scene import KILLED, Whole, scene
 
 from tonnage.governor.flight import Flight
+from tonnage.host.reins import UNLIMITED, limit_data
 from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
-from tonnage.server.braking import Ended
 from tonnage.server.facts import Kill, KillReason, Program
+from tonnage.server.held import Ended
+from tonnage.server.programs import LARGE_BYTES, Started
 
 CRASHED = int(signal.SIGSEGV)
 TERMINATED = int(signal.SIGTERM)
@@ -26,6 +32,27 @@ def server(tmp_path: Path) -> Iterator[Whole]:
     with scene(Whole, reports=tmp_path / "reports") as made:
         made.look(100)
         yield made
+
+
+@contextmanager
+def lost_program(server: Whole) -> Iterator[None]:
+    """Let worker 1, in whose place we are, have started a program that is gone."""
+    code = f"held = bytearray(b'x') * {2 * LARGE_BYTES}; print(flush=True); input()"
+    command = [sys.executable, "-S", "-c", code]
+    with Popen(command, stdin=PIPE, stdout=PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        pid, server.page.slots[1].pid = server.page.slots[1].pid, os.getpid()
+        server.started.append(program.pid)
+        server.brake.take_census()
+        program.kill()
+        program.wait()
+        try:
+            yield
+        finally:
+            server.page.slots[1].pid = pid
+            # It was ours that a look has set.
+            limit_data(0, UNLIMITED)
 
 
 def causes(server: Whole) -> list[str]:
@@ -104,6 +131,56 @@ def test_a_kill_of_another_process_explains_no_later_death(server: Whole) -> Non
     assert causes(server) == ["signal"]
 
 
+def test_a_kill_from_outside_soon_after_is_told_from_the_kernels(server: Whole) -> None:
+    """Half a second later with memory free: what was counted was another process."""
+    server.gauge.kills = 1
+    server.look(100)
+    server.look(100, after_seconds=0.5)
+
+    server.dies(0, KILLED)
+
+    assert causes(server) == ["signal"]
+    assert newest(server)["cause"]["sureness"] == "likely"
+
+
+def test_a_program_that_the_kernel_has_killed_is_reported(server: Whole, said: Said) -> None:
+    """It was gone when the counter moved, and no worker's death has followed."""
+    slot = server.page.slots[1]
+    server.page.cost_names(5)[:12] = b"POST /resize"
+    flight = Flight(slot)
+    entry = flight.begin(5, "203.0.113.7", int(server.now_seconds * 1e9))
+    with lost_program(server):
+        server.gauge.kills = 1
+        server.look(100)
+        assert causes(server) == []
+        flight.end(entry)
+        server.look(100, after_seconds=0.6)
+
+    report = newest(server)
+    assert report["name"].endswith("-program-oom")
+    assert "was killed by the kernel for want of memory, probably because of" in report["summary"]
+    assert report["summary"].endswith("POST /resize")
+    assert report["cause"]["sureness"] == "likely"
+    assert report["worker"]["index"] == 1
+    assert report["summary"] in said()
+    assert server.told == [(PROGRAM_BRAKED, report["summary"])]
+    server.look(100)
+    server.dies(0, KILLED)
+    assert causes(server) == ["signal", "oom"]
+
+
+def test_which_of_two_the_kernel_has_killed_is_not_certain(server: Whole) -> None:
+    """A worker and a program are gone, and one was counted."""
+    with lost_program(server):
+        server.gauge.kills = 1
+        server.dies(0, KILLED)
+        server.look(100, after_seconds=0.6)
+
+    assert causes(server) == ["oom"]
+    assert newest(server)["worker"]["index"] == 0
+    assert newest(server)["cause"]["sureness"] == "likely"
+
+
 def test_what_the_brake_has_ended_is_the_brakes(server: Whole) -> None:
     """And what the kernel has killed at the same time is still the kernel's."""
     pid = server.crew.members[0].pid
@@ -125,7 +202,7 @@ def test_a_program_is_blamed_on_the_request_that_was_there_when_it_started(serve
         entry = flight.begin(row, "203.0.113.7", int((server.now_seconds - seconds) * 1e9))
         flight.run(entry)
     kill = Kill(KillReason.BRAKE, 300 * 2**20, 0.8, 0.1)
-    server.brake.ended = Ended(Program(5000, "convert", 1.9), 1, kill)
+    server.brake.ended = Ended(Started(Program(5000, "convert", 1.9), 1), kill)
 
     server.look(100)
 
@@ -137,7 +214,7 @@ def test_a_program_that_the_brake_has_ended_is_reported(server: Whole, said: Sai
     server.page.cost_names(5)[:12] = b"POST /resize"
     Flight(server.page.slots[1]).begin(5, "203.0.113.7", int(server.now_seconds * 1e9))
     kill = Kill(KillReason.BRAKE, 300 * 2**20, 0.8, 0.1)
-    server.brake.ended = Ended(Program(5000, "convert"), 1, kill)
+    server.brake.ended = Ended(Started(Program(5000, "convert"), 1), kill)
 
     server.look(100)
 
@@ -164,7 +241,7 @@ def test_a_program_that_the_brake_has_ended_is_reported(server: Whole, said: Sai
 
 def test_a_program_of_no_known_worker_is_reported(server: Whole) -> None:
     """Its parents had ended, and with them what it was started for."""
-    server.brake.ended = Ended(Program(5000, "x\x1b[2J"), None, Kill(KillReason.BRAKE))
+    server.brake.ended = Ended(Started(Program(5000, "x\x1b[2J"), None), Kill(KillReason.BRAKE))
 
     server.look(100)
 

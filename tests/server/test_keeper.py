@@ -52,15 +52,20 @@ def test_at_warning_workers_are_asked_for_their_part(server: Whole, said: Said) 
 
 
 def test_nobody_is_asked_again_while_answers_are_awaited(server: Whole) -> None:
-    """For five seconds: by then, whoever has not answered is stuck."""
+    """For five seconds; whoever has not answered by then is stuck, and is not asked again."""
     server.look(415)
     server.messages(0)
+    server.messages(1)
+    server.reclaimed(1)
     for _ in range(4):
         server.look(415, after_seconds=1)
-    assert server.messages(0) == []
+    assert server.messages(1) == []
 
     server.look(415, after_seconds=1.1)
-    assert [message["kind"] for message in server.messages(0)] == ["reclaim"]
+    assert (server.kinds(0), server.kinds(1)) == ([], ["reclaim"])
+    for _ in range(6):
+        server.look(415, after_seconds=10)
+    assert server.kinds(0) == ["reclaim"]  # the answer counts as lost
 
 
 def test_who_brought_nothing_is_asked_ever_less_often(server: Whole, said: Said) -> None:
@@ -78,7 +83,21 @@ def test_who_brought_nothing_is_asked_ever_less_often(server: Whole, said: Said)
     assert len(pauses) > 1
     assert pauses[0] >= 0.5
     assert pauses == sorted(pauses)
-    assert "reclaimed nothing from worker 0 in 20 ms (WARNING)" in said()
+    assert "reclaimed" not in said()
+
+
+def test_what_brought_little_is_a_line_for_debugging(
+    server: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And at INFO only what was worth it."""
+    caplog.set_level("DEBUG", "tonnage.supervisor")
+    server.look(415)
+    server.reclaimed(0)
+    server.reclaimed(1, 4)
+
+    lines = {record.getMessage(): record.levelname for record in caplog.records}
+    assert lines["reclaimed nothing from worker 0 in 20 ms (WARNING)"] == "DEBUG"
+    assert lines["reclaimed 4 MB from worker 1 in 20 ms: 4 MB collection (WARNING)"] == "INFO"
 
 
 def test_a_worse_level_is_answered_at_once(server: Whole) -> None:
@@ -109,7 +128,10 @@ def test_people_are_told_of_critical_and_of_recovery(server: Whole, said: Said) 
     kind, text = server.told[-1]
     assert kind == RESOLVED
     assert text.startswith("memory is OK again after ")
-    assert text.endswith("120 MB came back by reclaim, 0 B by recycling")
+    assert text.endswith(
+        "265 MB below its highest: 145 MB came back as requests or processes ended, "
+        "120 MB by reclaim, 0 B by recycling"
+    )
     assert text in said()
     assert "reclaimed 100 MB from worker 0 in 20 ms: 100 MB collection (CRITICAL)" in said()
 
@@ -201,6 +223,35 @@ def test_recycle_above_counts_what_a_collection_left(said: Said) -> None:
         assert not server.keeper.recycler.is_busy
         assert fresh.index == 2
         assert server.page.header.recycles == 1
+
+
+def test_a_stuck_worker_above_its_mark_is_asked_once() -> None:
+    """However long it does not answer; it would find all of them waiting after its call."""
+    with scene(Whole, flags={"recycle_above": "200M"}) as server:
+        server.messages(0)
+        server.own(0, 250)
+        for _ in range(100):
+            server.look(300)
+        assert server.kinds(0) == ["reclaim"]
+
+        server.reclaimed(0, own_bytes=MIB)
+        for _ in range(60):
+            server.look(300)
+        assert server.kinds(0) == ["reclaim"]
+
+
+def test_recycle_above_a_fresh_workers_size_is_not_applied(said: Said) -> None:
+    """It would recycle for ever, without relief; that is said once."""
+    with scene(Whole, flags={"recycle_above": "6M"}) as server:
+        server.own(0, 20)
+        for _ in range(20):
+            server.look(100)
+            server.reclaimed(0, own_bytes=20 * MIB)
+
+        assert server.replaced() == []
+        assert said() == (
+            "--recycle-above 6 MB is not applied: a fresh worker has 6 MB of its own already"
+        )
 
 
 def test_a_traced_worker_is_spared_until_memory_is_critical(server: Whole) -> None:

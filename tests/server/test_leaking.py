@@ -275,9 +275,86 @@ def test_a_trace_cut_short_is_made_again_if_it_saw_nothing() -> None:
         server.look(100)
         leak(server)
         server.keeper.leaking.heard_report(server.crew.members[0], report(ended="early"))
+        server.dies(0, KILLED)
         server.messages(1)
 
-        leak(server, 1)
+        server.look(100, after_seconds=1.1)
 
         assert server.kinds(1) == ["trace"]
         assert server.keeper.leaking.state()["state"] == "running"
+
+
+def test_a_leak_that_leaves_no_room_is_traced_once_there_is_some(said: Said) -> None:
+    """After the recycle, in a successor, which runs the same code; why it waits is said once."""
+    with scene(Whole, flags={"leak_report": "true"}) as server:
+        server.look(100)
+        # Not by a look, which would have the worker recycled.
+        server.page.header.used_bytes = 500 * MIB
+        found = leak(server)
+        assert server.kinds(0) == []
+        assert "the leak is not traced yet, but as soon as it can be: tracing needs 16 MB" in said()
+
+        server.dies(0, KILLED)
+        server.start()
+        server.look(200, after_seconds=1.1)
+        assert found.traced is not None
+        assert said().count("not traced yet") == 1
+
+
+def test_nobody_is_traced_while_memory_is_critical() -> None:
+    """Whoever is would be recycled at once."""
+    with scene(Whole, flags={"leak_report": "true"}) as server:
+        server.look(465)
+        found = leak(server)
+        assert found.traced is None
+
+        for _ in range(8):
+            server.look(200, after_seconds=0.5)
+        assert found.traced is not None
+
+
+def test_an_automatic_trace_is_tried_three_times_at_most() -> None:
+    """A worker that ends whenever it is traced is not traced for ever."""
+    with scene(Whole, flags={"leak_report": "true"}) as server:
+        server.look(100)
+        found, traces = leak(server), 0
+        for _ in range(8):
+            if found.traced is not None:
+                traces += 1
+                server.dies(found.traced, KILLED)
+                server.now_seconds += 60
+                server.start()
+            server.look(100, after_seconds=1.1)
+
+        assert traces == 3
+
+
+@pytest.mark.parametrize(("free_mb", "budget_mb"), [(400, 64), (63, 15.75), (16, 4)])
+def test_the_budget_of_a_trace_is_a_share_of_what_is_free(
+    server: Whole, free_mb: int, budget_mb: float
+) -> None:
+    """A quarter, within bounds."""
+    server.messages(0)
+    server.keeper.leaking.trace(0, 10.0, free_mb * MIB)
+
+    (message,) = server.messages(0)
+    assert message["budget_bytes"] == budget_mb * MIB
+
+
+def test_a_worker_that_does_not_answer_is_asked_for_one_collection(server: Whole) -> None:
+    """It is in a blocking call, and would find all of them waiting after it."""
+    pid = server.crew.members[0].pid
+    assert pid is not None
+    server.messages(0)
+    for tenth in range(200):
+        server.now_seconds += 0.1
+        held = int((20 + tenth) * MIB)
+        server.keeper.leaking.glance({0: Reading(pid, held, 0, held)}, 100 * MIB)
+    assert len(server.messages(0)) == 1
+
+    server.reclaimed(0, own_bytes=held, why="leak?")
+    for tenth in range(50):
+        server.now_seconds += 0.1
+        held = int((220 + tenth) * MIB)
+        server.keeper.leaking.glance({0: Reading(pid, held, 0, held)}, 100 * MIB)
+    assert len(server.messages(0)) == 1

@@ -90,10 +90,10 @@ def test_a_trace_is_begun_with_what_is_free(server: Whole) -> None:
 
 def test_without_room_no_trace_is_begun(server: Whole) -> None:
     """It would bring about what it is to explain."""
-    server.look(460)
+    server.look(500)
 
     assert refusal(lambda: server.operator.trace_leaks(None, 5.0)) == (
-        "tracing needs 64 MB of free memory, and 52 MB is free: try again when there is less load"
+        "tracing needs 16 MB of free memory, and 12 MB is free: try again when there is less load"
     )
     assert server.operator.leaks()["state"] == "idle"
 

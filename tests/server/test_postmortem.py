@@ -19,11 +19,11 @@ from tests.server.accidents import (
 
 from tonnage.ops.logging import MAX_TEXT_CHARS
 from tonnage.server.advice import advice
-from tonnage.server.facts import Death, Incident, Kill, KillReason
+from tonnage.server.facts import Death, Incident, Kill, KillReason, Program
 from tonnage.server.postmortem import Cause, Sureness, growth_of, judge, suspect
 from tonnage.server.report import of_death, of_incident
 from tonnage.server.reporttext import as_text, duration
-from tonnage.server.samples import MOST_SHOWN
+from tonnage.server.samples import MOST_SHOWN, Sample
 from tonnage.units import MIB
 
 CALM = [sample(99.0, 300, 20, 20, 20), sample(100.0, 300, 20, 20, 20)]
@@ -107,6 +107,49 @@ def test_two_kills_at_once_leave_a_doubt() -> None:
 
     assert (verdict.cause, verdict.sureness) == (Cause.BRAKE, Sureness.LIKELY)
     assert "may have come first" in verdict.evidence[0]
+
+
+# Memory was short 0.5 s ago, and is not now.
+EASED = [*burst(), sample(100.2, 100, 20, 20, 20), sample(100.5, 100, 20, 20, 20)]
+
+
+@pytest.mark.parametrize(
+    ("ago", "rivals", "samples", "cause", "sureness"),
+    [
+        (0.0, 0, CALM, Cause.OOM, Sureness.CERTAIN),
+        # A program had ended as well, and only one was counted.
+        (0.0, 1, burst(), Cause.OOM, Sureness.LIKELY),
+        (0.1, 0, EASED, Cause.OOM, Sureness.CERTAIN),
+        (0.1, 0, CALM, Cause.OOM, Sureness.LIKELY),
+        (0.1, 1, EASED, Cause.OOM, Sureness.LIKELY),
+        (0.1, 1, CALM, Cause.SIGNAL, Sureness.LIKELY),
+        # Whom the kernel kills is heard of sooner.
+        (0.3, 0, EASED, Cause.SIGNAL, Sureness.LIKELY),
+        (0.3, 0, burst(), Cause.OOM, Sureness.LIKELY),
+    ],
+)
+def test_what_the_kernel_has_counted_need_not_be_this_death(
+    ago: float, rivals: int, samples: list[Sample], cause: Cause, sureness: Sureness
+) -> None:
+    """It tells no names: who else was gone, when, and what was free decide."""
+    death = died(kernel_kills=1, kills_seconds=ago, rivals=rivals)
+
+    verdict = judge(death, samples)
+
+    assert (verdict.cause, verdict.sureness) == (cause, sureness)
+    assert "rose by 1" in verdict.evidence[0]
+
+
+@pytest.mark.parametrize(("rivals", "sureness"), [(0, Sureness.LIKELY), (2, Sureness.GUESS)])
+def test_a_program_that_the_kernel_has_killed_is_never_certain(
+    rivals: int, sureness: Sureness
+) -> None:
+    """It was gone when the counter had moved, as may be others."""
+    death = died(kernel_kills=1, program=Program(5000, "convert"), rivals=rivals)
+
+    verdict = judge(death, CALM)
+
+    assert (verdict.cause, verdict.sureness) == (Cause.OOM, sureness)
 
 
 @pytest.mark.parametrize(

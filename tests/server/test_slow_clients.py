@@ -6,10 +6,10 @@ import asyncio
 import logging
 
 import pytest
-from tests.server.hall import GET, App, Hall, run, settle
+from tests.server.hall import GET, App, Hall, answer, run, settle
 
-from tonnage.server.connections import Cut
-from tonnage.units import KIB
+from tonnage.server.connections import UNSENT_SECONDS, Cut
+from tonnage.units import KIB, MIB
 from tonnage.web.respond import Receive, Scope, Send
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n"
@@ -198,3 +198,26 @@ def test_many_that_are_cut_are_one_line_in_the_log(caplog: pytest.LogCaptureFixt
     logger.removeHandler(caplog.handler)
     said = {record.getMessage() for record in caplog.records}
     assert said == {"30 connection(s) were ended: 30 sent the head of a request too slowly"}
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_who_does_not_read_the_end_of_a_response_is_cut(reads: bool) -> None:
+    """Closing waits for the client; one that reads, however slowly, gets all of it."""
+    body = b"x" * 8 * MIB
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, body)
+
+    async def story() -> None:
+        async with Hall(large) as hall:
+            client = await hall.connect(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            await client.head()
+            received = 0
+            while reads and (part := await client.some()):
+                received += len(part)
+                await hall.elapse(UNSENT_SECONDS / 10)
+            assert received == (len(body) if reads else 0)
+            await hall.elapse(UNSENT_SECONDS + 2.0)
+            assert not hall.state.connections
+
+    run(story())

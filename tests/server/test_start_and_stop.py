@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -299,3 +300,15 @@ def _left_of(pids: list[int]) -> list[int]:
 def _in_flight(server: Running) -> int:
     workers = server.ask_supervisor("/health/memory").json()["workers"]
     return sum(int(worker["inFlight"]) for worker in workers)
+
+
+def test_a_child_that_the_application_ends_is_not_the_worker() -> None:
+    """A signal for it does not reach the worker, and it may take what the worker may not."""
+    with Running(APP, "--memory", "512M", "--workers", "1") as server:
+        workers = server.worker_pids()
+        expected = f"{resource.RLIM_INFINITY} {-signal.SIGTERM}"
+        for _ in range(3):
+            assert server.get("/child").body.decode() == expected
+        assert server.get("/").status == 200
+        assert server.worker_pids() == workers
+    assert "ended with status" not in server.log

@@ -174,6 +174,7 @@ def test_a_mistaken_target_is_the_users_error(build: Callable[..., House], said:
     assert said() == ""
 
 
+@pytest.mark.usefixtures("chatty")
 @pytest.mark.parametrize("life", [ends_after_hello, ends_at_once])
 def test_a_worker_that_ends_unheard_is_replaced(
     build: Callable[..., House], said: Said, life: Life

@@ -41,6 +41,8 @@ def wishes_from(settings: Settings, limit_bytes: int) -> Wishes:
         exhausted_bytes=settings.memory.exhausted_at.of(limit_bytes),
         preload=settings.app.preload,
         alerts=settings.reports.alert_url is not None,
+        worker_memory_bytes=settings.memory.worker_memory_bytes,
+        recycle_above_bytes=settings.recycling.recycle_above_bytes,
     )
 
 

@@ -35,6 +35,7 @@ from tonnage.budget.sizes import (
     Parts,
     Wishes,
     divide,
+    fresh_worker_bytes,
     guard_bytes,
 )
 from tonnage.errors import PlanError
@@ -56,6 +57,9 @@ WISHED_ROOM_SHARE = 0.25
 
 UNKNOWN_APP_CLUSTER_BYTES = GIB
 """Below this limit an app of unknown size gets one worker."""
+
+SCARCE_WORKER_BYTES = 16 * MIB
+"""With less than this of `--worker-memory` left to its requests a plan carries a warning."""
 
 LIMIT_STEP_BYTES = 16 * MIB
 """A limit that a refusal suggests is a multiple of this."""
@@ -124,6 +128,7 @@ def make_plan(
             that can be served. The message has the sum and what to change.
     """
     _refuse_nonsense(limit_bytes, wishes)
+    _refuse_tight_workers(app, wishes)
     parts = divide(limit_bytes, wishes.exhausted_bytes, app, wishes)
     workers, warnings = _choose_workers(parts, cpus, app, wishes)
     if not parts.fits(workers):
@@ -136,7 +141,12 @@ def make_plan(
         threads=wishes.threads,
         queue_requests=parts.queue_requests,
         lines=_lines(parts, workers, app, wishes),
-        warnings=(*warnings, *_doubts(parts, workers, cpus)),
+        warnings=(
+            *warnings,
+            *_doubts(parts, workers, cpus),
+            *_doubts_about_worker_memory(limit_bytes, app, wishes),
+            *_doubts_about_recycling(parts, wishes),
+        ),
     )
 
 
@@ -189,6 +199,35 @@ def _doubts(parts: Parts, workers: int, cpus: float) -> list[str]:
     if room_bytes < SCARCE_ROOM_BYTES:
         doubts.append(f"only {_mb(room_bytes)} are left as room for requests")
     return doubts
+
+
+def _doubts_about_worker_memory(limit_bytes: int, app: AppSize | None, wishes: Wishes) -> list[str]:
+    most_bytes = wishes.worker_memory_bytes
+    if most_bytes is None:
+        return []
+    if most_bytes >= limit_bytes:
+        return [
+            f"--worker-memory {_mb(most_bytes)} is not below the limit of {_mb(limit_bytes)}:"
+            " it bounds nothing"
+        ]
+    fresh_bytes = fresh_worker_bytes(app)
+    if most_bytes - fresh_bytes >= SCARCE_WORKER_BYTES:
+        return []
+    left = f"leaves {_mb(max(0, most_bytes - fresh_bytes))} to the requests of a worker"
+    how = "is taken to hold" if app is None else "holds"
+    return [
+        f"--worker-memory {_mb(most_bytes)} {left}: before the first it {how} {_mb(fresh_bytes)}"
+    ]
+
+
+def _doubts_about_recycling(parts: Parts, wishes: Wishes) -> list[str]:
+    above_bytes = wishes.recycle_above_bytes
+    if above_bytes is None or above_bytes > parts.worker_bytes:
+        return []
+    return [
+        f"--recycle-above {_mb(above_bytes)} is not more than the {_mb(parts.worker_bytes)} that a"
+        " fresh worker may hold of its own: recycling could not bring it below"
+    ]
 
 
 def _lines(parts: Parts, workers: int, app: AppSize | None, wishes: Wishes) -> tuple[Line, ...]:
@@ -312,6 +351,20 @@ def _refuse_nonsense(limit_bytes: int, wishes: Wishes) -> None:
         raise PlanError(f"{wishes.queue_requests} cannot wait: use --queue-requests 0 or more")
     if wishes.free_floor_bytes < 0:
         raise PlanError("less than nothing cannot be kept free: use --free-floor 0 or more")
+
+
+def _refuse_tight_workers(app: AppSize | None, wishes: Wishes) -> None:
+    """Refuse a bound that a worker meets before its first request: none would be let in."""
+    most_bytes, fresh_bytes = wishes.worker_memory_bytes, fresh_worker_bytes(app)
+    # Of an app that is not measured this is not known; there it is a warning.
+    if app is None or most_bytes is None or most_bytes >= fresh_bytes:
+        return
+    enough_bytes = -(-(fresh_bytes + LEAST_ROOM_BYTES) // LIMIT_STEP_BYTES) * LIMIT_STEP_BYTES
+    raise PlanError(
+        f"--worker-memory {_mb(most_bytes)} is less than a worker holds before its first request:"
+        f" {_mb(app.private_anon_bytes)} of the imported app + {_mb(WORKER_BASE_BYTES)} ="
+        f" {_mb(fresh_bytes)}: use for example --worker-memory {enough_bytes // MIB}M"
+    )
 
 
 def _asks_for(wishes: Wishes) -> str:

@@ -84,7 +84,8 @@ class Wishes:
     `workers_source` names who asks, as messages call it: `--workers`, `WEB_CONCURRENCY`. With
     `workers_strict` a number that does not fit is refused; without it (a platform's guess) it is
     lowered, with a warning. `queue_requests` counts the whole server. `alerts` says whether a
-    process sends them.
+    process sends them. `worker_memory_bytes` bounds one worker's private memory, what it took over
+    from the imported app included; `recycle_above_bytes` is what it may hold of its own.
     """
 
     workers: int | None
@@ -97,6 +98,8 @@ class Wishes:
     exhausted_bytes: int
     preload: bool
     alerts: bool = False
+    worker_memory_bytes: int | None = None
+    recycle_above_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,15 @@ def divide(limit_bytes: int, exhausted_bytes: int, app: AppSize | None, wishes: 
         queue_requests=queue_requests,
         queue_bytes=_up(queue_requests * WAITING_REQUEST_BYTES),
     )
+
+
+def fresh_worker_bytes(app: AppSize | None) -> int:
+    """Return the private memory of a worker that has served nobody, as `--worker-memory` counts it.
+
+    Whether the app was imported before the fork or by the worker itself: its pages count.
+    """
+    anon_bytes = ASSUMED_PRIVATE_ANON_BYTES if app is None else app.private_anon_bytes
+    return _up(anon_bytes + WORKER_BASE_BYTES)
 
 
 def _reserve_bytes(limit_bytes: int, exhausted_bytes: int, free_floor_bytes: int) -> int:

@@ -55,6 +55,8 @@ class Wanted:
 def find_server(wanted: Wanted, environ: Mapping[str, str]) -> Path:
     """Return the control socket of the one running server that is *wanted*.
 
+    Of several, the only one in the caller's own XDG_RUNTIME_DIR: whoever sets that means it.
+
     Raises:
         ActionError: there is none.
         UsageError: there are several.
@@ -63,20 +65,41 @@ def find_server(wanted: Wanted, environ: Mapping[str, str]) -> Path:
         return Path(wanted.control)
     running = running_servers(environ)
     found = [path for path in running if wanted.fits(path.stem)]
+    if environ.get("XDG_RUNTIME_DIR") and len(found) > 1:
+        own = [path for path in found if path.parent == control_directories(environ)[0]]
+        found = own if len(own) == 1 else found
     if len(found) == 1:
         return found[0]
-    shown = ", ".join(map(str, found or running))
     if found:
-        raise UsageError(
-            f"{len(found)} servers are running: choose one with --port or --uds, or by its socket "
-            f"with --control: {shown}"
-        )
+        choices = ", ".join(_choice(path, found) for path in found)
+        raise UsageError(f"{len(found)} servers are running: choose one with {choices}")
     if running:
+        shown = ", ".join(map(str, running))
         raise ActionError(f"no running server listens on {wanted}; control sockets: {shown}")
     raise ActionError(
         "no running server of this user is found: start one, or name its control socket, which it "
         "prints when it starts, with --control PATH"
     )
+
+
+def is_running(wanted: Wanted, environ: Mapping[str, str]) -> bool:
+    """Return whether a server runs that can be *wanted*."""
+    if wanted.control is not None:
+        try:
+            return is_live(Path(wanted.control))
+        except OSError:
+            return True  # it cannot be told: whoever asks it learns why
+    return any(wanted.fits(path.stem) for path in running_servers(environ))
+
+
+def _choice(path: Path, found: list[Path]) -> str:
+    """Return what to write to mean the server of *path*, and no other of those *found*."""
+    address = _ADDRESS.fullmatch(path.stem)
+    if address is not None:
+        by_port = Wanted(port=int(address["port"]))
+        if sum(by_port.fits(each.stem) for each in found) == 1:
+            return f"{by_port} ({path})"
+    return f"--control {path}"
 
 
 def running_servers(environ: Mapping[str, str]) -> list[Path]:

@@ -1,8 +1,9 @@
-"""The commands for a running server: ``reclaim``, ``recycle``, ``leaks``, ``postmortem``.
+"""The commands for a running server: ``status``, ``reclaim``, ``recycle``, ``leaks``, reports.
 
 Each asks the server (:mod:`tonnage.cli.client`), waits for the result where there is one to wait
-for, and prints it: for people, or the server's own JSON with ``--json``. Nothing is decided here;
-what the server does is told in :mod:`tonnage.server.actions`.
+for, and prints it: for people, or the server's own JSON with ``--json``. The reports alone can be
+had without a server (:mod:`tonnage.cli.reports`). Nothing is decided here; what the server does is
+told in :mod:`tonnage.server.actions`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from tonnage.errors import ActionError, UsageError
@@ -20,13 +22,31 @@ from tonnage.units import format_bytes
 if TYPE_CHECKING:
     import argparse
 
-    from tonnage.cli.client import Client
+    from tonnage.cli.client import Client, Wanted
+    from tonnage.cli.reports import Reports
 
 #: A worker that is not stuck collects and gives back within this time.
 RECLAIM_SECONDS: Final = 10.0
 #: What the end of a trace may take beyond its own time: two snapshots are compared.
 REPORT_SECONDS: Final = 30.0
 _STEP_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where to print, and in which form."""
+
+    out: TextIO
+    as_json: bool
+
+    def show(self, body: Any, text: str) -> int:
+        """Print *body* as JSON, or else *text*; return exit status 0."""
+        if self.as_json:
+            json.dump(body, self.out, indent=2)
+            self.out.write("\n")
+        else:
+            self.out.write(printable(text).rstrip("\n") + "\n")
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +60,14 @@ class Desk:
     clock: Callable[[], float] = field(default=time.monotonic)
     pause: Callable[[float], None] = field(default=time.sleep)
 
+    @property
+    def page(self) -> Page:
+        """Where to print."""
+        return Page(self.out, self.as_json)
+
     def show(self, body: Any, text: str) -> int:
         """Print *body* as JSON, or else *text*; return exit status 0."""
-        if self.as_json:
-            json.dump(body, self.out, indent=2)
-            self.out.write("\n")
-        else:
-            self.out.write(printable(text).rstrip("\n") + "\n")
-        return 0
+        return self.page.show(body, text)
 
     def await_end(self, target: str, what: str, within_seconds: float) -> dict[str, Any]:
         """Return what *target* answers as soon as its state is not ``running`` any more.
@@ -66,7 +86,7 @@ class Desk:
                 if waited >= within_seconds:
                     raise ActionError(
                         f"{what} has not ended within {within_seconds:g} s: a worker may be stuck "
-                        "in a blocking call; /health/memory shows it as STUCK"
+                        "in a blocking call; `tonnage status` shows it as STUCK"
                     )
                 if watched:
                     self.progress.write(f"\r{what}: {waited:.0f} s")
@@ -91,9 +111,20 @@ def carry_out(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if arguments.host is not None and (arguments.uds or arguments.control):
         raise UsageError("--host goes with --port: a Unix socket has no host")
     wanted = Wanted(arguments.host, arguments.port, arguments.uds, arguments.control)
+    if arguments.command == "postmortem":
+        reports = _kept_reports(arguments, wanted, environ)
+        if reports is not None:
+            return _show_report(arguments, reports, Page(sys.stdout, arguments.json))
     client = Client(find_server(wanted, environ))
     desk = Desk(client, sys.stdout, sys.stderr, arguments.json)
     return COMMANDS[arguments.command].run(arguments, desk)
+
+
+def _status(arguments: argparse.Namespace, desk: Desk) -> int:
+    from tonnage.cli.status import told_status
+
+    found = desk.client.get("/status")
+    return desk.show(found, told_status(found))
 
 
 def _reclaim(arguments: argparse.Namespace, desk: Desk) -> int:
@@ -130,23 +161,35 @@ def _leaks(arguments: argparse.Namespace, desk: Desk) -> int:
 
 
 def _postmortem(arguments: argparse.Namespace, desk: Desk) -> int:
+    from tonnage.cli.reports import Asked
+
+    return _show_report(arguments, Asked(desk.client), desk.page)
+
+
+def _kept_reports(
+    arguments: argparse.Namespace, wanted: Wanted, environ: Mapping[str, str]
+) -> Reports | None:
+    """Return the reports on disk, where these are meant; None where a server is to be asked."""
+    from tonnage.cli.client import is_running
+    from tonnage.cli.reports import in_directory, left_behind
+
+    if arguments.report_dir is not None:
+        return in_directory(Path(arguments.report_dir))
+    return None if is_running(wanted, environ) else left_behind(wanted, environ)
+
+
+def _show_report(arguments: argparse.Namespace, reports: Reports, page: Page) -> int:
     name = arguments.name
     if name is None:
-        reports = desk.client.get("/postmortems")["reports"]
-        if arguments.list:
-            return desk.show(reports, _told_reports(reports))
-        if not reports:
-            return desk.show(None, _told_reports(reports))
-        name = reports[0]["name"]
+        listing = reports.listing()
+        if arguments.list or not listing:
+            return page.show(listing if arguments.list else None, _told_reports(listing))
+        name = listing[0]["name"]
     elif arguments.list:
         raise UsageError("--list shows all reports: leave the name away")
-    from urllib.parse import quote
-
-    # Quoted, so that nothing in it can be taken for another part of the question.
-    target = "/postmortems/" + quote(name.removesuffix(".txt").removesuffix(".json"), safe="")
-    if desk.as_json:
-        return desk.show(desk.client.get(f"{target}.json"), "")
-    return desk.show(None, desk.client.ask("GET", f"{target}.txt").decode(errors="replace"))
+    if page.as_json:
+        return page.show(reports.body(name), "")
+    return page.show(None, reports.text(name))
 
 
 def _told_reports(reports: list[dict[str, Any]]) -> str:
@@ -233,9 +276,20 @@ def _leaks_arguments(parser: argparse.ArgumentParser) -> None:
 def _postmortem_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the report (default: the newest)")
     parser.add_argument("--list", action="store_true", help="show which reports there are")
+    parser.add_argument(
+        "--report-dir",
+        metavar="DIR",
+        help="read them there, whether a server runs or not (default: ask the server; where none "
+        "runs, TONNAGE_REPORT_DIR and what servers of this user have left)",
+    )
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
+    "status": Command(
+        "show the memory, the level and the workers of a running server",
+        _no_arguments,
+        _status,
+    ),
     "reclaim": Command(
         "have a running server give memory back now, and show how much came free",
         _no_arguments,

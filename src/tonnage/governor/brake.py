@@ -2,8 +2,13 @@
 
 Admission holds back what can be foreseen, and the fuse bounds what a worker can allocate. What
 neither sees is left to the brake: shared memory, a child process, pages reserved long ago, a worker
-without a fuse. It stops the one process that grows fastest, lets the others shrink, and then lets
-it go on, or ends it.
+without a fuse. It stops the one that grows fastest, lets the others shrink, and then lets it go on,
+or ends it. One is a worker, or all programs of the application together: several that a request has
+started take the last memory faster than they could be stopped one after another.
+
+A stopped process cannot show that it has what it wanted. Where more is free than it takes in
+:data:`LEASH_SECONDS` it therefore goes on, looked at all the time, as on a leash; it is ended only
+where next to nothing is left.
 
 Covers the decisions, from speeds and sizes. Does not cover signals and looking for processes
 (:mod:`tonnage.server.braking`).
@@ -36,6 +41,19 @@ LEAST_SHARE: Final = 0.25
 #: A worker that holds less than this beyond what was promised is not ended.
 WORTH_ENDING_BYTES: Final = 24 * MIB
 
+#: Who is looked at all the time is stopped this long before memory runs out: ten looks.
+LEASH_SECONDS: Final = 0.05
+#: How soon it may go on like that; the others give back most within this time.
+LEASH_AFTER_SECONDS: Final = 0.05
+#: So fast it may grow at any time, whatever was seen: the slower of the allocators measured.
+LEASH_BYTES_PER_SECOND: Final = 240 * MIB
+#: The same of programs: several that start up together are the faster once they have.
+PROGRAM_LEASH_BYTES_PER_SECOND: Final = 960 * MIB
+#: Who has not grown for so long has what it wanted.
+QUIET_SECONDS: Final = 0.25
+#: Who has not grown for so long is not who grows just now.
+PAUSE_SECONDS: Final = 0.03
+
 #: How long a stopped process may wait for the others to shrink.
 PATIENCE_SECONDS: Final = 0.25
 #: The same for a program that the application has started.
@@ -44,11 +62,11 @@ PROGRAM_PATIENCE_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Mover:
-    """A process that may be growing.
+    """A process that may be growing; or all programs of the application together.
 
     Attributes:
-        pid: the process.
-        index: the slot of the worker that it is; None for any other process of ours.
+        pid: the process; of several, the largest.
+        index: the slot of the worker that it is; None for programs.
         bytes_per_second: how fast it grows.
         bound_bytes: what it can still grow by, where a fuse bounds it; None: nothing does.
         excess_bytes: what it has grown by beyond what its requests were promised.
@@ -59,6 +77,13 @@ class Mover:
     bytes_per_second: float
     bound_bytes: int | None
     excess_bytes: int = 0
+
+    @property
+    def most_bytes_per_second(self) -> float:
+        """How fast it may grow at any time."""
+        is_program = self.index is None
+        least = PROGRAM_LEASH_BYTES_PER_SECOND if is_program else LEASH_BYTES_PER_SECOND
+        return max(self.bytes_per_second, least)
 
     @property
     def grows_unexpectedly(self) -> bool:
@@ -130,11 +155,18 @@ def victim(movers: Sequence[Mover], bytes_per_second: float) -> Mover | None:
 
 
 class Then(Enum):
-    """What becomes of a stopped process."""
+    """What becomes of a process that is stopped, or on a leash."""
 
     WAIT = "wait"
     RESUME = "resume"
+    LEASH = "leash"
+    STOP = "stop"
     END = "end"
+
+
+def near_bytes(mover: Mover, floor_bytes: int) -> int:
+    """Return how much must be free for *mover* to go on while it is looked at all the time."""
+    return floor_bytes + int(mover.most_bytes_per_second * LEASH_SECONDS)
 
 
 def after_stop(
@@ -146,19 +178,41 @@ def after_stop(
         mover: the process, as it is now.
         stopped_seconds: for how long it has been.
         free_bytes: what is free now.
-        needed_bytes: what must be free for it to go on whatever it is.
+        needed_bytes: what must be free for it to go on at once.
         floor_bytes: what must stay free.
 
     It goes on where its fuse bounds it within what is free. A worker that has taken little is not
     ended: it happened to be there while another took the last memory.
     """
-    if free_bytes >= needed_bytes:
-        return Then.RESUME
     if mover.bound_bytes is not None and mover.bound_bytes <= free_bytes - floor_bytes / 2:
         return Then.RESUME
+    if free_bytes >= near_bytes(mover, floor_bytes):
+        is_time = stopped_seconds >= LEASH_AFTER_SECONDS or free_bytes >= needed_bytes
+        return Then.LEASH if is_time else Then.WAIT
     # No request but its own waits for a program that the application has started.
     patience = PATIENCE_SECONDS if mover.index is not None else PROGRAM_PATIENCE_SECONDS
     if stopped_seconds < patience and free_bytes > floor_bytes:
         return Then.WAIT
     is_guilty = mover.index is None or mover.excess_bytes >= WORTH_ENDING_BYTES
     return Then.END if is_guilty else Then.RESUME
+
+
+def on_leash(mover: Mover, *, quiet_seconds: float, free_bytes: int, floor_bytes: int) -> Then:
+    """Return what to do with a process that goes on while it is looked at all the time.
+
+    Args:
+        mover: the process; its speed is the fastest that it was seen to have.
+        quiet_seconds: since when it has not grown.
+        free_bytes: what is free now.
+        floor_bytes: what must stay free.
+
+    It is let off once it has what it wanted, or so much is free that it is no danger.
+    """
+    horizon_bytes = mover.most_bytes_per_second * HORIZON_SECONDS
+    is_far = free_bytes >= floor_bytes + 2 * horizon_bytes
+    if is_far or quiet_seconds >= QUIET_SECONDS:
+        return Then.RESUME
+    if free_bytes >= near_bytes(mover, floor_bytes):
+        return Then.LEASH
+    # What somebody else takes is not held against it.
+    return Then.STOP if quiet_seconds < PAUSE_SECONDS else Then.RESUME

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import sys
 import threading
 import time
 import weakref
@@ -45,6 +46,9 @@ DEFAULT_PRIORITY: Final = 100
 # A shrink holds up every request of its worker for as long as it takes.
 SLOW_SECONDS: Final = 0.1
 COMPLAINT_SECONDS: Final = 60.0
+# Whoever keeps nothing of what is registered here has registered nothing: so soon after, that was
+# not meant.
+DROPPED_SECONDS: Final = 1.0
 # 1 PB. The sum of all goes into a signed 64-bit word of the shared page.
 LARGEST_BYTES: Final = 1 << 50
 LONGEST_NAME: Final = 48
@@ -134,6 +138,7 @@ class Registry:
         # At most MAX_CONSUMERS. Replaced and never changed, so that reading it needs no lock: a
         # shrink may register and unregister.
         self._entries: tuple[_Entry, ...] = ()
+        self._quiet_until_seconds = float("-inf")
         # Reentrant, since a finalizer that unregisters may run while this thread registers. A fork
         # cannot find it held by another thread: a process with threads is not forked from.
         self._writing = threading.RLock()
@@ -141,14 +146,16 @@ class Registry:
     def register(self, consumer: Consumer, priority: int = DEFAULT_PRIORITY) -> Registration:
         """Let *consumer* take part in giving memory back; lower *priority* numbers give way first.
 
-        It is held weakly: keep it yourself. Registered again, it gets the new priority.
+        It is held weakly: keep it yourself, as the registration does not. ``register(Cache())``
+        alone registers nothing; the log has a warning where an object is gone within
+        :data:`DROPPED_SECONDS`. Registered again, it gets the new priority.
 
         Raises:
             TypeError: it is no consumer, or cannot be referred to weakly.
             TonnageError: there are :data:`MAX_CONSUMERS` already.
         """
         name = _checked_name(consumer)
-        reference = _weakly(consumer, name)
+        reference = _weakly(consumer, name, self._on_dropped(name))
         with self._writing:
             living = [
                 each
@@ -163,6 +170,25 @@ class Registry:
             entry = _Entry(_unused(name, living), priority, reference)
             self._entries = (*living, entry)
         return Registration(self, entry)
+
+    def _on_dropped(self, name: str) -> Callable[[object], None]:
+        """Return what is to be called when the consumer *name* is gone."""
+        begun = self._clock()
+
+        def complain(_reference: object) -> None:
+            if sys.is_finalizing():
+                return  # everything goes
+            now = self._clock()
+            if now - begun < DROPPED_SECONDS and now >= self._quiet_until_seconds:
+                # One line: an application may make and drop many, as it likes.
+                self._quiet_until_seconds = now + COMPLAINT_SECONDS
+                logger.warning(
+                    "consumer %s is gone right after it was registered, and gives nothing back: "
+                    "keep the object, for example in a module's variable; register() does not",
+                    name,
+                )
+
+        return complain
 
     def unregister(self, consumer: Consumer) -> None:
         """Take *consumer* out again; nothing happens if it is not registered."""
@@ -254,9 +280,11 @@ def _checked_name(consumer: Consumer) -> str:
     return name[:LONGEST_NAME]
 
 
-def _weakly(consumer: Consumer, name: str) -> Callable[[], Consumer | None]:
+def _weakly(
+    consumer: Consumer, name: str, on_dropped: Callable[[object], None]
+) -> Callable[[], Consumer | None]:
     try:
-        return weakref.ref(consumer)
+        return weakref.ref(consumer, on_dropped)
     except TypeError:
         raise TypeError(
             f"{name!r} cannot be registered: {type(consumer).__qualname__} has __slots__ without "

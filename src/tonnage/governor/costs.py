@@ -168,6 +168,12 @@ class RouteCost:
         """How much a request grows by at worst (fading)."""
         return self._n[_FIRST_WORST] + self._n[_LATER_WORST]
 
+    def surely_takes(self, least_bytes: float) -> bool:
+        """Return whether each request is known to grow by *least_bytes* or more."""
+        expected = self.whole(0)
+        low_bytes = expected.mean_bytes - SIGMAS * math.sqrt(expected.variance)
+        return self.is_known and low_bytes >= least_bytes
+
     def whole(self, room_bytes: int) -> Expectation:
         """Return what to expect of a request that has not begun, where *room_bytes* is all room."""
         n = self._n

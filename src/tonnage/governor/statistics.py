@@ -84,6 +84,8 @@ class Statistics:
     kernel_kills: int
     reclaims: int
     reclaimed_bytes: int
+    recycles: int
+    recycled_bytes: int
     is_blind: bool
     is_stopping: bool
     is_clustering: bool
@@ -138,6 +140,8 @@ def read_statistics(page: SharedPage, now_nanoseconds: int) -> Statistics:
         kernel_kills=header.kernel_kills,
         reclaims=header.reclaims,
         reclaimed_bytes=header.reclaimed_bytes,
+        recycles=header.recycles,
+        recycled_bytes=header.recycled_bytes,
         is_blind=bool(header.blind),
         is_stopping=bool(header.stopping),
         is_clustering=bool(header.clustering),

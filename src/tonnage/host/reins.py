@@ -49,6 +49,16 @@ def end(pid: int) -> bool:
     return _signal(pid, signal.SIGKILL)
 
 
+def has_ended(pid: int) -> bool:
+    """Whether process *pid* is gone, or a zombie: either way its memory has come free."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # What follows the command, which stands in parentheses and may hold any byte.
+            return file.read().rpartition(b") ")[2][:1] in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def _signal(pid: int, number: int) -> bool:
     try:
         os.kill(pid, number)

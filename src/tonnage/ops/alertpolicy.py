@@ -166,6 +166,10 @@ class RateLimit:
             if pace.held is not None and now_seconds - pace.sent_seconds >= self._every_seconds
         ]
 
+    def held(self) -> list[Alert]:
+        """Return the alerts that are held back: of each kind the newest."""
+        return [pace.held for pace in self._paces.values() if pace.held is not None]
+
     def _send(self, pace: _Pace, alert: Alert, more: int, now_seconds: float) -> Alert:
         pace.sent_seconds, pace.held, pace.held_count, pace.is_open = now_seconds, None, 0, True
         return replace(alert, more=more, since_seconds=now_seconds)

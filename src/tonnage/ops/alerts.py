@@ -179,8 +179,11 @@ class Alerter:
             while self._hear() and (left := deadline - self._clock()) > 0:
                 poll.poll(left * 1000)
         self._end()
-        if len(self._outbox):
-            logger.error("%d alert(s) could not be sent before the end", len(self._outbox))
+        for alert in self._outbox:
+            self._lose(alert, "it could not be sent before the end")
+        for alert in self._limit.held():
+            # No loss: people were told of one of its kind, and would have been of how many more.
+            logger.info("an alert was held back until the end; %s: %s", alert.event, alert.text)
 
     # The sender.
 
@@ -227,18 +230,21 @@ class Alerter:
     def _enqueue(self, alert: Alert) -> None:
         dropped = self._outbox.add(alert)
         if dropped is not None:
-            self._given.discard(dropped.id)
-            self._lost += 1
+            self._lose(dropped, "too many others wait")
 
     def _forget_old(self, now_seconds: float) -> None:
         """Drop what no sender could take, or told of, in all the time that there was."""
         patience = self._patience
         longest_seconds = patience.give_up_seconds + 2 * patience.timeout_seconds
         for alert in self._outbox.older_than(now_seconds - longest_seconds):
-            logger.error("an alert is lost, nobody could send it; %s: %s", alert.event, alert.text)
-            self._outbox.settle(alert.id)
-            self._given.discard(alert.id)
-            self._lost += 1
+            self._lose(alert, "nobody could send it")
+
+    def _lose(self, alert: Alert, why: str) -> None:
+        """Give *alert* up, and log it with its text: there it is told at least."""
+        logger.error("an alert is lost, %s; %s: %s", why, alert.event, alert.text)
+        self._outbox.settle(alert.id)
+        self._given.discard(alert.id)
+        self._lost += 1
 
     def _pass_on(self) -> None:
         """Give the sender what it does not have; what it cannot take now is kept."""

@@ -22,7 +22,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tonnage.host.prctl import end_with_parent
+from tonnage.host.prctl import end_with_parent, name_process
 from tonnage.ops.alertpolicy import (
     Alert,
     Outbox,
@@ -44,6 +44,7 @@ logger = logging.getLogger("tonnage.alerts")
 
 def sender_main(channel: Channel, webhook: Webhook, server: str, patience: Patience) -> int:
     """Send what comes through *channel* until it is closed or says "stop"; return 0."""
+    name_process("tonnage-alerts")
     signal.set_wakeup_fd(-1)
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         # These reach the whole process group; when to end is for the supervisor to say.

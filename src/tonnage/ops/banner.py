@@ -43,6 +43,7 @@ class BannerFacts:
         recycling: When a worker is replaced.
         alerts_to: Scheme and host of the webhook, whose rest is secret; None: nobody is told.
         alert_seconds: Alerts of one kind are sent at most this often.
+        limits: What a request may be and take, as pairs of label and text.
         reports_in: Where reports are kept; None: they go to the log.
         reports_kept: How many of the newest.
         notes: What is not active, and why.
@@ -71,6 +72,7 @@ class BannerFacts:
     alert_seconds: float
     reports_in: str | None
     reports_kept: int
+    limits: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -100,6 +102,7 @@ def _rows(facts: BannerFacts) -> Iterator[tuple[str, str]]:
     yield "EXHAUSTED", f"from {exhausted}: no new request is let in, health still answers"
     yield "ceiling", f"{ceiling} in use or promised: above it new requests wait"
     yield "queue", f"{facts.queue_requests} requests may wait, further ones get 503"
+    yield from facts.limits
     yield "wake-ups", ", ".join(facts.wakeups) or "none: memory is looked at in intervals only"
     yield "fuse", _fuse(facts)
     yield "recycling", _recycling(facts.recycling)

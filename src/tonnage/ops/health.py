@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tonnage.governor.levels import Level
 from tonnage.governor.statistics import read_statistics
 from tonnage.units import in_mb
+from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,24 +39,6 @@ _FORWARDING = frozenset(
         *(b"x-real-ip", b"x-client-ip", b"via"),
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete response: status, JSON body, further headers."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-    def all_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers to send, with type and length."""
-        return [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(self.body)).encode()),
-            (b"cache-control", b"no-store"),
-            *self.headers,
-        ]
 
 
 def is_trusted(

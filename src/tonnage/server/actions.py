@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.errors import ActionError, ConfigError
 from tonnage.governor.page import MAX_WORKERS
-from tonnage.ops.health import Answer
 from tonnage.units import parse_seconds
+from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -283,7 +283,7 @@ def _worker(query: Mapping[str, str]) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) < MAX_WORKERS):
-        raise _QueryError(f"worker={text[:20]!r} is no worker: GET /status shows their index")
+        raise _QueryError(f"worker={text[:20]!r} is no worker: `tonnage status` shows their index")
     return int(text)
 
 

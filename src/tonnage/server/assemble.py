@@ -26,6 +26,7 @@ from tonnage.host.usage import meter_for
 from tonnage.host.wakeups import open_wakeups
 from tonnage.ops.banner import BannerFacts, render_banner
 from tonnage.ops.health import Health
+from tonnage.ops.limitlines import limit_lines
 from tonnage.server.actions import Actions
 from tonnage.server.blackbox import make_directory
 from tonnage.server.control import server_name, take_control
@@ -351,6 +352,7 @@ class _Server:
             alert_seconds=settings.reports.alert_seconds,
             reports_in=None if self._reports is None else os.fspath(self._reports),
             reports_kept=settings.reports.reports,
+            limits=tuple(limit_lines(settings.listen, settings.path)),
             notes=tuple(self._wakeup_notes),
             warnings=tuple(self._warnings),
         )

@@ -123,6 +123,9 @@ class BlackBox:
         self._wall_clock = wall_clock
         self._is_writable = True
         self._rarely = Rarely(clock)
+        # By process, when an allocation last failed in it; at most as many as there are slots.
+        self._failed_seconds: dict[int, float] = {}
+        self._slots = slots
 
     @property
     def held_back(self) -> int:
@@ -145,6 +148,7 @@ class BlackBox:
 
     def incident(self, incident: Incident) -> Filed | None:
         """Report on *incident*; return None if its route had a report of late."""
+        self._note_failure(incident.pid)
         held_back = self._rarely.take(incident.route)
         if held_back is None:
             return None
@@ -164,13 +168,23 @@ class BlackBox:
         shelf = self._shelf()
         return shelf.read(name) if shelf is not None else None
 
+    def _note_failure(self, pid: int | None) -> None:
+        if pid is None:
+            return
+        # Again, so that it is the youngest; the oldest goes.
+        self._failed_seconds.pop(pid, None)
+        self._failed_seconds[pid] = self._clock()
+        if len(self._failed_seconds) > self._slots:
+            del self._failed_seconds[next(iter(self._failed_seconds))]
+
     def _write(self, death: Death) -> Filed:
         from tonnage.server.report import of_death
 
         now = self._clock()
         at = self._wall_clock()
         samples = self._ring.since(now - PAST_SECONDS)
-        report = of_death(death, samples, now_seconds=now, at_seconds=at)
+        failed = None if death.pid is None else self._failed_seconds.get(death.pid)
+        report = of_death(death, samples, now_seconds=now, at_seconds=at, failed_seconds=failed)
         return self._file(report, at, death.worker if death.program is None else None)
 
     def _incident(self, incident: Incident, held_back: int) -> Filed:

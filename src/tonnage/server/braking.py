@@ -1,85 +1,44 @@
-"""The brake, applied: processes looked for, stopped, and let go on or ended.
+"""The brake, applied: processes stopped, and let go on or ended.
 
-Decisions are :mod:`tonnage.governor.brake`'s. At most one process is stopped at a time. The
-processes that the application starts are known by a census taken every second, so that in the
-moment of danger their growth is the difference to that.
+Decisions are :mod:`tonnage.governor.brake`'s, who grows is :mod:`tonnage.server.growing`'s. At most
+one is stopped at a time: a worker, or those programs of the application that grow
+(:mod:`tonnage.server.programs`), which are stopped and go on together; where one of them has to
+go, it is the largest.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tonnage.governor.brake import (
-    LEAST_OUTSIDE_BYTES,
-    Danger,
-    Mover,
-    Then,
-    after_stop,
-    danger,
-    victim,
-)
-from tonnage.governor.fuse import Growth
-from tonnage.governor.statistics import WorkerState
+from tonnage.governor.brake import Danger, Then, after_stop, danger, on_leash, victim
 from tonnage.host import reins
-from tonnage.host.processes import Statm, age_seconds, command_name, parent_pid
-from tonnage.server.facts import Kill, KillReason, Program
-from tonnage.units import format_bytes
+from tonnage.server.growing import Growing
+from tonnage.server.held import Ended, Held
+from tonnage.server.programs import Programs
+from tonnage.units import MIB, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tonnage.governor.page import SharedPage
+    from tonnage.server.facts import Kill
     from tonnage.server.fuses import Fuses
     from tonnage.server.watch import Look, Reading, Watch
 
 logger = logging.getLogger("tonnage.supervisor")
 
-#: How often the other processes of ours are looked at while all is well.
+#: How often the programs are looked at while all is well.
 CENSUS_SECONDS: Final = 1.0
-# At most so many of them are known; the kernel lists the oldest first.
-_MOST_OTHERS: Final = 256
-# Generations between a worker and a program that it has started.
-_DEEPEST: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class _Followed:
-    """A worker's growth, in its private memory and in what it shares."""
-
-    pid: int
-    private: Growth
-    shared: Growth
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A program that was ended, and the slot of the worker that had started it, where known."""
-
-    program: Program
-    worker: int | None
-    kill: Kill
-
-
-@dataclass(slots=True)
-class Stopped:
-    """The process that is stopped just now."""
-
-    mover: Mover
-    since_seconds: float
-    danger: Danger
-    free_bytes: int
-    grown_bytes: int
-
-    def as_kill(self) -> Kill:
-        """Return the figures for the report on its end."""
-        return Kill(
-            KillReason.BRAKE,
-            grown_bytes=self.grown_bytes,
-            grown_seconds=self.grown_bytes / max(self.mover.bytes_per_second, 1.0),
-            room_seconds=self.danger.seconds,
-        )
+# The programs are looked at anew where what is free could be gone within this time: only against a
+# look that is fresh does it show who grows just now.
+_FRESH_SECONDS: Final = 1.0
+# Whoever is on a leash and changes by less is quiet.
+_STEP_BYTES: Final = MIB
+# It takes the kernel some tens of milliseconds to free a large process, and no decision is taken
+# on what is free meanwhile; longer, where the process hangs in the kernel, is not waited.
+_ENDING_SECONDS: Final = 0.25
 
 
 class Brake:
@@ -105,250 +64,209 @@ class Brake:
             shrink: asks all workers but that of one slot (-1: none) to give memory back.
             clock: monotonic seconds.
         """
-        self._page = page
         self._watch = watch
-        self._fuses = fuses
-        self._others = others
+        self._growing = Growing(page, fuses)
+        self.programs = Programs(page, others=others, clock=clock)
         self._shrink = shrink
         self._clock = clock
-        self._used: Growth | None = None
-        # Of that, what is not the workers' own.
-        self._outside: Growth | None = None
-        # As many as there are workers.
-        self._workers: dict[int, _Followed] = {}
-        # At most _MOST_OTHERS: resident bytes at the last census, and when that was.
-        self._census: dict[int, int] = {}
-        self._census_seconds = clock()
-        self.stopped: Stopped | None = None
+        self.stopped: Held | None = None
+        # Who goes on, and is looked at all the time.
+        self.leashed: Held | None = None
         # Who was ended last, for the report on that death.
         self.killed: tuple[int, Kill] | None = None
         # The same of a program: nobody else hears of its end.
         self.ended: Ended | None = None
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is stopped, or on a leash: then looks have to be dense."""
+        return self.stopped is not None or self.leashed is not None
+
     def act(self, look: Look) -> None:
         """Stop, resume or end a process, as *look* demands."""
-        self._follow(look)
+        self._growing.follow(look)
         if self.stopped is not None:
             self._decide_on(self.stopped, look)
             return
+        if self.leashed is not None and self._keeps_leash(self.leashed, look):
+            return
+        if self._growing.outside_bytes_per_second * _FRESH_SECONDS > look.free_bytes:
+            self.programs.scan()
         if self._danger(look.free_bytes, look.readings) is None:
             return
         # Page cache makes use look larger until the kernel's statistics are read again.
         used_bytes = self._watch.used_bytes_now()
         if used_bytes is None:
             return
-        self._note_used(used_bytes, look.readings, self._clock())
+        self._growing.note_used(used_bytes, look.readings, self._clock())
         found = self._danger(look.free_bytes + look.used_bytes - used_bytes, look.readings)
         if found is not None:
             self._stop_one(look, found)
 
     def take_census(self) -> None:
-        """Note how large the processes are that the application has started."""
-        self._census = _resident(self._others())
-        self._census_seconds = self._clock()
+        """Look at the programs that the application has started."""
+        self.programs.scan()
 
     def release(self) -> None:
-        """Let a stopped process go on, since the server ends."""
+        """Let who is stopped go on, since the server ends."""
         if self.stopped is not None:
-            reins.resume(self.stopped.mover.pid)
+            self.stopped.resume()
             self.stopped = None
 
-    def _follow(self, look: Look) -> None:
-        self._note_used(look.used_bytes, look.readings, look.now_seconds)
-        for index, reading in look.readings.items():
-            followed = self._workers.get(index)
-            if followed is None or followed.pid != reading.pid:
-                followed = self._workers[index] = _Followed(
-                    reading.pid,
-                    Growth(reading.private_bytes, look.now_seconds),
-                    Growth(reading.shared_bytes, look.now_seconds),
-                )
-            followed.private.note(reading.private_bytes, look.now_seconds)
-            followed.shared.note(reading.shared_bytes, look.now_seconds)
-        for index in self._workers.keys() - look.readings.keys():
-            del self._workers[index]
-
-    def _note_used(
-        self, used_bytes: int, readings: Mapping[int, Reading], now_seconds: float
-    ) -> None:
-        slots = self._page.slots
-        own = sum(each.private_bytes - slots[at].baseline_bytes for at, each in readings.items())
-        if self._used is None or self._outside is None:
-            self._used = Growth(used_bytes, now_seconds)
-            self._outside = Growth(used_bytes - own, now_seconds)
-        self._used.note(used_bytes, now_seconds)
-        self._outside.note(used_bytes - own, now_seconds)
+    def _free_bytes_now(self, look: Look) -> int:
+        used_bytes = self._watch.used_bytes_now()
+        if used_bytes is None:
+            return look.free_bytes
+        return look.free_bytes + look.used_bytes - used_bytes
 
     def _danger(self, free_bytes: int, readings: Mapping[int, Reading]) -> Danger | None:
-        assert self._used is not None
-        assert self._outside is not None
-        outside = self._outside
         return danger(
             free_bytes,
-            self._used.bytes_per_second,
-            outside.bytes_per_second if outside.grown_bytes >= LEAST_OUTSIDE_BYTES else 0.0,
+            self._growing.bytes_per_second,
+            self._growing.outside_bytes_per_second,
             self._watch.floor_bytes,
-            self._movers(readings),
+            self._growing.workers(readings),
         )
-
-    def _movers(self, readings: Mapping[int, Reading]) -> list[Mover]:
-        return [
-            Mover(
-                reading.pid,
-                index,
-                self._workers[index].private.bytes_per_second,
-                self._fuses.room_bytes(index),
-                self._excess_bytes(index, reading),
-            )
-            for index, reading in readings.items()
-            # One that starts has promised nothing, and is not to be stopped while it forks.
-            if self._page.slots[index].state != WorkerState.STARTING
-        ]
-
-    def _excess_bytes(self, index: int, reading: Reading) -> int:
-        """Return what a worker's requests have taken beyond what they were granted.
-
-        As far as it has told itself, and what it has grown by since then.
-        """
-        slot = self._page.slots[index]
-        told_bytes = slot.baseline_bytes + slot.held_bytes
-        since = max(0, reading.private_bytes - told_bytes - slot.granted_bytes)
-        return slot.overdrawn_bytes + since
 
     def _stop_one(self, look: Look, found: Danger) -> None:
-        assert self._used is not None
         if found.outside:
-            movers = [*self._sharing_movers(), *self._other_movers()]
+            self.programs.scan()
+            together = self.programs.as_mover()
+            movers = [*self._growing.sharing_workers(), *([together] if together else ())]
         else:
-            movers = self._movers(look.readings)
-        chosen = victim(movers, self._used.bytes_per_second)
-        if chosen is None or not reins.stop(chosen.pid):
+            movers = self._growing.workers(look.readings)
+        chosen = victim(movers, self._growing.bytes_per_second)
+        if chosen is None:
             return
-        now = self._clock()
-        self.stopped = Stopped(
-            chosen,
-            now,
-            found,
-            look.free_bytes,
-            self._grown_bytes(chosen, outside=found.outside),
-        )
-        self._shrink(-1 if chosen.index is None else chosen.index)
+        held = Held(chosen, self._clock(), found, look.free_bytes)
+        if chosen.index is None:
+            self._stop_growing(held)
+        elif reins.stop(chosen.pid):
+            grown = self._growing.grown_bytes(chosen.index, outside=found.outside)
+            held.before_bytes[chosen.pid] = self._growing.size_bytes(chosen.index) - grown
+        if held.before_bytes:
+            self._hold(held, look)
+
+    def _hold(self, held: Held, look: Look) -> None:
+        self.stopped = held
+        self._shrink(-1 if held.mover.index is None else held.mover.index)
         logger.warning(
             "brake: stopped %s, which grows by %s/s; %s free would be gone in %.0f ms",
-            *(_name(chosen), format_bytes(chosen.bytes_per_second)),
-            *(format_bytes(look.free_bytes), found.seconds * 1000),
+            *(held.name, format_bytes(held.mover.bytes_per_second)),
+            *(format_bytes(look.free_bytes), held.danger.seconds * 1000),
         )
 
-    def _grown_bytes(self, chosen: Mover, *, outside: bool) -> int:
-        if chosen.index is None:
-            now_bytes = _resident([chosen.pid]).get(chosen.pid, 0)
-            return max(0, now_bytes - self._census.get(chosen.pid, 0))
-        followed = self._workers[chosen.index]
-        return (followed.shared if outside else followed.private).grown_bytes
+    def _stop_growing(self, held: Held) -> None:
+        """Stop the programs that grow and are not stopped yet: some start at this moment."""
+        for pid in self.programs.growing():
+            if pid not in held.before_bytes and reins.stop(pid):
+                before = self.programs.size_bytes([pid]) - self.programs.grown_bytes(pid)
+                held.before_bytes[pid] = before
 
-    def _as_now(self, mover: Mover, look: Look) -> Mover:
-        if mover.index is None or mover.index not in look.readings:
-            return mover
-        if mover.bound_bytes is None and self._fuses.room_bytes(mover.index) is not None:
-            # Stopped for the shared memory that it fills, which no fuse bounds.
-            return mover
-        return replace(
-            mover,
-            bound_bytes=self._fuses.room_bytes(mover.index),
-            excess_bytes=self._excess_bytes(mover.index, look.readings[mover.index]),
-        )
+    def _drop_gone(self, held: Held) -> None:
+        for pid in [pid for pid in held.before_bytes if pid not in self.programs]:
+            reins.resume(pid)  # in case it is there after all, and only no longer listed
+            del held.before_bytes[pid]
 
-    def _sharing_movers(self) -> list[Mover]:
-        """Return the workers by the shared memory that they fill, which no fuse bounds."""
-        return [
-            Mover(each.pid, at, each.shared.bytes_per_second, None, each.shared.grown_bytes)
-            for at, each in self._workers.items()
-            # One that starts maps the files that it needs.
-            if self._page.slots[at].state != WorkerState.STARTING
-        ]
+    def _size_bytes(self, held: Held) -> int:
+        if held.mover.index is None:
+            return self.programs.size_bytes(held.before_bytes)
+        return self._growing.size_bytes(held.mover.index)
 
-    def _other_movers(self) -> list[Mover]:
-        span = max(self._clock() - self._census_seconds, 0.02)
-        return [
-            Mover(pid, None, max(0, now - self._census.get(pid, 0)) / span, None)
-            for pid, now in _resident(self._others()).items()
-        ]
-
-    def _decide_on(self, stopped: Stopped, look: Look) -> None:
-        now, mover = self._clock(), stopped.mover
+    def _decide_on(self, stopped: Held, look: Look) -> None:
+        if stopped.mover.index is None:
+            self.programs.scan()
+            self._drop_gone(stopped)
+            self._stop_growing(stopped)
+            if not stopped.before_bytes:
+                self.stopped = None
+                return
+        now = self._clock()
+        if stopped.ending is not None:
+            if now - stopped.since_seconds < _ENDING_SECONDS and not reins.has_ended(
+                stopped.ending
+            ):
+                return
+            stopped.ending = None
+        free_bytes = self._free_bytes_now(look)
         then = after_stop(
-            self._as_now(mover, look),
+            self._growing.as_now(stopped.mover, look),
             stopped_seconds=now - stopped.since_seconds,
-            free_bytes=look.free_bytes,
+            free_bytes=free_bytes,
             needed_bytes=max(3 * self._watch.floor_bytes, 2 * stopped.free_bytes),
             floor_bytes=self._watch.floor_bytes,
         )
         if then is Then.WAIT:
             return
-        self.stopped = None
-        if then is Then.RESUME:
-            reins.resume(mover.pid)
-            logger.warning(
-                "brake: %s goes on after %.0f ms, with %s free",
-                *(_name(mover), (now - stopped.since_seconds) * 1000),
-                format_bytes(look.free_bytes),
-            )
+        if then is Then.END:
+            self._end(stopped, free_bytes)
             return
-        if mover.index is None:
-            # What is to be known of it has to be asked before it is gone.
-            program = _program(mover.pid)
-            self.ended = Ended(program, self._started_by(mover.pid), stopped.as_kill())
-        else:
-            self.killed = mover.pid, stopped.as_kill()
-        reins.end(mover.pid)
-        logger.error(
-            "brake: ended %s, which took the last memory: %s free, and nothing else could shrink",
-            *(_name(mover), format_bytes(look.free_bytes)),
+        self.stopped = None
+        if then is Then.LEASH:
+            self.leashed = replace(stopped, since_seconds=now, size_bytes=self._size_bytes(stopped))
+        stopped.resume()
+        logger.warning(
+            "brake: %s goes on after %.0f ms, with %s free%s",
+            *(stopped.name, (now - stopped.since_seconds) * 1000),
+            *(format_bytes(free_bytes), ", on a leash" if then is Then.LEASH else ""),
         )
 
-    def _started_by(self, pid: int) -> int | None:
-        """Return the slot of the worker below which process *pid* is; None: below none.
+    def _keeps_leash(self, leashed: Held, look: Look) -> bool:
+        """Look at who is on a leash; return False once it is let off and is like any other."""
+        now, mover = self._clock(), leashed.mover
+        speed = max(mover.bytes_per_second, self._growing.bytes_per_second)
+        if leashed.mover.index is None:
+            self.programs.scan()
+        size_bytes = self._size_bytes(leashed)
+        if size_bytes >= leashed.size_bytes + _STEP_BYTES:
+            leashed.since_seconds = now
+        if abs(size_bytes - leashed.size_bytes) >= _STEP_BYTES:
+            leashed.size_bytes = size_bytes
+        leashed.mover = mover = replace(mover, bytes_per_second=speed)
+        then = on_leash(
+            mover,
+            quiet_seconds=now - leashed.since_seconds,
+            free_bytes=look.free_bytes,
+            floor_bytes=self._watch.floor_bytes,
+        )
+        if then is Then.LEASH:
+            return True
+        self.leashed = None
+        if then is Then.RESUME:
+            return False
+        found = Danger(max(0.0, look.free_bytes / max(speed, 1.0)), leashed.danger.outside)
+        held = Held(mover, now, found, look.free_bytes)
+        if mover.index is None:
+            self._drop_gone(leashed)
+        for pid, before_bytes in leashed.before_bytes.items():
+            if reins.stop(pid):
+                held.before_bytes[pid] = before_bytes
+        if mover.index is None:
+            self._stop_growing(held)
+        if held.before_bytes:
+            self._hold(held, look)
+        return True
 
-        None also for a program whose parents have all ended: the supervisor has adopted it.
-        """
-        workers = {slot.pid: slot.index for slot in self._page.live_slots()}
-        for _ in range(_DEEPEST):
-            try:
-                pid = parent_pid(pid)
-            except OSError:
-                return None
-            if pid in workers:
-                return workers[pid]
-        return None
-
-
-def _program(pid: int) -> Program:
-    try:
-        return Program(pid, command_name(pid), age_seconds(pid))
-    except OSError:
-        return Program(pid, "a program")
-
-
-def _resident(pids: Iterable[int]) -> dict[int, int]:
-    """Return what each process has resident, shared memory included."""
-    found: dict[int, int] = {}
-    for pid in pids:
-        if len(found) >= _MOST_OTHERS:
-            break
-        try:
-            statm = Statm(pid)
-        except OSError:
-            continue
-        try:
-            found[pid] = statm.read().resident_bytes
-        except OSError:
-            continue
-        finally:
-            statm.close()
-    return found
-
-
-def _name(mover: Mover) -> str:
-    if mover.index is None:
-        return f"process {mover.pid}, started by the application"
-    return f"worker {mover.index} (pid {mover.pid})"
+    def _end(self, stopped: Held, free_bytes: int) -> None:
+        index, ended = stopped.mover.index, stopped
+        if index is None:
+            pid = self.programs.largest(stopped.before_bytes)
+            grown_bytes = self.programs.size_bytes([pid]) - stopped.before_bytes[pid]
+            ended = replace(stopped, before_bytes={pid: stopped.before_bytes.pop(pid)})
+        else:
+            pid = stopped.mover.pid
+            grown_bytes = self._growing.size_bytes(index) - stopped.before_bytes[pid]
+        kill = stopped.as_kill(max(0, grown_bytes))
+        if index is None:
+            self.ended = Ended(self.programs.end(pid), kill)
+            # The others wait for what comes free.
+            stopped.ending, stopped.since_seconds = pid, self._clock()
+        else:
+            self.killed = pid, kill
+            reins.end(pid)
+        if index is not None or not stopped.before_bytes:
+            self.stopped = None
+        logger.error(
+            "brake: ended %s, which took the last memory: %s free, and nothing else could shrink",
+            *(ended.name, format_bytes(free_bytes)),
+        )

@@ -63,6 +63,10 @@ LINGER_BYTES: Final = 16 * MIB
 """A body that nobody wants any more is dropped as it comes for so long, and so much of it: with
 unread data on it, a closed connection is reset, and the client may lose the answer."""
 
+UNSENT_SECONDS: Final = 30.0
+"""A connection that is closed waits for its client to read the rest, as long as anything of it goes
+out in so long. nginx waits 60 s (`send_timeout`)."""
+
 SHORT_IDLE_SECONDS: Final = 2.0
 """How long idle connections are kept at CRITICAL."""
 

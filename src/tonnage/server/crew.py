@@ -168,7 +168,8 @@ class Crew:
         self._not_before_seconds = now + pause
         why = f" ({member.failure})" if member.failure else ""
         when = f"in {pause:g} s" if pause else "now"
-        logger.error(
+        # That it ended is told by whoever reports on it: this is what follows.
+        logger.info(
             "worker %d (pid %s) %s after %.1f s%s; a new one starts %s",
             *(member.index, member.pid, how, age, why, when),
         )

@@ -68,6 +68,8 @@ class Death:
         age_seconds: since it was asked for.
         kernel_kills: kills by the kernel, counted until now, that no other death has explained;
             None where the kernel's counter cannot be read.
+        kills_seconds: how long before this end the counter was seen to have moved; 0: with it.
+        rivals: programs that had ended when it moved, and may be what was counted.
         kill: that we ended it ourselves, and why.
         memory_errors: requests that ran out of memory in this worker, from its slot.
         data_limit_bytes: its fuse; 0: none was set.
@@ -82,6 +84,8 @@ class Death:
     statistics: Statistics
     age_seconds: float = 0.0
     kernel_kills: int | None = 0
+    kills_seconds: float = 0.0
+    rivals: int = 0
     kill: Kill | None = None
     memory_errors: int = 0
     data_limit_bytes: int = 0

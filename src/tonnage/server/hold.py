@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
     from tonnage.server.watch import Look, Watch
 
-# While a process is stopped.
+# While a process is stopped, or on a leash.
 _BRAKING_SECONDS: Final = 0.005
 
 
@@ -47,7 +47,7 @@ class Hold:
     def next_look_seconds(self) -> float:
         """Return how long to wait before the next look."""
         usual = self.watch.next_look_seconds()
-        return usual if self.brake.stopped is None else min(usual, _BRAKING_SECONDS)
+        return min(usual, _BRAKING_SECONDS) if self.brake.is_on else usual
 
 
 def make_hold(

@@ -1,6 +1,7 @@
 """The inquest: what was known when a worker died, or a request ran out of memory, is gathered.
 
-The same for a program of the application's that the brake had to end: its worker goes on.
+The same for a program of the application's that the brake had to end, or that the kernel has killed
+as it seems: its worker goes on.
 
 Has to come before the worker's slot is wiped. The report is written by
 :mod:`tonnage.server.blackbox`, and people are told by log and alert.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.flight import read_flight
@@ -23,20 +24,33 @@ from tonnage.server.postmortem import Cause
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tonnage.governor.flight import Flights
     from tonnage.governor.page import SharedPage
     from tonnage.server.blackbox import BlackBox, Filed
     from tonnage.server.braking import Brake
     from tonnage.server.crew import Member
+    from tonnage.server.programs import Started
     from tonnage.server.watch import Watch
 
 logger = logging.getLogger("tonnage.supervisor")
 
 # Whom the kernel kills has ended by then. A kill that no worker's death has followed was of another
 # process in the cgroup, and explains no later death.
-_FOLLOWS_SECONDS: Final = 5.0
-
+_FOLLOWS_SECONDS: Final = 2.0
+# The death of a worker is heard of before that; then a program is what was killed.
+_HEARD_SECONDS: Final = 0.5
+# Programs that may be what the kernel has killed.
+_MOST_LOST: Final = 16
 
 _OF_MEMORY: Final = frozenset((Cause.OOM.value, Cause.BRAKE.value))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """A program that was gone when the kernel's counter moved, and what its worker was doing."""
+
+    started: Started
+    in_flight: Flights | None
 
 
 class Inquest:
@@ -61,11 +75,15 @@ class Inquest:
         # Kills by the kernel that no death has explained yet, and when the last was counted.
         self._kills = 0
         self._counted_seconds = 0.0
+        # At most _MOST_LOST.
+        self._lost: list[_Lost] = []
 
     def on_kills(self, count: int) -> None:
         """Note that the kernel's counter has moved by *count*."""
+        self._forget_explained()
         self._kills += count
         self._counted_seconds = self._clock()
+        self._note_lost()
         logger.error("the kernel killed %d process(es) in our cgroup for want of memory", count)
 
     def on_death(self, member: Member, status: int | None) -> bool:
@@ -82,8 +100,8 @@ class Inquest:
         new = self._watch.count_kills()
         if new:
             self.on_kills(new)
-        elif self._clock() - self._counted_seconds > _FOLLOWS_SECONDS:
-            self._kills = 0
+        self._forget_explained()
+        ago = self._clock() - self._counted_seconds
         now = int(self._clock() * NANOSECONDS)
         slot = self._page.slots[member.index]
         death = Death(
@@ -93,40 +111,78 @@ class Inquest:
             statistics=read_statistics(self._page, now),
             age_seconds=self._clock() - member.asked_seconds,
             kernel_kills=self._kills,
+            kills_seconds=ago if self._kills else 0.0,
+            # Where more was counted than programs are gone, this one was counted too.
+            rivals=len(self._lost) if len(self._lost) >= self._kills else 0,
             kill=member.killed,
             memory_errors=slot.memory_errors,
             data_limit_bytes=slot.data_limit_bytes,
             failure=member.failure,
             in_flight=read_flight(self._page, member.index, now),
         )
-        if member.killed is None and status is not None and _signal(status) == signal.SIGKILL:
+        cause = self._report(death, WORKER_DIED).cause
+        is_killed = status is not None and _signal(status) == signal.SIGKILL
+        if member.killed is None and is_killed and cause != Cause.SIGNAL.value:
             self._kills = max(0, self._kills - 1)
-        return self._report(death, WORKER_DIED).cause in _OF_MEMORY
+            self._forget_explained()
+        return cause in _OF_MEMORY
 
     def on_braked(self) -> None:
-        """Report on the program that the brake has just ended, if any: nobody else hears of it."""
+        """Report on the programs that have just been ended: nobody else hears of it.
+
+        The one that the brake has ended, if any, and those that the kernel has killed, once no
+        worker's death has explained what it has counted.
+        """
         ended, self._brake.ended = self._brake.ended, None
-        if ended is None:
-            return
-        now = int(self._clock() * NANOSECONDS)
+        if ended is not None:
+            flights = self._flights(ended.started.worker)
+            self._report_program(ended.started, flights, kill=ended.kill)
+        if self._kills and self._clock() - self._counted_seconds >= _HEARD_SECONDS:
+            self._note_lost()
+            for at, lost in enumerate(self._lost[: self._kills]):
+                self._report_program(
+                    lost.started,
+                    lost.in_flight,
+                    kernel_kills=self._kills,
+                    rivals=max(0, len(self._lost) - max(at + 1, self._kills)),
+                )
+            self._kills = max(0, self._kills - len(self._lost))
+            self._lost = []
+
+    def _forget_explained(self) -> None:
+        """Forget what was counted so long ago that no end to come can explain it."""
+        if not self._kills or self._clock() - self._counted_seconds > _FOLLOWS_SECONDS:
+            self._kills, self._lost = 0, []
+
+    def _note_lost(self) -> None:
+        """Note which programs are gone: the kernel does not tell whom it has killed."""
+        for started in self._brake.programs.gone()[: _MOST_LOST - len(self._lost)]:
+            self._lost.append(_Lost(started, self._flights(started.worker)))
+
+    def _flights(self, worker: int | None) -> Flights | None:
+        if worker is None:
+            return None
+        return read_flight(self._page, worker, int(self._clock() * NANOSECONDS))
+
+    def _report_program(self, started: Started, in_flight: Flights | None, **facts: Any) -> None:
         death = Death(
-            worker=ended.worker,
+            worker=started.worker,
             pid=None,
             wait_status=int(signal.SIGKILL),
-            statistics=read_statistics(self._page, now),
-            kill=ended.kill,
-            program=ended.program,
+            statistics=read_statistics(self._page, int(self._clock() * NANOSECONDS)),
+            program=started.program,
+            **facts,
         )
-        if ended.worker is not None:
-            slot = self._page.slots[ended.worker]
+        if started.worker is not None and in_flight is not None:
+            slot = self._page.slots[started.worker]
             death = replace(
                 death,
                 pid=slot.pid,
                 memory_errors=slot.memory_errors,
                 data_limit_bytes=slot.data_limit_bytes,
-                in_flight=read_flight(self._page, slot.index, now),
+                in_flight=in_flight,
             )
-        self._report(death, PROGRAM_BRAKED, program=ended.program.name)
+        self._report(death, PROGRAM_BRAKED, program=started.program.name)
 
     def _report(self, death: Death, kind: str, **fields: Any) -> Filed:
         """Have *death* reported, log it, and tell people."""

@@ -10,7 +10,7 @@ act, what they are given, and what people are told. Neither samples nor holds an
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from tonnage.governor.reclaim import (
 from tonnage.governor.recycle import Reason, Situation
 from tonnage.governor.statistics import NANOSECONDS, read_statistics
 from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
+from tonnage.server.asking import Asked
 from tonnage.server.recycling import Collected
 from tonnage.server.samples import Sample
 from tonnage.units import MIB, format_bytes, in_mb
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import SharedPage
+    from tonnage.server.asking import Asking
     from tonnage.server.blackbox import BlackBox
     from tonnage.server.crew import Crew, Member
     from tonnage.server.leaking import Leaking
@@ -55,37 +57,6 @@ _NO_HURRY: Final = float("inf")
 
 
 @dataclass(slots=True)
-class Asked:
-    """A reclaim that workers were asked for, and what has come of it so far."""
-
-    why: str
-    begun_seconds: float
-    time: str
-    # Process ids that have not answered.
-    awaited: set[int]
-    by: dict[str, int] = field(default_factory=dict)
-    workers: list[dict[str, int]] = field(default_factory=list)
-    # The longest of any worker.
-    cost_seconds: float = 0.0
-
-    @property
-    def freed_bytes(self) -> int:
-        """What has come free in all workers."""
-        return sum(worker["freed_bytes"] for worker in self.workers)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it for people and machines."""
-        return {
-            "state": "running" if self.awaited else "done",
-            "time": self.time,
-            "why": self.why,
-            "freed_bytes": self.freed_bytes,
-            "by": self.by,
-            "workers": self.workers,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class _Trouble:
     """Since when the level has not been OK, and what had come back until then."""
 
@@ -94,6 +65,8 @@ class _Trouble:
     recycled_bytes: int
     # Reclaims that had been answered.
     reclaims: int
+    # The most that has been in use since.
+    highest_bytes: int
 
 
 class Keeper:
@@ -107,6 +80,7 @@ class Keeper:
         watch: Watch,
         recycler: Recycler,
         leaking: Leaking,
+        asking: Asking,
         box: BlackBox,
         recycle_above_bytes: int | None,
         alert: Callable[[str, str, dict[str, Any]], object],
@@ -118,6 +92,7 @@ class Keeper:
         self._page = page
         self._crew = crew
         self._watch = watch
+        self._asking = asking
         self._box = box
         self._recycle_above_bytes = recycle_above_bytes
         self._alert = alert
@@ -135,6 +110,8 @@ class Keeper:
     def act(self, look: Look) -> None:
         """Do what *look* demands."""
         self._note(look)
+        if self._trouble is not None:
+            self._trouble.highest_bytes = max(self._trouble.highest_bytes, look.used_bytes)
         if look.level is not look.previous:
             self._on_level(look)
         elif not self._is_awaiting() and should_reclaim(look.level, self._clock(), self._effort):
@@ -151,8 +128,7 @@ class Keeper:
         held = [self._page.slots[each.index].consumers_bytes for each in members]
         asked: set[int] = set()
         for member, part in zip(members, divide_need(need, held), strict=True):
-            told = member.channel.send("reclaim", level=int(level), need_bytes=part, why=why)
-            if told and member.pid is not None:
+            if self._asking.ask(member, level, part, why) and member.pid is not None:
                 asked.add(member.pid)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.last_asked = Asked(why, self._clock(), now, asked)
@@ -161,6 +137,7 @@ class Keeper:
     def on_reclaimed(self, member: Member, message: dict[str, Any]) -> None:
         """Take in what came of a reclaim in one worker."""
         header, freed = self._page.header, message["freed_bytes"]
+        self._asking.settle(member.index)
         header.reclaims += 1
         header.reclaimed_bytes += max(0, freed)
         if member.pid is not None:
@@ -171,15 +148,14 @@ class Keeper:
         asked = self.last_asked
         if asked is None or member.pid not in asked.awaited:
             # A worker's own, at its regular time, on suspicion of a leak, or of the round before.
-            write = logger.info if freed >= _WORTH_TELLING_BYTES else logger.debug
-            write("%s (%s)", describe(message, member.index), message["why"])
+            _write_reclaimed(message, member.index, message["why"])
             return
         asked.awaited.discard(member.pid)
         asked.workers.append({"worker": member.index, "freed_bytes": freed})
         for name, count in message["by"].items():
             asked.by[name] = asked.by.get(name, 0) + count
         asked.cost_seconds = max(asked.cost_seconds, message["cost_seconds"])
-        logger.info("%s (%s)", describe(message, member.index), asked.why)
+        _write_reclaimed(message, member.index, asked.why)
         if not asked.awaited:
             # As a round: what one worker frees is little of what all use.
             self._effort = after_reclaim(
@@ -197,6 +173,7 @@ class Keeper:
     def forget(self, member: Member) -> None:
         """Drop what is known of a worker that has ended."""
         self._collected.pop(member.index, None)
+        self._asking.settle(member.index)
         if self.last_asked is not None and member.pid is not None:
             self.last_asked.awaited.discard(member.pid)
         self.leaking.forget(member)
@@ -258,7 +235,9 @@ class Keeper:
         self._effort = after_recovery(self._effort, level)
         if self._trouble is None and level is not Level.OK:
             self._trouble = _Trouble(
-                look.now_seconds, header.reclaimed_bytes, header.recycled_bytes, header.reclaims
+                look.now_seconds,
+                *(header.reclaimed_bytes, header.recycled_bytes, header.reclaims),
+                look.used_bytes,
             )
         if level > look.previous:
             self._on_worse(look)
@@ -279,10 +258,16 @@ class Keeper:
     def _on_recovered(self, look: Look, trouble: _Trouble) -> None:
         header = self._page.header
         self._trouble = None
+        reclaimed = header.reclaimed_bytes - trouble.reclaimed_bytes
+        recycled = header.recycled_bytes - trouble.recycled_bytes
+        fallen = max(0, trouble.highest_bytes - look.used_bytes)
+        # What nobody had to bring back: it went with the requests, or processes, that held it.
+        ended = max(0, fallen - reclaimed - recycled)
         text = (
-            f"memory is OK again after {look.now_seconds - trouble.since_seconds:.1f} s: "
-            f"{format_bytes(header.reclaimed_bytes - trouble.reclaimed_bytes)} came back by "
-            f"reclaim, {format_bytes(header.recycled_bytes - trouble.recycled_bytes)} by recycling"
+            f"memory is OK again after {look.now_seconds - trouble.since_seconds:.1f} s, "
+            f"{format_bytes(fallen)} below its highest: {format_bytes(ended)} came back as "
+            f"requests or processes ended, {format_bytes(reclaimed)} by reclaim, "
+            f"{format_bytes(recycled)} by recycling"
         )
         logger.info("%s", text, extra={"fields": self._figures(look.used_bytes, look.level)})
         self._alert(RESOLVED, text, self._alert_fields(look))
@@ -298,8 +283,9 @@ class Keeper:
 
     def _recycle(self, look: Look) -> None:
         header = self._page.header
-        if self._recycle_above_bytes is not None:
-            self._check_above(self._recycle_above_bytes)
+        above = self._above_bytes()
+        if above is not None:
+            self._check_above(above)
         since = header.level_since_nanoseconds / NANOSECONDS
         self.recycler.act(
             Situation(
@@ -308,7 +294,7 @@ class Keeper:
                 limit_bytes=self._watch.marks.limit_bytes,
                 room_bytes=self._own_room_bytes(),
                 reclaimed=self._trouble is not None and header.reclaims > self._trouble.reclaims,
-                recycle_above_bytes=self._recycle_above_bytes,
+                recycle_above_bytes=above,
             ),
             look.free_bytes,
             leaks=self.leaking.bytes_per_second,
@@ -330,12 +316,28 @@ class Keeper:
         found = self._collected.get(index)
         return found if found is not None and found.pid == self._page.slots[index].pid else None
 
+    def _above_bytes(self) -> int | None:
+        """Return ``--recycle-above``; None also where a fresh worker is no smaller than that."""
+        above, fresh = self._recycle_above_bytes, self.recycler.fresh_bytes
+        if above is None or above > fresh:
+            return above
+        logger.warning(
+            "--recycle-above %s is not applied: a fresh worker has %s of its own already",
+            *(format_bytes(above), format_bytes(fresh)),
+        )
+        self._recycle_above_bytes = None
+        return None
+
     def _check_above(self, above_bytes: int) -> None:
         """Ask workers above ``--recycle-above`` for a collection: only what is left then counts."""
         for member in self._crew.serving():
             slot, last = self._page.slots[member.index], self._last_collected(member.index)
             asked = last is not None and self._clock() - last.now_seconds < _ABOVE_SECONDS
             if not asked and max(slot.uss_bytes, slot.held_bytes - slot.taken_bytes) > above_bytes:
-                member.channel.send(
-                    "reclaim", level=int(Level.OK), need_bytes=0, why="above --recycle-above"
-                )
+                self._asking.ask(member, Level.OK, 0, "above --recycle-above")
+
+
+def _write_reclaimed(message: dict[str, Any], index: int, why: str) -> None:
+    """Log what came of a reclaim; at INFO if it was worth it, as "nothing" comes often."""
+    write = logger.info if message["freed_bytes"] >= _WORTH_TELLING_BYTES else logger.debug
+    write("%s (%s)", describe(message, index), why)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tonnage.governor.page import SharedPage
+    from tonnage.server.asking import Asking
     from tonnage.server.crew import Crew, Member
     from tonnage.server.leaktrace import TraceReport
     from tonnage.server.watch import Reading
@@ -36,13 +37,16 @@ _MERGE_SECONDS: Final = 0.3
 _RUNNING_BYTES: Final = 16 * MIB
 # tracemalloc and one snapshot may take so much of what is free ...
 _BUDGET_SHARE: Final = 1 / 4
-# ... within these bounds.
-_BUDGET_BYTES: Final = (16 * MIB, 64 * MIB)
+# ... within these bounds. The least is enough for some 20,000 blocks: where large objects leak, all
+# that a trace of 10 s sees, and where small ones do, enough of them to know the line.
+_BUDGET_BYTES: Final = (4 * MIB, 64 * MIB)
 TRACE_SECONDS: Final = 10.0
 # A trace that has not reported so long after its end will not.
 _OVERDUE_SECONDS: Final = 15.0
 # An automatic report is made for one leak, and again after so long.
 _AGAIN_SECONDS: Final = 3600.0
+# So many traces are begun for it, if the worker has to end before there is anything to see.
+_MOST_TRIES: Final = 3
 
 
 class Leaking:
@@ -53,6 +57,7 @@ class Leaking:
         page: SharedPage,
         crew: Crew,
         *,
+        asking: Asking,
         report: bool,
         alert: Callable[[str, str, dict[str, Any]], object],
         loosen: Callable[[int], object],
@@ -63,6 +68,7 @@ class Leaking:
         Args:
             page: where the workers' slots are.
             crew: the workers.
+            asking: has workers collect.
             report: whether a leak that is found is traced without being asked.
             alert: told, with a kind, a sentence and figures, of a leak.
             loosen: takes the fuse of a slot's worker away.
@@ -70,6 +76,7 @@ class Leaking:
         """
         self._page = page
         self._crew = crew
+        self._asking = asking
         self._report = report
         self._alert = alert
         self._loosen = loosen
@@ -86,6 +93,9 @@ class Leaking:
         self._detail = ""
         self._reported_seconds = float("-inf")
         self._told: set[int] = set()
+        # Traces that may still be begun for the automatic report that is owed; 0: none is.
+        self._tries_left = 0
+        self._told_no_room = False
 
     @property
     def traced(self) -> int | None:
@@ -113,8 +123,9 @@ class Leaking:
             requests = self._page.slots[member.index].requests
             point = Point(now, requests, least[member.index])
             if self._watch.suspect(member.index, member.pid, point, room_bytes=room_bytes):
-                member.channel.send("reclaim", level=int(Level.OK), need_bytes=0, why="leak?")
+                self._asking.ask(member, Level.OK, 0, "leak?")
         self._check_trace(now)
+        self._make_report()
 
     def collected(self, member: Member, message: Mapping[str, Any], room_bytes: int) -> None:
         """Take in what *member* holds after a collection."""
@@ -178,9 +189,9 @@ class Leaking:
         if member is self._traced:
             self._traced = None
         if report["lines"] or report["ended"] != "early":
-            # Else the worker had to end before there was anything to see: its successor's leak is
-            # traced anew.
+            # Else the worker had to end before there was anything to see: another is traced.
             self._reported_seconds = self._clock()
+            self._tries_left = 0
         self._found, self._text = report, render(report)
         write = logger.warning if report["lines"] else logger.info
         write("%s", self._text)
@@ -229,14 +240,30 @@ class Leaking:
             extra={"fields": _as_json(leak)},
         )
         self._alert(LEAK_FOUND, text, _as_json(leak) | self._only_route())
-        now = self._clock()
-        if self._report and now - self._reported_seconds > _AGAIN_SECONDS:
-            try:
-                header = self._page.header
-                free = header.limit_bytes - header.used_bytes
-                logger.info("%s", self.trace(leak.index, TRACE_SECONDS, free))
-            except ActionError as error:
-                logger.warning("the leak is not traced: %s", error)
+        if not self._report or self._clock() - self._reported_seconds <= _AGAIN_SECONDS:
+            return
+        if not self._tries_left:
+            self._tries_left, self._told_no_room = _MOST_TRIES, False
+        self._make_report()
+
+    def _make_report(self) -> None:
+        """Begin the trace for an automatic report, if one is owed and there is room for it now.
+
+        Where a leak has filled memory there is none until the worker has been recycled; its
+        successor runs the same code. At CRITICAL whoever is traced would be recycled at once.
+        """
+        header = self._page.header
+        if not self._tries_left or self._traced is not None or header.level >= Level.CRITICAL:
+            return
+        try:
+            said = self.trace(None, TRACE_SECONDS, header.limit_bytes - header.used_bytes)
+        except ActionError as error:
+            if not self._told_no_room:
+                logger.warning("the leak is not traced yet, but as soon as it can be: %s", error)
+            self._told_no_room = True
+            return
+        self._tries_left -= 1
+        logger.info("%s", said)
 
     def _only_route(self) -> dict[str, str]:
         """Return the route that leaks, as a field, if there is no other that it could be.

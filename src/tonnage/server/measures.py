@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tonnage.governor.levels import Level
+from tonnage.server.asking import Asking
 from tonnage.server.blackbox import BlackBox
 from tonnage.server.hold import Hold, make_hold
 from tonnage.server.inquest import Inquest
@@ -97,9 +98,11 @@ def make_measures(
         alert=alert,
         clock=clock,
     )
+    asking = Asking(clock)
     leaking = Leaking(
         page,
         crew,
+        asking=asking,
         report=settings.reports.leak_report,
         alert=alert,
         loosen=hold.fuses.loosen,
@@ -111,6 +114,7 @@ def make_measures(
         watch=watch,
         recycler=recycler,
         leaking=leaking,
+        asking=asking,
         box=box,
         recycle_above_bytes=settings.recycling.recycle_above_bytes,
         alert=alert,

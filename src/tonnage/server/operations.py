@@ -17,7 +17,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tonnage.ops.health import Answer, is_trusted
+from tonnage.ops.health import is_trusted
+from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from tonnage.ops.health import Health

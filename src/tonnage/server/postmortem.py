@@ -38,6 +38,8 @@ OVERGROWN_BYTES: Final = 1 * MIB
 GROWTH_SECONDS: Final = 1.0
 # How exact the age of a program is; a request starts one soon, but not before it has begun.
 TICK_SECONDS: Final = 0.02
+#: A worker that the kernel has killed is heard of so soon after the kernel has counted it.
+HEARD_SECONDS: Final = 0.25
 # An application's error message may hold anything; the log has it whole.
 _LONGEST_FAILURE: Final = 300
 
@@ -128,6 +130,15 @@ def is_short(samples: Sequence[Sample], limit_bytes: int) -> bool:
     return free < max(SHORT_BYTES, speed * SHORT_SECONDS)
 
 
+def was_short(samples: Sequence[Sample], limit_bytes: int) -> bool:
+    """Return whether free memory was nearly gone at any time in the last second of *samples*."""
+    return any(
+        is_short(samples[: at + 1], limit_bytes)
+        for at, each in enumerate(samples)
+        if each.now_seconds >= samples[-1].now_seconds - GROWTH_SECONDS
+    )
+
+
 def judge(death: Death, samples: Sequence[Sample]) -> Verdict:
     """Return why the worker ended; *samples* are its last seconds, the oldest first."""
     if death.wait_status is None:
@@ -206,8 +217,7 @@ def _judge_sigkill(death: Death, samples: Sequence[Sample]) -> Verdict:
     if death.kill is not None:
         return _judge_our_kill(death, death.kill, counted)
     if counted:
-        text = "was killed by the kernel for want of memory"
-        return Verdict(Cause.OOM, text, Sureness.CERTAIN, (_counted(counted),))
+        return _judge_counted_kill(death, samples, counted)
     short = is_short(samples, death.statistics.limit_bytes)
     if death.kernel_kills is None:
         if short:
@@ -220,6 +230,30 @@ def _judge_sigkill(death: Death, samples: Sequence[Sample]) -> Verdict:
     if not short:
         return Verdict(Cause.SIGNAL, text, Sureness.CERTAIN, ("enough memory was free",))
     return Verdict(Cause.SIGNAL, text, Sureness.LIKELY, ("yet nearly no memory was free",))
+
+
+def _judge_counted_kill(death: Death, samples: Sequence[Sample], counted: int) -> Verdict:
+    """Judge a SIGKILL after the kernel has counted kills, of which it may be one."""
+    text = "was killed by the kernel for want of memory"
+    limit_bytes, ago = death.statistics.limit_bytes, death.kills_seconds
+    if death.program is not None:
+        evidence = (_counted(counted), "when it did, this program was gone")
+        if not death.rivals:
+            return Verdict(Cause.OOM, text, Sureness.LIKELY, evidence)
+        doubt = f"so were {death.rivals} more"
+        return Verdict(Cause.OOM, text, Sureness.GUESS, (*evidence, doubt))
+    doubts = (f"{death.rivals} program(s) had ended as well",) if death.rivals else ()
+    full = was_short(samples, limit_bytes)
+    if ago == 0 or (ago <= HEARD_SECONDS and (full or not death.rivals)):
+        sure = not death.rivals and (ago == 0 or full)
+        sureness = Sureness.CERTAIN if sure else Sureness.LIKELY
+        return Verdict(Cause.OOM, text, sureness, (_counted(counted), *doubts))
+    before = f"{_counted(counted)}, but {ago:.1f} s before"
+    if is_short(samples, limit_bytes):
+        evidence = (before, *doubts, "nearly no memory was free")
+        return Verdict(Cause.OOM, text, Sureness.LIKELY, evidence)
+    text = "was killed by SIGKILL from outside (what the kernel had killed was another process)"
+    return Verdict(Cause.SIGNAL, text, Sureness.LIKELY, (before, *doubts, "enough memory was free"))
 
 
 def _judge_our_kill(death: Death, kill: Kill, counted: int) -> Verdict:

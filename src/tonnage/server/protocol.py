@@ -12,6 +12,10 @@ state is read here rather than repeated.
 
 from __future__ import annotations
 
+import fcntl
+import math
+import sys
+import termios
 from typing import TYPE_CHECKING, Literal, cast
 
 import httptools
@@ -27,6 +31,7 @@ from tonnage.server.connections import (
     TOO_MANY,
     TOO_MUCH_FRAMING,
     UNASKED_BYTES,
+    UNSENT_SECONDS,
     Cut,
 )
 from tonnage.server.ending import BODY, DEAF, HEAD, LINGERING, WHOLE, Ending
@@ -50,7 +55,7 @@ class Connection(Ending):
 
     __slots__ = (
         "_body_bytes", "_chunks", "_framing_bytes", "_most_head_bytes", "_most_headers",
-        "_refusal", "_watched", "_window_bytes", "serial",
+        "_refusal", "_unsent_bytes", "_watched", "_window_bytes", "serial",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +77,8 @@ class Connection(Ending):
         self._window_bytes = 0
         self._chunks = 0
         self._framing_bytes = 0
+        # What of the last response was still to go out when it was last looked at.
+        self._unsent_bytes: float = math.inf
         #: Which connection of the worker this is, counted from its start.
         self.serial = 0
 
@@ -159,6 +166,8 @@ class Connection(Ending):
     def judge(self, waited_seconds: float, idle_seconds: float) -> Verdict:
         """Return what is to become of this connection, *waited_seconds* into its state."""
         limits = self._sweeper.limits
+        if self.transport.is_closing():
+            return self._judge_closing(waited_seconds)
         if self._state == LINGERING:
             return "over" if waited_seconds >= LINGER_SECONDS else "keep"
         if self.is_busy:
@@ -231,6 +240,17 @@ class Connection(Ending):
         elif len(cycle.body) > UNASKED_BYTES:
             self.flow.pause_reading()
 
+    def _judge_closing(self, waited_seconds: float) -> Verdict:
+        """Wait as long as the client reads what is still to go out; it may be slow, not stuck."""
+        unsent_bytes = self.transport.get_write_buffer_size() + _unacknowledged_bytes(
+            self.transport
+        )
+        if unsent_bytes < self._unsent_bytes:
+            self._unsent_bytes = unsent_bytes
+            self.since_seconds = self._sweeper.now_seconds
+            return "keep"
+        return "over" if waited_seconds >= UNSENT_SECONDS else "keep"
+
     def _judge_body(self, waited_seconds: float) -> Verdict:
         if self.flow.read_paused or self.cycle.waiting_for_100_continue:
             # It is we who do not read, or the client has been asked to wait.
@@ -270,6 +290,18 @@ class Connection(Ending):
         else:
             self._sweeper.count(Cut.INVALID)
             self._refuse(self._refusal)
+
+
+def _unacknowledged_bytes(transport: asyncio.Transport) -> int:
+    """Return what of a connection's data is still in the kernel; 0 where that is not known."""
+    found = bytearray(4)
+    try:
+        # SIOCOUTQ: without it a slow client would not be seen to read for minutes, as the kernel
+        # takes megabytes, and the next only when much of that has gone.
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, found)
+    except (AttributeError, OSError, ValueError):
+        return 0
+    return int.from_bytes(found, sys.byteorder)
 
 
 class _StopParsingError(Exception):

@@ -142,6 +142,8 @@ class Recycler:
         # By worker and not by slot, so that a wish does not pass to a successor.
         self._wishes: dict[Member, Reason] = {}
         self.recycled = 0
+        #: What a worker had of its own when the last one became ready; 0: not known yet.
+        self.fresh_bytes = 0
 
     @property
     def is_busy(self) -> bool:
@@ -202,6 +204,7 @@ class Recycler:
 
     def heard_ready(self, member: Member) -> None:
         """Note that a worker has become ready."""
+        self.fresh_bytes = self._page.slots[member.index].uss_bytes
         now = self._now
         if now is None or now.successor is not None or member is now.old:
             return

@@ -11,6 +11,7 @@ many requests and workers as the shared page has room for.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 
+#: A crash is put down to allocations that failed at most so long before it.
+RECENT_SECONDS: Final = 2.0
+
 # Causes that one expects to be a request's doing.
 _REQUESTS_CAUSE = frozenset({Cause.OOM, Cause.BRAKE, Cause.CRASH, Cause.EXIT})
 
@@ -40,7 +44,12 @@ _BECAUSE = {
 
 
 def of_death(
-    death: Death, samples: Sequence[Sample], *, now_seconds: float, at_seconds: float
+    death: Death,
+    samples: Sequence[Sample],
+    *,
+    now_seconds: float,
+    at_seconds: float,
+    failed_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Return the report on *death*.
 
@@ -49,11 +58,15 @@ def of_death(
         samples: the last seconds, the oldest first.
         now_seconds: the clock that the samples were taken by.
         at_seconds: the same moment, as seconds since 1970.
+        failed_seconds: when an allocation last failed in the worker, by the clock of the samples;
+            None: none has, as far as is known.
     """
-    verdict = judge(death, samples)
+    is_recent = failed_seconds is not None and now_seconds - failed_seconds <= RECENT_SECONDS
+    # What failed long ago, in a request that was answered, has crashed nothing now.
+    verdict = judge(death if is_recent else replace(death, memory_errors=0), samples)
     suspicion = suspect(death, verdict)
     blame = _blame(death, verdict, suspicion)
-    summary = f"{_who(death)} {verdict.text}{blame}"
+    summary = f"{_who(death)} {_told(verdict)}{blame}"
     report = _begin("death", summary, at_seconds)
     report["cause"] = _cause(verdict)
     report["culprit"] = _culprit(suspicion)
@@ -105,6 +118,15 @@ def _who(death: Death) -> str:
         return f"worker {death.worker}"
     starter = "the application" if death.worker is None else f"worker {death.worker}"
     return f"{death.program.name} (pid {death.program.pid}), a program started by {starter},"
+
+
+def _told(verdict: Verdict) -> str:
+    """Return the verdict's sentence, which a log line shows without how sure it is."""
+    if verdict.cause is Cause.FAILED_ALLOCATION:
+        # That it crashed is certain, and that allocations had failed: not, that the one led to the
+        # other.
+        return verdict.text.replace(": ", ": probably ", 1)
+    return verdict.text
 
 
 def _begin(kind: str, summary: str, at_seconds: float) -> dict[str, Any]:

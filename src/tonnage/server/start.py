@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from tonnage.governor.page import SharedPage
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.malloc import allocator_environment, allocator_kind
-from tonnage.host.prctl import adopt_orphans, use_huge_pages
+from tonnage.host.prctl import adopt_orphans, name_process, use_huge_pages
 from tonnage.ops.logging import configure
 from tonnage.server.assignment import Assignment
 from tonnage.server.listener import Listener, open_listener
 from tonnage.server.loader import check_target
 from tonnage.server.nursery import Nursery
+from tonnage.web.path.fromsettings import prepare
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -64,10 +65,12 @@ def start(settings: Settings) -> int:
     inherited = open_descriptors()
     configure(settings.logging)
     check_target(settings.app.target)
+    prepare(settings.path)
     for name, value in settings.env_file_variables.items():
         os.environ.setdefault(name, value)
     # Until the supervisor's loop takes signals; as PID 1 we would not even be ended by them.
     signal.signal(signal.SIGTERM, _give_up)
+    name_process("tonnage")
     adopt_orphans()
     use_huge_pages(enabled=False)
     with ExitStack() as stack:

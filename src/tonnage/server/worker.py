@@ -22,11 +22,12 @@ from tonnage.budget.sizes import guard_bytes
 from tonnage.governor.admission import Desk, Request
 from tonnage.governor.flight import Flight
 from tonnage.governor.ledger import Holding, Ledger
+from tonnage.governor.levels import Level
 from tonnage.governor.statistics import WorkerState
 from tonnage.host import reins
 from tonnage.host.descriptors import close_served
 from tonnage.host.malloc import Heap
-from tonnage.host.prctl import end_with_parent, use_huge_pages
+from tonnage.host.prctl import end_with_parent, name_process, use_huge_pages
 from tonnage.host.processes import PAGE_BYTES, StatmSample, descendants, read_statm
 from tonnage.ops.health import Health
 from tonnage.server.crew import EXIT_NOT_STARTED
@@ -38,6 +39,7 @@ from tonnage.web.endpoints import Endpoints
 from tonnage.web.gate import Gate
 from tonnage.web.guard import Guard
 from tonnage.web.meter import Meter, Tasks
+from tonnage.web.path.fromsettings import load_shape, with_path
 from tonnage.web.proxy import Proxied
 from tonnage.web.routes import Routes
 from tonnage.web.strays import Strays
@@ -91,6 +93,7 @@ async def _serve(assignment: Assignment, channel: Channel, loaded: Loaded) -> in
 
 
 def _settle_process(assignment: Assignment) -> None:
+    name_process(f"tonnage-w{assignment.index}")
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
@@ -133,12 +136,15 @@ class Worker:
             look=lambda: self._gate.look(),
             gc_interval_seconds=assignment.settings.memory.gc_interval_seconds,
         )
+        self._shape = load_shape(assignment.settings.path)
         self._gate = self._make_gate(loaded)
         self._server = HttpServer(
             self._outermost(self._gate),
             assignment.settings,
             on_ready=self._on_ready,
             on_drain=self._on_drain,
+            header=assignment.page.header,
+            shape=self._shape,
         )
 
     async def serve(self) -> int:
@@ -186,6 +192,7 @@ class Worker:
             flight=flight,
             read=self._sample,
             on_memory_error=self._upkeep.on_memory_error,
+            shape=self._shape,
             retry_after_seconds=settings.retry_after_seconds,
         )
         make_room_for_threads(self._sample)
@@ -199,6 +206,7 @@ class Worker:
             tasks=Tasks(self._meter, self._strays.follow),
             threads=self._threads,
             retry_after_seconds=settings.retry_after_seconds,
+            shape=self._shape,
             admission=settings.admission,
             is_gone=is_gone,
         )
@@ -207,11 +215,9 @@ class Worker:
         if loaded.interface == "asgi":
             app: ASGIApp = loaded.app
             return app
-        from a2wsgi import WSGIMiddleware
+        from tonnage.web.wsgi import Wsgi
 
-        wrapped = WSGIMiddleware(heard(loaded.app), workers=1)
-        wrapped.executor = self._executor
-        return wrapped  # type: ignore[return-value]  # the same interface in a2wsgi's own types
+        return Wsgi(heard(loaded.app), self._executor)
 
     def _outermost(self, gate: Gate) -> ASGIApp:
         settings = self._assignment.settings
@@ -220,9 +226,13 @@ class Worker:
             path=settings.admission.health_path,
             worker_index=self._assignment.index,
         )
-        app: ASGIApp = Endpoints(gate, health, settings.admission.admin_token)
+        limited = with_path(gate, settings.path, may_compress=self._may_compress, shape=self._shape)
+        app: ASGIApp = Endpoints(limited, health, settings.admission.admin_token)
         hops = settings.listen.proxy_hops
         return Proxied(app, hops) if hops else app
+
+    def _may_compress(self) -> bool:
+        return self._assignment.page.header.level < Level.CRITICAL
 
     # What the meter and the ledger read.
 
@@ -269,7 +279,14 @@ class Worker:
         self._gate.settle(request)
 
     def _leave_in_child(self) -> None:
-        """Let go of port and clients in a process that the application has forked."""
+        """Let go of port, clients and signals in a process that the application has forked.
+
+        Its signals would reach our event loop through the pipe that both have; and what the fuse
+        keeps for this worker is not meant for it: the brake looks after programs.
+        """
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        reins.limit_data(0, reins.UNLIMITED)
         close_served(self._assignment.listening, self._channel.fileno())
 
     def _stop(self) -> None:

@@ -28,7 +28,7 @@ from tonnage.host.descriptors import close_all_but, open_descriptors
 from tonnage.host.forksafety import sockets_opened, why_not_fork
 from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
-from tonnage.host.prctl import end_with_parent
+from tonnage.host.prctl import end_with_parent, name_process
 from tonnage.server.channel import Channel
 from tonnage.server.loader import load, load_or_tell
 
@@ -153,6 +153,7 @@ def _end_with(main: Callable[[], int]) -> NoReturn:
 
 def zygote_main(assignment: Assignment, channel: Channel) -> int:
     """Import, report, then fork on request until the supervisor closes the channel."""
+    name_process("tonnage-zygote")
     signal.set_wakeup_fd(-1)
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         # These reach the whole process group. The zygote ends when its channel does, so that the

@@ -126,9 +126,11 @@ def examine(error: MemoryError, read: Callable[[], StatmSample]) -> Finding:
         clear_frames(error)
         sample = read()
     clear_frames(error)
-    if sample.private_bytes - read().private_bytes < COLLECT_BELOW_BYTES:
-        # Where there was no memory to note a frame, or to chain one error to the next, what it held
-        # is not found from here; it is garbage, as a rule in a cycle through a task.
+    in_turn = any(isinstance(each, MemoryError) and each is not error for each in _chain(error))
+    if in_turn and sample.private_bytes - read().private_bytes < COLLECT_BELOW_BYTES:
+        # One after the other, with no memory to note each frame or to chain them: what the first
+        # held is not found from here. It is garbage, as a rule in a cycle through a task. A single
+        # error may be that of somebody else's request, and a collection takes everybody's time.
         gc.collect()
     # Only now, since it needs memory: where the frames stood is still known.
     return Finding(line_of(error), sample.private_bytes, _free_bytes(sample.data_bytes))

@@ -12,7 +12,6 @@ from tests.frameworks.path_sites.limits import LARGE, LIMITS, SLOW, TEXT, pieces
 from tonnage import Tonnage
 
 app = FastAPI()
-# mypy cannot follow keywords such as **limits through Starlette's signature.
 app.add_middleware(
     Tonnage,
     **LIMITS | {"routes": LIMITS["routes"] | SLOW},

@@ -54,7 +54,8 @@ def decoders() -> dict[bytes, Kind]:
         found[b"br"] = ((1 << _BROTLI_WINDOW_LOG), lambda: _Brotli(brotli))
     if zstd is not None:
         options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-        held_bytes = (1 << _ZSTD_WINDOW_LOG) + 256 * KIB
+        # The window and a little more, in one block: with huge pages that is two of 2 MB.
+        held_bytes = 2 << _ZSTD_WINDOW_LOG
         found[b"zstd"] = (held_bytes, lambda: zstd.ZstdDecompressor(options=options))
     return found
 

@@ -38,7 +38,7 @@ _PIECE_BYTES: Final = 16 * KIB
 # Files that are sent as one body; each costs some microseconds, even if it is empty.
 MOST_MEMBERS: Final = 1000
 
-# The windows of all bodies being unpacked in one process: 170 of gzip, or 2 of brotli's usual.
+# The windows of all bodies being unpacked in one process: 170 of gzip, or 2 of the others.
 MOST_HELD_BYTES: Final = 8 * MIB
 
 

@@ -1,0 +1,127 @@
+"""Reports for ``tonnage postmortem``: a running server's, or the directory of one that is gone.
+
+Promises that a directory is only read. A server that runs is asked, since it alone knows where its
+reports are; where none does, reports are looked for beside the control sockets of this user
+(:func:`tonnage.server.control.control_directories`), where servers keep them unless told otherwise.
+What a report says is :mod:`tonnage.server.report`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tonnage.errors import ActionError
+from tonnage.server.control import control_directories, is_private
+from tonnage.server.shelf import Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tonnage.cli.client import Client, Wanted
+
+SUFFIX: Final = ".reports"
+
+
+class Reports(Protocol):
+    """Where the reports are."""
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Return what there is, newest first: ``name, time, worker, cause, summary``."""
+
+    def text(self, name: str) -> str:
+        """Return the report *name* for people; raises ActionError if there is none."""
+
+    def body(self, name: str) -> Any:
+        """Return the report *name* as JSON; raises ActionError if there is none."""
+
+
+class Asked:
+    """The reports of a running server."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Return what there is, newest first."""
+        found: list[dict[str, Any]] = self._client.get("/postmortems")["reports"]
+        return found
+
+    def text(self, name: str) -> str:
+        """Return the report *name* for people."""
+        return self._client.ask("GET", f"{_target(name)}.txt").decode(errors="replace")
+
+    def body(self, name: str) -> Any:
+        """Return the report *name* as JSON."""
+        return self._client.get(f"{_target(name)}.json")
+
+
+class Found:
+    """The reports in directories, of servers that need not run."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._directories = directories
+        # Nothing is ever put there, so how many are to be kept does not matter.
+        self._shelves = [Shelf(each, 0, minor=frozenset()) for each in directories]
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Return what there is, newest first."""
+        found = [asdict(listed) for shelf in self._shelves for listed in shelf.listing()]
+        # Of one directory they are in order already, and stay so.
+        return sorted(found, key=lambda each: str(each["time"]), reverse=True)
+
+    def text(self, name: str) -> str:
+        """Return the report *name* for people."""
+        return str(self._read(name)["text"])
+
+    def body(self, name: str) -> Any:
+        """Return the report *name* as JSON."""
+        return {key: value for key, value in self._read(name).items() if key != "text"}
+
+    def _read(self, name: str) -> dict[str, Any]:
+        for shelf in self._shelves:
+            report = shelf.read(name)
+            if report is not None:
+                return report
+        where = ", ".join(map(str, self._directories))
+        raise ActionError(
+            f"there is no report of this name in {where}: --list shows those that are"
+        )
+
+
+def in_directory(directory: Path) -> Found:
+    """Return the reports in *directory*.
+
+    Raises:
+        ActionError: it cannot be read.
+    """
+    try:
+        next(directory.iterdir(), None)
+    except OSError as error:
+        raise ActionError(f"cannot read {directory}: {error.strerror or error}") from error
+    return Found([directory])
+
+
+def left_behind(wanted: Wanted, environ: Mapping[str, str]) -> Found | None:
+    """Return the reports of servers that are gone and can be *wanted*; None: there are none."""
+    if wanted.control is not None:
+        beside = Path(wanted.control).with_suffix(SUFFIX)
+        return Found([beside]) if beside.is_dir() else None
+    named = environ.get("TONNAGE_REPORT_DIR")
+    found = [Path(named)] if named and Path(named).is_dir() else []
+    for directory in control_directories(environ):
+        try:
+            if is_private(directory):
+                kept = sorted(directory.glob(f"*{SUFFIX}"))
+                found += [each for each in kept if wanted.fits(each.stem)]
+        except OSError:
+            continue  # there is none, or it is not ours
+    return Found(found) if found else None
+
+
+def _target(name: str) -> str:
+    from urllib.parse import quote
+
+    # Quoted, so that nothing in it can be taken for another part of the question.
+    return "/postmortems/" + quote(name.removesuffix(".txt").removesuffix(".json"), safe="")

@@ -1,0 +1,72 @@
+"""``tonnage status``: what a running server says of itself, as some lines and a table for people.
+
+Made of the server's own JSON (``GET /status``), which ``--json`` prints whole. Pure; a server of
+another version may lack a figure, and then shows a dash.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tonnage.server.reporttext import duration
+from tonnage.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_HEADS: Final = ("worker", "pid", "age", "own memory", "in flight", "waiting", "requests", "state")
+
+
+def told_status(status: Mapping[str, Any]) -> str:
+    """Return the text for *status*."""
+    return "\n".join(_lines(status))
+
+
+def _lines(status: Mapping[str, Any]) -> Iterator[str]:
+    blind = "; the memory in use cannot be read just now" if status.get("is_blind") else ""
+    yield (
+        f"memory {status.get('level', '-')} for {duration(status.get('level_seconds', 0.0))}: "
+        f"{format_bytes(status.get('used_bytes', 0))} of "
+        f"{format_bytes(status.get('limit_bytes', 0))} ({status.get('usage_percent', 0)} %), "
+        f"new work waits from {format_bytes(status.get('ceiling_bytes', 0))}{blind}"
+    )
+    workers: Sequence[Mapping[str, Any]] = status.get("workers", ())
+    yield f"{_crew(status)}; up for {duration(status.get('uptime_seconds', 0.0))}"
+    yield (
+        f"{status.get('recycles', 0)} recycled, "
+        f"{format_bytes(status.get('recycled_bytes', 0))} came back by that, "
+        f"{format_bytes(status.get('reclaimed_bytes', 0))} by reclaim; "
+        f"{status.get('kernel_kills', 0)} killed by the kernel"
+    )
+    if workers:
+        yield ""
+        yield from _table([_HEADS, *map(_row, workers)])
+
+
+def _crew(status: Mapping[str, Any]) -> str:
+    ready, desired = status.get("ready_workers", 0), status.get("desired_workers", 0)
+    planned = status.get("planned_workers", desired)
+    text = f"{ready} of {desired} worker(s) ready"
+    if desired < planned:
+        text += f" ({planned} were planned: recycling has brought no relief; see the log)"
+    return text + (", stopping" if status.get("is_stopping") else "")
+
+
+def _row(worker: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = (str(worker.get(key, "-")) for key in ("in_flight", "waiting", "requests"))
+    return (
+        str(worker.get("index", "-")),
+        str(worker.get("pid", "-")),
+        duration(worker.get("age_seconds", 0.0)),
+        format_bytes(worker.get("uss_bytes", 0)),
+        *counts,
+        str(worker.get("state", "-")),
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield *rows* as lines: figures to the right, the state to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for *cells, last in rows:
+        figures = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
+        yield f"{figures}  {last}"
