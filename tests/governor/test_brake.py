@@ -7,6 +7,7 @@ import pytest
 from tonnage.governor.brake import (
     HORIZON_SECONDS,
     LEASH_AFTER_SECONDS,
+    LEASH_BYTES_PER_SECOND,
     LEASH_SECONDS,
     LEAST_BYTES_PER_SECOND,
     LEAST_EXCESS_BYTES,
@@ -150,7 +151,7 @@ PROGRAM = Mover(7, None, 400 * MIB, None)
 
 
 # So much must be free for these to go on while they are looked at.
-NEAR_MB = 16 + 400 * LEASH_SECONDS
+NEAR_MB = 16 + LEASH_BYTES_PER_SECOND / MIB * LEASH_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ NEAR_MB = 16 + 400 * LEASH_SECONDS
         (PROGRAM, PROGRAM_PATIENCE_SECONDS - 0.01, 35, Then.WAIT),
         (PROGRAM, PROGRAM_PATIENCE_SECONDS, 35, Then.END),
         (PROGRAM, PROGRAM_PATIENCE_SECONDS, 100, Then.LEASH),
-        # Several are the faster once all have begun.
+        # It may be the faster from now on.
         (PROGRAM, PROGRAM_PATIENCE_SECONDS, 63, Then.END),
         (PROGRAM, PROGRAM_PATIENCE_SECONDS, 64, Then.LEASH),
     ],

@@ -45,10 +45,9 @@ WORTH_ENDING_BYTES: Final = 24 * MIB
 LEASH_SECONDS: Final = 0.05
 #: How soon it may go on like that; the others give back most within this time.
 LEASH_AFTER_SECONDS: Final = 0.05
-#: So fast it may grow at any time, whatever was seen: the slower of the allocators measured.
-LEASH_BYTES_PER_SECOND: Final = 240 * MIB
-#: The same of programs: several that start up together are the faster once they have.
-PROGRAM_LEASH_BYTES_PER_SECOND: Final = 960 * MIB
+#: So fast it may grow at any time, whatever was seen: the faster of the allocators measured, and
+#: the supervisor may be kept from looking for as long as several looks.
+LEASH_BYTES_PER_SECOND: Final = 960 * MIB
 #: Who has not grown for so long has what it wanted.
 QUIET_SECONDS: Final = 0.25
 #: Who has not grown for so long is not who grows just now.
@@ -81,9 +80,7 @@ class Mover:
     @property
     def most_bytes_per_second(self) -> float:
         """How fast it may grow at any time."""
-        is_program = self.index is None
-        least = PROGRAM_LEASH_BYTES_PER_SECOND if is_program else LEASH_BYTES_PER_SECOND
-        return max(self.bytes_per_second, least)
+        return max(self.bytes_per_second, LEASH_BYTES_PER_SECOND)
 
     @property
     def grows_unexpectedly(self) -> bool:
@@ -208,7 +205,7 @@ def on_leash(mover: Mover, *, quiet_seconds: float, free_bytes: int, floor_bytes
 
     It is let off once it has what it wanted, or so much is free that it is no danger.
     """
-    horizon_bytes = mover.most_bytes_per_second * HORIZON_SECONDS
+    horizon_bytes = mover.bytes_per_second * HORIZON_SECONDS
     is_far = free_bytes >= floor_bytes + 2 * horizon_bytes
     if is_far or quiet_seconds >= QUIET_SECONDS:
         return Then.RESUME
