@@ -82,7 +82,7 @@ def allocator_environment(policy: str, environ: Mapping[str, str]) -> dict[str, 
     return {name: value for name, value in (wanted | _BLAS).items() if name not in environ}
 
 
-_COUNTING_SHARE = 0.001
+_COUNTING_SHARE = 0.005
 
 
 class _MallInfo2(ctypes.Structure):
