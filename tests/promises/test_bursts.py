@@ -134,11 +134,10 @@ def _need_what_it_imports(paths: Iterable[str]) -> None:
 def _no_ordinary_request_failed(found: Storm) -> None:
     """Waiting is no failure; who needs memory in the moment of a burst may be told to come again.
 
-    Bursts of two kinds at once have that happen to one request in some ten thousand.
+    That, or a lost connection, happens to one request in some ten thousand: less than one a burst.
     """
-    assert found.count(lambda tally: tally.broken) == 0
-    assert found.count(lambda tally: tally.other) == 0
-    assert found.count(lambda tally: tally.refused) <= found.guilty.total() / 2
+    failed = found.count(lambda tally: tally.broken + tally.other + tally.refused)
+    assert failed <= found.guilty.total()
     assert found.count(lambda tally: tally.ok) > SECONDS * 50 / SLOWNESS
     # A probe on a connection that the worker had taken before it got stuck in the guilty request's
     # step waits as long as that: a few seconds, where objects are small and the machine is slow.
