@@ -41,7 +41,7 @@ FAIR = {"503", "413", LOST}
         (["/burst/chunks"], 1),
         (["/burst/chunks/thread"], 2),
         (["/burst/whole", "/burst/whole/thread"], 1),
-        (["/burst/numpy", "/burst/chunks/thread"], 2),
+        (["/burst/numpy", "/burst/objects/thread"], 2),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, list) else f"{value} workers",
 )
@@ -57,19 +57,6 @@ def test_only_the_guilty_request_fails(tmp_path: Path, paths: list[str], workers
         assert set(found.guilty) <= FAIR
         assert found.guilty.total() >= SECONDS - 1
         _each_end_is_explained(server, tmp_path, "/burst/")
-
-
-def test_small_objects_in_a_thread_cost_others_next_to_nothing(tmp_path: Path) -> None:
-    """They take the last byte of what the fuse allows: whoever needs one just then fails too."""
-    _need_what_it_imports([])
-    with MemoryBox(LIMIT_BYTES) as box, _server(box, tmp_path, workers=2) as server:
-        guilty = ["/burst/objects/thread"]
-        found = storm(server, ORDINARY, clients=CLIENTS, seconds=SECONDS, guilty=guilty)
-
-        assert box.kills() == 0
-        failed = found.count(lambda tally: tally.broken + tally.refused + tally.other)
-        assert failed <= CLIENTS * found.guilty.total()
-        assert set(found.guilty) <= FAIR
 
 
 def test_a_program_that_a_request_started_is_stopped_alone(tmp_path: Path) -> None:
@@ -132,12 +119,10 @@ def _need_what_it_imports(paths: Iterable[str]) -> None:
 
 
 def _no_ordinary_request_failed(found: Storm) -> None:
-    """Waiting is no failure; who needs memory in the moment of a burst may be told to come again.
-
-    That, or a lost connection, happens to one request in some ten thousand: less than one a burst.
-    """
-    failed = found.count(lambda tally: tally.broken + tally.other + tally.refused)
-    assert failed <= found.guilty.total()
+    """Waiting is no failure, and neither is a refusal for which a second try is welcome."""
+    assert found.count(lambda tally: tally.broken) == 0
+    assert found.count(lambda tally: tally.other) == 0
+    assert found.count(lambda tally: tally.refused) == 0
     assert found.count(lambda tally: tally.ok) > SECONDS * 50 / SLOWNESS
     # A probe on a connection that the worker had taken before it got stuck in the guilty request's
     # step waits as long as that: a few seconds, where objects are small and the machine is slow.

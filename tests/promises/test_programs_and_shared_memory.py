@@ -32,7 +32,7 @@ def served(reports: Path) -> Iterator[tuple[MemoryBox, Running]]:
         yield box, server
 
 
-@pytest.mark.parametrize(("count", "mb", "least"), [(4, 150, 1), (3, 100, 3)])
+@pytest.mark.parametrize(("count", "mb", "least"), [(4, 150, 1), (10, 100, 1), (3, 100, 3)])
 def test_programs_that_start_at_once_end_as_far_as_they_do_not_fit(
     tmp_path: Path, count: int, mb: int, least: int
 ) -> None:
