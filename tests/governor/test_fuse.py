@@ -96,6 +96,21 @@ def test_an_innocent_worker_keeps_what_it_was_promised_and_slack() -> None:
     assert found >= 60 + 20 + SLACK_MB
 
 
+@pytest.mark.parametrize("step", [1, 3, 8, 40])
+def test_a_burst_does_not_eat_the_slack_of_others_bit_by_bit(step: float) -> None:
+    """However often is looked while it grows, and however much it took until then."""
+    free, burst_mb, fuse, quiet_fuse = 200.0, 50.0, 0.0, 0.0
+    for _ in range(400):
+        burst = strand(burst_mb, told=50, per_second=400, fuse=fuse)
+        fuse, quiet_fuse = fuses_mb([burst, strand(60, fuse=quiet_fuse)], free)
+        grown = min(step, fuse - burst_mb)
+        burst_mb, free = burst_mb + grown, free - grown
+
+    assert fuse == burst_mb
+    assert quiet_fuse >= 60 + SLACK_MB
+    assert free >= SLACK_MB
+
+
 def test_what_others_were_promised_is_not_the_bursts() -> None:
     """It may take what is free beyond that."""
     innocent, burst = strand(60, promised=30, fuse=300), strand(100, per_second=400, fuse=300)

@@ -34,8 +34,10 @@ from tonnage.units import MIB
 
 #: What a worker may allocate beyond what its requests were promised: small requests, arenas.
 SLACK_BYTES: Final = 16 * MIB
-#: A request that was just let in finds at least so much above what it was promised.
-LEAST_SLACK_BYTES: Final = 2 * MIB
+#: A request that was just let in finds at least so much above what it was promised. A thread of the
+#: same worker that bursts in small objects (250 MB/s) may run for one or two of the interpreter's
+#: switches (5 ms) before the request allocates.
+LEAST_SLACK_BYTES: Final = 4 * MIB
 #: How long ago "a moment ago" is.
 MOMENT_SECONDS: Final = 1.0
 #: What is free is divided by speed of growth, where each is taken to grow by this at least.
@@ -112,6 +114,12 @@ class Strand:
         return max(0, self.promised_bytes - max(0, self.data_bytes - self.told_bytes))
 
 
+    @property
+    def has_slack(self) -> bool:
+        """Whether it has grown by less than its slack beyond what was promised."""
+        return self.data_bytes < self.told_bytes + self.promised_bytes + SLACK_BYTES
+
+
 def fuses(strands: list[Strand], free_bytes: int) -> list[int]:
     """Return where the fuse of each worker belongs.
 
@@ -123,10 +131,12 @@ def fuses(strands: list[Strand], free_bytes: int) -> list[int]:
     granted = sum(strand.granted_bytes for strand in strands)
     kept = min(1.0, free_bytes / granted) if granted else 1.0
     rest = free_bytes - int(granted * kept)
-    slack = min(SLACK_BYTES, rest // max(1, len(strands)))
-    # While one takes all it can get, the requests of the others go on. Each has its slack or its
-    # share, whichever is more: with this much to share, that is never more than the rest.
-    spare = rest - slack * max(0, len(strands) - 1)
+    # Who has used its slack up has no part in what there is of it.
+    slack = min(SLACK_BYTES, rest // max(1, sum(strand.has_slack for strand in strands)))
+    # While one takes all it can get, the requests of the others go on: their slack is whole until
+    # nothing else is left, or a burst that is looked at often would have half of it with each look.
+    # Each has its slack or its share, whichever is more; together that is never more than the rest.
+    spare = max(0, rest - SLACK_BYTES * max(0, len(strands) - 1))
     weights = [strand.bytes_per_second + LEAST_BYTES_PER_SECOND for strand in strands]
     total = sum(weights)
     return [
