@@ -68,8 +68,10 @@ def test_the_fuse_of_a_burst_stays_where_it_is_while_it_grows() -> None:
         [strand(50, per_second=400, fuse=900), strand(60, fuse=900)],
         [strand(50, per_second=400), strand(60, per_second=100), strand(70)],
         [strand(50, promised=30, fuse=900), strand(60, promised=50, per_second=400, fuse=900)],
+        [strand(90, told=50, per_second=400, fuse=900), strand(60, fuse=900), strand(70)],
+        [strand(90, told=50, per_second=900), strand(99, told=60, per_second=90), strand(70)],
     ],
-    ids=["quiet", "one burst", "two bursts", "promises"],
+    ids=["quiet", "one burst", "two bursts", "promises", "one that grew", "two that grew"],
 )
 def test_together_they_never_allow_more_than_is_free(workers: list[Strand], free: float) -> None:
     """Also if all of them begin to grow at once, and the next look comes late."""
@@ -109,6 +111,16 @@ def test_a_burst_does_not_eat_the_slack_of_others_bit_by_bit(step: float) -> Non
     assert fuse == burst_mb
     assert quiet_fuse >= 60 + SLACK_MB
     assert free >= SLACK_MB
+
+
+def test_of_two_bursts_the_slower_has_some_room_too() -> None:
+    """Other requests of that worker go on, where it grows in a thread."""
+    fast, slow = strand(150, told=50, per_second=2400), strand(150, told=50, per_second=200)
+
+    found = allowed_mb([fast, slow], 60)
+
+    assert min(found) >= SLACK_MB
+    assert sum(found) <= 60
 
 
 def test_what_others_were_promised_is_not_the_bursts() -> None:

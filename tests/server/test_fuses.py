@@ -10,7 +10,7 @@ import pytest
 from tests.server.scene import NOBODY, look, sleepers
 from tests.support.process import data_limit
 
-from tonnage.governor.fuse import SLACK_BYTES
+from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.governor.page import SharedPage, Slot
 from tonnage.governor.statistics import WorkerState
 from tonnage.host.reins import UNLIMITED
@@ -18,6 +18,7 @@ from tonnage.server.fuses import Fuses
 from tonnage.units import MIB
 
 SLACK_MB = SLACK_BYTES // MIB
+LEAST_SLACK_MB = LEAST_SLACK_BYTES // MIB
 
 
 @dataclass
@@ -186,6 +187,18 @@ def test_a_promise_made_meanwhile_is_not_undercut(bench: Bench) -> None:
     bench.promise(0, 200)
 
     assert bench.follow(200, 50)[0] >= 50 + 200
+
+
+def test_a_small_promise_is_kept_where_a_burst_has_left_nothing(bench: Bench) -> None:
+    """It was made while there was room; half of what must stay free is enough for such."""
+    bench.follow(100, 50, 60)
+    bench.promise(0, 1)
+
+    assert bench.follow(0, 150, 60)[0] >= 150 + 1 + LEAST_SLACK_MB / 2
+    bench.promise(0, 200)
+    assert bench.follow(0, 150, 60)[0] <= 150 + 8
+    bench.promise(0, 0)
+    assert bench.follow(0, 150, 60)[0] == 150
 
 
 def test_who_has_ended_is_no_trouble(bench: Bench) -> None:

@@ -113,7 +113,6 @@ class Strand:
         """What is left of the promise."""
         return max(0, self.promised_bytes - max(0, self.data_bytes - self.told_bytes))
 
-
     @property
     def has_slack(self) -> bool:
         """Whether it has grown by less than its slack beyond what was promised."""
@@ -132,15 +131,25 @@ def fuses(strands: list[Strand], free_bytes: int) -> list[int]:
     kept = min(1.0, free_bytes / granted) if granted else 1.0
     rest = free_bytes - int(granted * kept)
     # Who has used its slack up has no part in what there is of it.
-    slack = min(SLACK_BYTES, rest // max(1, sum(strand.has_slack for strand in strands)))
+    quiet = sum(strand.has_slack for strand in strands)
+    bursts = len(strands) - quiet
+    slack = min(SLACK_BYTES, rest // max(1, quiet))
     # While one takes all it can get, the requests of the others go on: their slack is whole until
     # nothing else is left, or a burst that is looked at often would have half of it with each look.
     # Each has its slack or its share, whichever is more; together that is never more than the rest.
-    spare = max(0, rest - SLACK_BYTES * max(0, len(strands) - 1))
+    spare = max(0, rest - SLACK_BYTES * max(0, quiet if bursts else quiet - 1))
+    # Of two bursts the slower one has other requests beside it too, if it grows in a thread.
+    least = min(SLACK_BYTES, spare // bursts) if bursts else 0
+    shared = spare - least * bursts
     weights = [strand.bytes_per_second + LEAST_BYTES_PER_SECOND for strand in strands]
     total = sum(weights)
     return [
-        _fuse(strand, kept, slack, int(spare * weight / total))
+        _fuse(
+            strand,
+            kept,
+            slack,
+            int(shared * weight / total) + (0 if strand.has_slack else least),
+        )
         for strand, weight in zip(strands, weights, strict=True)
     ]
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.supervisor")
 
+# What all workers together may find for requests that were promised memory a moment ago, where a
+# burst has taken it since: half of what must stay free by default.
+_OVERDRAFT_BYTES: Final = 8 * MIB
 # Moving a fuse by less is not worth a system call while there is plenty ...
 _STEP_BYTES: Final = MIB
 # ... that is, while the worker is farther from it than this.
@@ -93,7 +96,7 @@ class Fuses:
         for slot, strand, fuse_bytes in sorted(
             wanted, key=lambda each: each[2] - each[1].fuse_bytes
         ):
-            self._set(slot, strand, fuse_bytes)
+            self._set(slot, strand, max(fuse_bytes, _least(slot, strand, len(slots))))
 
     def room_bytes(self, index: int) -> int | None:
         """Return what the worker of slot *index* can still grow by; None: it has no fuse."""
@@ -160,3 +163,12 @@ class Fuses:
         if slot.granted_bytes > strand.promised_bytes and fuse_bytes < needed:
             limit_data(slot.pid, needed)
             slot.data_limit_bytes = needed
+
+
+def _least(slot: Slot, strand: Strand, workers: int) -> int:
+    """Return how low the fuse may be set while requests that were let in have not begun."""
+    if not slot.granted_bytes:
+        return 0
+    due = min(slot.granted_bytes + LEAST_SLACK_BYTES, _OVERDRAFT_BYTES // workers)
+    least = slot.data_bytes + due
+    return least if strand.most_bytes is None else min(least, strand.most_bytes)
