@@ -325,10 +325,70 @@ def test_programs_that_grow_are_stopped_together_and_the_largest_ends(road: Road
 
         road.see(390, 100, 50, after_seconds=0.01)
         road.see(390, 100, 50, after_seconds=SHORTLY)
-        for each in (programs[0], programs[2]):
-            await_true(partial(goes_on, each.pid), "the others go on")
+        await_true(partial(goes_on, programs[2].pid), "the larger of the others goes on")
+        await_true(partial(is_stopped, programs[0].pid), "the smaller waits")
         assert road.brake.ended is None
         assert road.brake.leashed is not None
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["it ends", "it has what it wanted"])
+def test_programs_go_on_one_after_another(road: Road, ends: bool) -> None:
+    """Together they would grow as fast as there are processors."""
+    with growers(60, 30) as (large, small):
+        road.others = [large.pid, small.pid]
+        road.see(250, 100, 50, after_seconds=0.0)
+        road.see(390, 100, 50)
+        road.see(390, 100, 50, after_seconds=SHORTLY)
+        await_true(partial(goes_on, large.pid), "the larger goes on")
+        await_true(partial(is_stopped, small.pid), "the smaller waits")
+
+        if ends:
+            large.kill()
+            large.wait(5.0)
+            road.others = [small.pid]
+            road.see(330, 100, 50, after_seconds=0.01)
+        else:
+            road.see(390, 100, 50, after_seconds=QUIET_SECONDS)
+        assert is_stopped(small.pid)
+        road.see(330, 100, 50, after_seconds=SHORTLY)
+
+        await_true(partial(goes_on, small.pid), "the smaller goes on")
+        road.see(330, 100, 50, after_seconds=QUIET_SECONDS)
+        assert not road.brake.is_on
+
+
+def test_a_program_that_starts_while_one_is_on_a_leash_waits(road: Road) -> None:
+    """It is stopped while that one goes on, and neither stays stopped when the server ends."""
+    with growers(60) as first, growers(30) as second:
+        road.others = [first[0].pid]
+        road.see(250, 100, 50, after_seconds=0.0)
+        road.see(390, 100, 50)
+        road.see(390, 100, 50, after_seconds=SHORTLY)
+        assert road.brake.leashed is not None
+        road.others = [first[0].pid, second[0].pid]
+        road.see(400, 100, 50, after_seconds=0.03)
+
+        await_true(lambda: is_stopped(second[0].pid), "the second is stopped")
+        assert goes_on(first[0].pid)
+        road.brake.release()
+        await_true(partial(goes_on, second[0].pid), "both go on")
+
+
+def test_who_takes_the_last_memory_on_a_leash_is_stopped_with_those_that_wait(road: Road) -> None:
+    """And the largest of all is ended."""
+    with growers(60, 30) as (large, small):
+        road.others = [large.pid, small.pid]
+        road.see(250, 100, 50, after_seconds=0.0)
+        road.see(390, 100, 50)
+        road.see(390, 100, 50, after_seconds=SHORTLY)
+        road.see(470, 100, 50, after_seconds=0.01)
+        await_true(lambda: is_stopped(large.pid), "it is stopped again")
+        road.see(490, 100, 50)
+
+        assert large.wait(5.0) == -signal.SIGKILL
+        road.see(390, 100, 50, after_seconds=0.01)
+        road.see(390, 100, 50, after_seconds=SHORTLY)
+        await_true(partial(goes_on, small.pid), "the other one goes on")
 
 
 def test_a_program_that_starts_while_others_are_stopped_is_stopped_too(road: Road) -> None:

@@ -2,8 +2,10 @@
 
 Decisions are :mod:`tonnage.governor.brake`'s, who grows is :mod:`tonnage.server.growing`'s. At most
 one is stopped at a time: a worker, or those programs of the application that grow
-(:mod:`tonnage.server.programs`), which are stopped and go on together; where one of them has to
-go, it is the largest.
+(:mod:`tonnage.server.programs`). These are stopped together. Where they may go on as on a leash,
+they do so one after another, the largest first: that one is the nearest to giving back what it
+holds, and together they would grow as fast as there are processors, and leave none of them to the
+supervisor. Where one has to go, it is the largest too.
 """
 
 from __future__ import annotations
@@ -12,7 +14,16 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tonnage.governor.brake import Danger, Then, after_stop, danger, on_leash, victim
+from tonnage.governor.brake import (
+    LEASH_BYTES_PER_SECOND,
+    Danger,
+    Then,
+    after_stop,
+    danger,
+    on_leash,
+    victim,
+)
+from tonnage.governor.fuse import MOMENT_SECONDS
 from tonnage.host import reins
 from tonnage.server.growing import Growing
 from tonnage.server.held import Ended, Held
@@ -109,9 +120,10 @@ class Brake:
 
     def release(self) -> None:
         """Let who is stopped go on, since the server ends."""
-        if self.stopped is not None:
-            self.stopped.resume()
-            self.stopped = None
+        for held in (self.stopped, self.leashed):
+            if held is not None:
+                held.release()
+        self.stopped = self.leashed = None
 
     def _free_bytes_now(self, look: Look) -> int:
         used_bytes = self._watch.used_bytes_now()
@@ -157,16 +169,21 @@ class Brake:
         )
 
     def _stop_growing(self, held: Held) -> None:
-        """Stop the programs that grow and are not stopped yet: some start at this moment."""
+        """Stop the programs that grow and are not held yet: some start at this moment.
+
+        Where one is on a leash, they wait for it.
+        """
+        into = held.waiting if held is self.leashed else held.before_bytes
         for pid in self.programs.growing():
-            if pid not in held.before_bytes and reins.stop(pid):
+            if pid not in held.before_bytes and pid not in held.waiting and reins.stop(pid):
                 before = self.programs.size_bytes([pid]) - self.programs.grown_bytes(pid)
-                held.before_bytes[pid] = before
+                into[pid] = before
 
     def _drop_gone(self, held: Held) -> None:
-        for pid in [pid for pid in held.before_bytes if pid not in self.programs]:
-            reins.resume(pid)  # in case it is there after all, and only no longer listed
-            del held.before_bytes[pid]
+        for pids in (held.before_bytes, held.waiting):
+            for pid in [pid for pid in pids if pid not in self.programs]:
+                reins.resume(pid)  # in case it is there after all, and only no longer listed
+                del pids[pid]
 
     def _size_bytes(self, held: Held) -> int:
         if held.mover.index is None:
@@ -202,21 +219,44 @@ class Brake:
             self._end(stopped, free_bytes)
             return
         self.stopped = None
+        goes_on = stopped
         if then is Then.LEASH:
-            self.leashed = replace(stopped, since_seconds=now, size_bytes=self._size_bytes(stopped))
-        stopped.resume()
+            goes_on = self._next_of(stopped)
+            goes_on.size_bytes = self._size_bytes(goes_on)
+            goes_on.since_seconds = goes_on.leashed_seconds = now
+            self.leashed = goes_on
+        goes_on.resume()
         logger.warning(
             "brake: %s goes on after %.0f ms, with %s free%s",
-            *(stopped.name, (now - stopped.since_seconds) * 1000),
+            *(goes_on.name, (now - stopped.since_seconds) * 1000),
             *(format_bytes(free_bytes), ", on a leash" if then is Then.LEASH else ""),
         )
+
+    def _next_of(self, stopped: Held) -> Held:
+        """Return who goes on alone: a worker, or the largest of the programs."""
+        if stopped.mover.index is not None:
+            return replace(stopped)
+        pid = self.programs.largest(stopped.before_bytes)
+        return stopped.one(pid, LEASH_BYTES_PER_SECOND)
+
+    def _speed(self, leashed: Held, now: float) -> float:
+        """Return how fast who is on a leash may be taken to grow: no slower than was seen of it.
+
+        One that others wait for is let off once it is known to be slow.
+        """
+        mover = leashed.mover
+        if mover.index is None and now - leashed.leashed_seconds >= MOMENT_SECONDS:
+            return self.programs.bytes_per_second(mover.pid)
+        return max(mover.bytes_per_second, self._growing.bytes_per_second)
 
     def _keeps_leash(self, leashed: Held, look: Look) -> bool:
         """Look at who is on a leash; return False once it is let off and is like any other."""
         now, mover = self._clock(), leashed.mover
-        speed = max(mover.bytes_per_second, self._growing.bytes_per_second)
-        if leashed.mover.index is None:
+        if mover.index is None:
             self.programs.scan()
+            self._drop_gone(leashed)
+            self._stop_growing(leashed)
+        speed = self._speed(leashed, now)
         size_bytes = self._size_bytes(leashed)
         if size_bytes >= leashed.size_bytes + _STEP_BYTES:
             leashed.since_seconds = now
@@ -229,20 +269,20 @@ class Brake:
             free_bytes=look.free_bytes,
             floor_bytes=self._watch.floor_bytes,
         )
+        if mover.index is None and not leashed.before_bytes:
+            then = Then.RESUME
         if then is Then.LEASH:
             return True
         self.leashed = None
         if then is Then.RESUME:
-            return False
+            if leashed.waiting:
+                self.stopped = Held(mover, now, leashed.danger, look.free_bytes, leashed.waiting)
+            return self.stopped is not None
         found = Danger(max(0.0, look.free_bytes / max(speed, 1.0)), leashed.danger.outside)
-        held = Held(mover, now, found, look.free_bytes)
-        if mover.index is None:
-            self._drop_gone(leashed)
+        held = Held(mover, now, found, look.free_bytes, leashed.waiting)
         for pid, before_bytes in leashed.before_bytes.items():
             if reins.stop(pid):
                 held.before_bytes[pid] = before_bytes
-        if mover.index is None:
-            self._stop_growing(held)
         if held.before_bytes:
             self._hold(held, look)
         return True

@@ -5,7 +5,7 @@ Just that; :mod:`tonnage.server.braking` acts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tonnage.host import reins
@@ -35,6 +35,8 @@ class Held:
         free_bytes: what was free then.
         before_bytes: its processes, each with what it held before it grew.
         size_bytes: on a leash: what they held together when they last grew.
+        leashed_seconds: since when it has been on a leash.
+        waiting: programs that stay stopped while one is on a leash, with what they held before.
         ending: the program among them that was ended last, until it is gone.
     """
 
@@ -44,6 +46,8 @@ class Held:
     free_bytes: int
     before_bytes: dict[int, int] = field(default_factory=dict)
     size_bytes: int = 0
+    leashed_seconds: float = 0.0
+    waiting: dict[int, int] = field(default_factory=dict)
     ending: int | None = None
 
     @property
@@ -56,9 +60,25 @@ class Held:
         return f"process {next(iter(self.before_bytes))}, started by the application"
 
     def resume(self) -> None:
-        """Let all of its processes go on."""
+        """Let its processes go on, but those that wait for one."""
         for pid in self.before_bytes:
             reins.resume(pid)
+
+    def release(self) -> None:
+        """Let all go on."""
+        self.resume()
+        for pid in self.waiting:
+            reins.resume(pid)
+
+    def one(self, pid: int, bytes_per_second: float) -> Held:
+        """Return what is held where program *pid* goes on, and the others wait for it."""
+        waiting = {each: before for each, before in self.before_bytes.items() if each != pid}
+        return replace(
+            self,
+            mover=replace(self.mover, pid=pid, bytes_per_second=bytes_per_second),
+            before_bytes={pid: self.before_bytes[pid]},
+            waiting=waiting,
+        )
 
     def as_kill(self, grown_bytes: int) -> Kill:
         """Return the figures for the report on an end; *grown_bytes*: what that one grew by."""

@@ -124,6 +124,11 @@ class Programs:
         """Return the largest of *pids*, of which there is one at least."""
         return max(pids, key=lambda pid: self.size_bytes([pid]))
 
+    def bytes_per_second(self, pid: int) -> float:
+        """Return how fast program *pid* grows, as of the last scan."""
+        known = self._known.get(pid)
+        return 0.0 if known is None else known.growth.bytes_per_second
+
     def grown_bytes(self, pid: int) -> int:
         """Return what program *pid* has grown by within a moment, as of the last scan."""
         known = self._known.get(pid)
