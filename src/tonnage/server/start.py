@@ -17,6 +17,7 @@ from tonnage.governor.page import SharedPage
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.malloc import allocator_environment, allocator_kind
 from tonnage.host.prctl import adopt_orphans, name_process, use_huge_pages
+from tonnage.host.priority import look_first
 from tonnage.ops.logging import configure
 from tonnage.server.assignment import Assignment
 from tonnage.server.listener import Listener, open_listener
@@ -73,6 +74,7 @@ def start(settings: Settings) -> int:
     name_process("tonnage")
     adopt_orphans()
     use_huge_pages(enabled=False)
+    look_first()
     with ExitStack() as stack:
         listener = open_listener(settings.listen)
         stack.callback(listener.close)
