@@ -28,7 +28,7 @@ _PATH = _BASE | {
     for name in ("web", "web.answer", "web.path", "web.path.problem", "web.path.rules",
                  "web.path.rates", "web.path.gcra", "web.proxy")
 }  # fmt: skip
-_PARTS = _PATH | {"tonnage.web.path.parts", "tonnage.web.path.frameworks"}
+_PARTS = _PATH | {f"tonnage.web.path.{name}" for name in ("parts", "frameworks", "heads", "lane")}
 _HEAVY = {"asyncio", "email", "http.client", "ssl", "starlette", "uvicorn"}
 
 
@@ -61,7 +61,7 @@ def test_the_package_itself_imports_nothing() -> None:
                 f"tonnage.web.{module}"
                 for module in (
                     "respond",
-                    *("path.announced", "path.deadlines", "path.middleware", "path.passage"),
+                    *("path.deadlines", "path.middleware", "path.passage"),
                 )
             },
         ),

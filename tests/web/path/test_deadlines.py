@@ -5,11 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 
 import pytest
 from tests.web.virtual import now, run
 
-from tonnage.web.path.deadlines import STEP_SECONDS, Deadlines
+from tonnage.web.path.deadlines import STEP_SECONDS, Deadlines, Timed
+
+
+class Job(Timed):
+    """Tells somebody when its time is over."""
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        self._tell = tell
+
+    def time_out(self) -> None:
+        """Tell."""
+        self._tell()
+
+
+def begin(
+    seconds: float, tell: Callable[[], object] = int, deadlines: Deadlines | None = None
+) -> Job:
+    """Return a job whose time has begun."""
+    job = Job(tell)
+    (deadlines or Deadlines()).begin(job, seconds)
+    return job
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 2.5, 30.0])
@@ -19,7 +40,7 @@ def test_a_deadline_is_never_early_and_little_late(seconds: float) -> None:
     async def story() -> float:
         over = asyncio.Event()
         begun = now()
-        Deadlines().begin(seconds, over.set)
+        begin(seconds, over.set)
         with contextlib.suppress(asyncio.CancelledError):
             await over.wait()
         return now() - begun
@@ -32,11 +53,11 @@ def test_time_begins_anew_when_something_moves() -> None:
     """Each part of a response has all the time."""
 
     async def story() -> bool:
-        deadline = Deadlines().begin(1.0, lambda: None)
+        deadline = begin(1.0)
         for _ in range(10):
             await asyncio.sleep(0.9)
             deadline.has_moved = True
-        deadline.end()
+        deadline.end_time()
         return deadline.is_over
 
     assert run(story()) is False
@@ -49,13 +70,13 @@ def test_the_owner_is_told_once_and_the_task_cancelled_again() -> None:
         told: list[float] = []
         cancelled: list[float] = []
         begun = now()
-        deadline = Deadlines().begin(1.0, lambda: told.append(now()))
+        deadline = begin(1.0, lambda: told.append(now()))
         for _ in range(3):
             try:
                 await asyncio.sleep(100)
             except asyncio.CancelledError:
                 cancelled.append(round(now() - begun))
-        deadline.end()
+        deadline.end_time()
         task = asyncio.current_task()
         assert task is not None
         return len(told), cancelled, task.cancelling()
@@ -70,12 +91,12 @@ def test_it_is_known_whether_somebody_else_cancels_too(by_others: bool) -> None:
     async def request(deadlines: Deadlines) -> tuple[bool, int]:
         task = asyncio.current_task()
         assert task is not None
-        deadline = deadlines.begin(1.0, task.cancel if by_others else lambda: None)
+        deadline = begin(1.0, task.cancel if by_others else lambda: None, deadlines=deadlines)
         try:
             await asyncio.sleep(100)
         except asyncio.CancelledError:
             alone = deadline.is_cancelling_alone
-            deadline.end()
+            deadline.end_time()
             return alone, task.cancelling()
         raise AssertionError("it was not cancelled")
 
@@ -88,9 +109,9 @@ def test_an_idle_process_has_no_timer() -> None:
 
     async def story() -> tuple[bool, bool]:
         deadlines = Deadlines()
-        deadline = deadlines.begin(1.0, lambda: None)
+        deadline = begin(1.0, deadlines=deadlines)
         is_winding = deadlines.is_winding
-        deadline.end()
+        deadline.end_time()
         await asyncio.sleep(1.0)
         return is_winding, deadlines.is_winding
 
@@ -102,14 +123,14 @@ def test_a_short_time_among_long_ones_is_not_late() -> None:
 
     async def story() -> float:
         deadlines, begun = Deadlines(), now()
-        slow = deadlines.begin(30.0, lambda: None)
+        slow = begin(30.0, deadlines=deadlines)
         over: list[float] = []
-        fast = deadlines.begin(0.1, lambda: over.append(now() - begun))
+        fast = begin(0.1, lambda: over.append(now() - begun), deadlines=deadlines)
         try:
             await asyncio.sleep(100)
         except asyncio.CancelledError:
-            slow.end()
-            fast.end()
+            slow.end_time()
+            fast.end_time()
         return over[0]
 
     assert 0.1 <= run(story()) <= 0.13
@@ -120,11 +141,11 @@ def test_a_blocked_loop_takes_nobodys_time() -> None:
 
     async def story() -> bool:
         loop = asyncio.get_running_loop()
-        deadline = Deadlines().begin(5.0, lambda: None)
+        deadline = begin(5.0)
         await asyncio.sleep(1.0)
         loop._jumping.now_seconds += 10.0  # type: ignore[attr-defined]
         await asyncio.sleep(1.0)
-        deadline.end()
+        deadline.end_time()
         return deadline.is_over
 
     assert run(story()) is False
@@ -136,14 +157,14 @@ def test_each_event_loop_has_its_own_timer() -> None:
 
     async def story() -> bool:
         over = asyncio.Event()
-        deadline = deadlines.begin(0.1, over.set)
+        deadline = begin(0.1, over.set, deadlines=deadlines)
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait_for(over.wait(), 5.0)
-        deadline.end()
+        deadline.end_time()
         return deadline.is_over
 
     async def leave() -> None:
-        deadlines.begin(0.1, lambda: None)
+        begin(0.1, deadlines=deadlines)
 
     # The first loop ends while its timer is set.
     run(leave())
@@ -167,7 +188,7 @@ def test_who_has_a_thread_of_anyios_is_cancelled_when_it_is_done() -> None:
     async def story() -> tuple[bool, int, bool]:
         limiter = to_thread.current_default_thread_limiter()
         over = asyncio.Event()
-        deadline = Deadlines().begin(0.05, over.set)
+        deadline = begin(0.05, over.set)
 
         async def watch() -> tuple[bool, int]:
             await over.wait()
@@ -182,7 +203,7 @@ def test_who_has_a_thread_of_anyios_is_cancelled_when_it_is_done() -> None:
             await asyncio.sleep(5.0)
         except asyncio.CancelledError:
             was_cancelled = deadline.is_cancelling_alone
-            deadline.end()
+            deadline.end_time()
         return *(await watching), was_cancelled
 
     assert asyncio.run(story()) == (False, 1, True)

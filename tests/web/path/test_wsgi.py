@@ -293,7 +293,7 @@ def test_bombs_and_rubbish_are_refused() -> None:
     refused(post(b"no gzip"), 400, "bad_content_encoding")
     refused(post(gzip.compress(LONG_TEXT)[:-20]), 400, "bad_content_encoding")
     refused(post(b"?", "rot13"), 415, "unsupported_content_encoding")
-    decompression: Any = app._decompression
+    decompression: Any = app._lanes.all()[0].decompression
     assert decompression.held_bytes == 0
 
 

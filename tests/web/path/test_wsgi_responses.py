@@ -186,7 +186,7 @@ def test_a_cut_response_gives_its_compressor_back() -> None:
     app = TonnageWSGI(streaming(*[LONG_TEXT] * 5), compress=True, max_response=2 * len(LONG_TEXT))
     for _ in range(3):
         assert isinstance(ask(app, accept_encoding="gzip").error, RequestRefusedError)
-    compression: Any = app._compression
+    compression: Any = app._lanes.all()[0].compression
     assert compression.streams_bytes == 0
 
 

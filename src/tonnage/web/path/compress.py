@@ -23,19 +23,14 @@ from typing import TYPE_CHECKING, Final
 from tonnage.errors import ConfigError
 from tonnage.units import KIB, MIB
 from tonnage.web.path.compressible import (
-    FINAL,
-    LENGTH,
-    READ,
-    TYPE,
-    VARY,
     VARY_HEADER,
     ContentTypes,
-    covers_encoding,
     encoded,
     remember,
     weakened,
 )
 from tonnage.web.path.encodings import Taken, codings, taken
+from tonnage.web.path.heads import Head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -95,8 +90,15 @@ class Compression:
         """What the open streams hold, in bytes."""
         return self._streams_bytes
 
-    def begin(self, scope: Scope, start: Message) -> tuple[Message | None, Encoder | None]:
+    def begin(
+        self, scope: Scope, start: Message, head: Head | None = None
+    ) -> tuple[Message | None, Encoder | None]:
         """Look at the *start* of a response; to be asked once, before it is sent.
+
+        Args:
+            scope: the request.
+            start: the start.
+            head: what it says, if that was looked at already.
 
         Returns:
             What is to be sent now, and what all further messages of the response have to go
@@ -104,34 +106,26 @@ class Compression:
             comes, and then nothing is to be sent now; an application that fails before that has
             not begun its response.
         """
-        length = -1
-        gains = varies = False
-        headers = start.get("headers", ())
-        for name, value in headers:
-            meaning = READ.get(name)
-            if meaning is None:
-                continue
-            if meaning == TYPE:
-                gains = self._types.gain(value)
-                if not gains:
-                    return start, None
-            elif meaning == LENGTH:
-                length = int(value) if value.isdigit() else -1
-                if 0 <= length < self._min_bytes and start["status"] != 304:
-                    return start, None
-            elif meaning == VARY:
-                varies = varies or covers_encoding(value)
-            elif meaning == FINAL or b"no-transform" in value.lower():
-                return start, None
-        is_revalidation = start["status"] == 304
+        if head is None:
+            head = Head(start.get("headers", ()))
         # A 304 says no type, but has to say what the whole response would have said.
-        if not (gains or is_revalidation):
+        is_revalidation = start["status"] == 304
+        length = head.length_bytes
+        if length is not None and length < self._min_bytes and not is_revalidation:
             return start, None
-        if not varies:
-            start = {**start, "headers": [*headers, VARY_HEADER]}
+        if not self._gains(head, is_revalidation):
+            return start, None
+        if not head.varies:
+            start = {**start, "headers": [*start.get("headers", ()), VARY_HEADER]}
         if is_revalidation:
             return (weakened(start) if self._taken(scope).codings else start), None
-        return self._begin(scope, start, length)
+        return self._begin(scope, start, -1 if length is None else length)
+
+    def _gains(self, head: Head, is_revalidation: bool) -> bool:
+        if head.is_final:
+            return False
+        kind = head.content_type
+        return self._types.gain(kind) if kind else is_revalidation
 
     def _begin(
         self, scope: Scope, start: Message, length: int

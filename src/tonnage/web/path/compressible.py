@@ -1,7 +1,6 @@
-"""What the headers of a response say about compressing it, and what compressing changes in them.
+"""Which types of content gain by compressing, and what compressing changes in the headers.
 
-Promises: one look at a name that has no meaning here, in the spelling of ASGI or of HTTP/1. Decides
-nothing: that is :mod:`tonnage.web.path.compress`.
+Decides nothing: that is :mod:`tonnage.web.path.compress`.
 """
 
 from __future__ import annotations
@@ -57,29 +56,6 @@ _TYPES: Final = frozenset(
 _SUFFIXES: Final = (b"+json", b"+xml", b"+yaml", b"+text")
 _NEVER: Final = frozenset({b"text/event-stream"})
 
-TYPE, LENGTH, VARY, CACHE, FINAL = range(5)
-
-
-def _both(name: bytes) -> tuple[bytes, bytes]:
-    # Some frameworks (Django) do not write names in lower case, as ASGI asks for.
-    return name, b"-".join(part.capitalize() for part in name.split(b"-"))
-
-
-# What has a meaning here; a name that is not in here costs one look.
-READ: Final[dict[bytes, int]] = {
-    spelling: meaning
-    for name, meaning in {
-        b"content-type": TYPE,
-        b"content-length": LENGTH,
-        b"vary": VARY,
-        b"cache-control": CACHE,
-        # Compressed already, or a checksum of exactly these bytes.
-        b"content-encoding": FINAL,
-        b"content-digest": FINAL,
-        b"digest": FINAL,
-    }.items()
-    for spelling in _both(name)
-}
 # Not true of a compressed body; ranges would be of the plain one.
 _DROPPED: Final = frozenset((b"content-length", b"accept-ranges"))
 VARY_HEADER: Final = (b"vary", b"accept-encoding")
@@ -130,12 +106,6 @@ def weakened(start: Message) -> Message:
 def _weak(etag: bytes) -> bytes:
     # The same content in other bytes (RFC 9110, 8.8.3.3).
     return etag if etag.startswith(b"W/") else b"W/" + etag
-
-
-def covers_encoding(vary: bytes) -> bool:
-    """Return whether a value of Vary already says that Accept-Encoding matters."""
-    lower = vary.lower()
-    return b"accept-encoding" in lower or lower.strip() == b"*"
 
 
 def remember(table: dict[bytes, Any], key: bytes, meaning: object) -> None:

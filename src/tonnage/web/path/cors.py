@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import ConfigError
 from tonnage.web.answer import Answer
+from tonnage.web.path.heads import Head
 from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from tonnage.web.path.problem import Shape
     from tonnage.web.respond import ASGIApp, Message, Receive, Scope, Send
@@ -43,7 +44,6 @@ _LONGEST_ORIGIN_BYTES: Final = 300
 
 _PATTERN: Final = "re:"
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/:?#@\s*]+)(:\d{1,5})?")
-_ALLOW: Final = frozenset((b"access-control-allow-origin", b"Access-Control-Allow-Origin"))
 _VARY: Final[Headers] = ((b"vary", b"Origin"),)
 
 
@@ -97,15 +97,19 @@ class Cors:
     def start(self, scope: Scope, start: Message) -> Message:
         """Return the *start* of a response with the headers that the request's origin is due."""
         headers = start.get("headers", ())
-        added = self.due(scope, headers)
+        added = self.due(scope, Head(headers))
         return {**start, "headers": [*headers, *added]} if added else start
 
-    def due(self, scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Return what a response with *headers* lacks for the request's origin."""
-        for name, _ in headers:
-            if name in _ALLOW:
-                return ()
-        return self._everyone or self._added(scope)
+    def due(self, scope: Scope, head: Head) -> Headers:
+        """Return what a response with *head* lacks for the request's origin."""
+        if head.is_permitting:
+            return ()
+        if self._everyone:
+            return self._everyone
+        for name, value in scope["headers"]:
+            if name == b"origin":
+                return self._known.get(value) or self._learn(value)
+        return _VARY
 
     def preflight(self, scope: Scope, shape: Shape | None = None) -> Answer | None:
         """Return the answer to a browser's question whether it may, or None if there is none.
@@ -128,17 +132,11 @@ class Cors:
         why = f"{body.decode()}: the CORS options of this server do not allow it"
         return Problem(status, "cors_refused", why, headers=headers).answer(shape)
 
-    def _added(self, scope: Scope) -> Headers:
-        for name, value in scope["headers"]:
-            if name == b"origin":
-                return self._known.get(value) or self._learn(value)
-        return _VARY
-
     def _learn(self, origin: bytes) -> Headers:
         if len(origin) > _LONGEST_ORIGIN_BYTES:
             return _VARY
         added = self._ask(origin)
-        if not any(name in _ALLOW for name, _ in added):
+        if not Head(added).is_permitting:
             return _VARY
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()

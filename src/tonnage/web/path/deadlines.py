@@ -17,41 +17,39 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: How often is looked at most; a shorter time is looked after more often.
 STEP_SECONDS: Final = 0.25
 _LEAST_STEP_SECONDS: Final = 0.01
 
 
-class Deadline:
-    """One request's time, in the task that made it."""
+class Timed:
+    """Something whose time is kept from :meth:`Deadlines.begin` on; a base class.
+
+    It is what it is to its owner and its deadline at once: an object of its own for each request
+    would cost as much as all that is done with it.
+    """
 
     # What most requests leave as it is costs nothing as an attribute of the class.
 
-    #: To be set whenever something has come of the request: its time begins anew.
+    #: To be set whenever something has come of it: its time begins anew.
     has_moved = True
     is_over = False
+    #: How long it may take.
+    seconds = 0.0
+    # Who lets its time pass; None: nobody, it has not begun or is over.
+    _clock: _Clock | None = None
+    # None where a server runs coroutines without tasks: there is nothing to cancel then.
+    _task: asyncio.Task[Any] | None = None
+    _cancelled_before = 0
     _left_seconds = 0.0
     _cancels = 0
 
-    def __init__(
-        self,
-        clock: _Clock,
-        task: asyncio.Task[Any] | None,
-        seconds: float,
-        on_over: Callable[[], object],
-    ) -> None:
-        self.seconds = seconds
-        self._clock = clock
-        self._on_over = on_over
-        # None where a server runs coroutines without tasks: there is nothing to cancel then.
-        self._task = task
-        self._cancelled_before = task.cancelling() if task is not None else 0
+    def time_out(self) -> None:
+        """Its time is over: answer for it. Called once, from the event loop."""
+        raise NotImplementedError
 
     def pass_time(self, seconds: float) -> None:
         """Let *seconds* pass."""
@@ -64,11 +62,12 @@ class Deadline:
             return
         if not self.is_over:
             self.is_over = True
-            self._on_over()
-        if self._task is not None and not self._clock.is_in_thread(self._task):
+            self.time_out()
+        clock, task = self._clock, self._task
+        if clock is not None and task is not None and not clock.is_in_thread(task):
             self._left_seconds = self.seconds
             self._cancels += 1
-            self._task.cancel("the request took too long")
+            task.cancel("the request took too long")
 
     @property
     def is_cancelling_alone(self) -> bool:
@@ -77,19 +76,18 @@ class Deadline:
             return False
         return self._task.cancelling() - self._cancels <= self._cancelled_before
 
-    def end(self) -> None:
-        """Forget it, in its own task, and take back what was cancelled; twice does no harm."""
-        self._clock.open.discard(self)
-        # What it tells knows it, too: nothing is left for the garbage collector.
-        self._on_over = _nobody
+    def end_time(self) -> None:
+        """Keep its time no longer, and take back what was cancelled; in its own task.
+
+        Twice does no harm.
+        """
+        if self._clock is not None:
+            self._clock.open.discard(self)
+            self._clock = None
         if self._cancels and self._task is not None:
             for _ in range(self._cancels):
                 self._task.uncancel()
             self._cancels = 0
-
-
-def _nobody() -> None:
-    """Be told of nothing."""
 
 
 class Deadlines:
@@ -100,8 +98,8 @@ class Deadlines:
         # The one that was asked for last: in a server there is no other.
         self._last: tuple[object, _Clock | None] = None, None
 
-    def begin(self, seconds: float, on_over: Callable[[], object]) -> Deadline:
-        """Begin the time of a request, in its own task; *on_over* is called when it is over."""
+    def begin(self, timed: Timed, seconds: float) -> None:
+        """Keep the time of *timed*, a request in its own task, that may take so long."""
         task = asyncio.current_task()
         # To ask for the running loop too would take as long again.
         loop = task.get_loop() if task is not None else asyncio.get_running_loop()
@@ -113,11 +111,12 @@ class Deadlines:
             self._last = loop, clock
         if clock.threads is None and task is not None:
             clock.find_threads()
-        deadline = Deadline(clock, task, seconds, on_over)
-        clock.open.add(deadline)
+        timed.seconds, timed._clock, timed._task = seconds, clock, task
+        if task is not None and (cancelled := task.cancelling()):
+            timed._cancelled_before = cancelled
+        clock.open.add(timed)
         if clock.timer is None or seconds < 10 * clock.step_seconds:
             clock.wind(loop, seconds)
-        return deadline
 
     @property
     def is_winding(self) -> bool:
@@ -130,7 +129,7 @@ class _Clock:
     """Lets time pass for the open deadlines of one event loop."""
 
     def __init__(self) -> None:
-        self.open: set[Deadline] = set()
+        self.open: set[Timed] = set()
         self.timer: asyncio.TimerHandle | None = None
         self.step_seconds = STEP_SECONDS
         self._looked_at_seconds = 0.0
@@ -182,5 +181,5 @@ class _Clock:
         # A loop that was blocked gives nobody less time than it had: a step counts at most twice.
         seconds = min(now_seconds - self._looked_at_seconds, 2 * self.step_seconds)
         self._looked_at_seconds = now_seconds
-        for deadline in list(self.open):
-            deadline.pass_time(seconds)
+        for timed in list(self.open):
+            timed.pass_time(seconds)

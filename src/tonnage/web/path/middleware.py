@@ -18,30 +18,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RequestRefusedError
-from tonnage.web.path.announced import announced_bytes
 from tonnage.web.path.deadlines import Deadlines
 from tonnage.web.path.frameworks import listen
-from tonnage.web.path.parts import (
-    make_compression,
-    make_cors,
-    make_decompression,
-    make_limiters,
-    make_removed,
-)
-from tonnage.web.path.passage import Passage, Terms
+from tonnage.web.path.heads import announced_bytes
+from tonnage.web.path.lane import Lanes
+from tonnage.web.path.passage import Passage
 from tonnage.web.path.problem import Problem, body_too_large, problem_in
-from tonnage.web.path.rules import RuleBook, Rules, read_rules
 from tonnage.web.proxy import believe
 from tonnage.web.respond import respond
 
 if TYPE_CHECKING:
+    from tonnage.web.path.lane import Lane
     from tonnage.web.path.problem import Shape
     from tonnage.web.path.rates import LimitsLike
     from tonnage.web.path.ratetable import Store
+    from tonnage.web.path.rules import Rules
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger("tonnage.requests")
@@ -106,7 +101,7 @@ class Tonnage:
         rate_store: Store | None = None,
     ) -> None:
         self._app = app
-        default = read_rules(
+        self._lanes = Lanes(
             {
                 "max_body": max_body,
                 "max_upload": max_upload,
@@ -115,109 +110,104 @@ class Tonnage:
                 "rate_limit": rate_limit,
                 "compress": compress,
                 "decompress": decompress,
-            }
-        )
-        self._book = RuleBook(default, routes)
-        every = self._book.all()
-        self._hops = proxy_hops
-        self._deadlines = Deadlines()
-        self._limiters = make_limiters(every, rate_store)
-        self._decompression = make_decompression(every)
-        self._cors = make_cors(
-            cors_origins, cors_methods, cors_headers, cors_credentials, cors_max_age
-        )
-        self._shape = shape
-        self._terms = Terms(
-            removed=make_removed(remove_headers),
-            compression=make_compression(every, compress_level, may_compress),
-            cors=self._cors,
+            },
+            routes,
+            remove_headers=remove_headers,
+            compress_level=compress_level,
+            may_compress=may_compress,
+            cors_origins=cors_origins,
+            cors_methods=cors_methods,
+            cors_headers=cors_headers,
+            cors_credentials=cors_credentials,
+            cors_max_age=cors_max_age,
             shape=shape,
+            rate_store=rate_store,
         )
+        self._hops = proxy_hops
+        self._shape = shape
+        self._deadlines = Deadlines()
         listen()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer *scope*, or have the application answer it within its limits."""
-        kind = scope["type"]
-        if kind == "http":
-            if self._hops:
-                believe(scope, self._hops)
-            if self._cors is not None and scope["method"] == "OPTIONS":
-                answer = self._cors.preflight(scope, self._shape)
-                if answer is not None:
-                    await respond(scope, receive, send, answer)
-                    return
-            rules = self._book.find(scope)
-            passage = Passage(self._terms, rules, scope, receive, send)
-            problem = self._look(scope, rules, passage)
-            if problem is None:
-                await self._run(rules, passage)
-            else:
-                await passage.refuse(problem)
-        elif kind == "websocket":
+        if scope["type"] != "http":
             await self._open(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _look(self, scope: Scope, rules: Rules, passage: Passage) -> Problem | None:
-        """Return why *scope* is refused before anything of its body is read; None: it is not."""
-        limiter = self._limiters.get(rules.name)
-        if limiter is not None:
-            said = limiter.check(scope)
-            if isinstance(said, Problem):
-                return said
-            passage.added = said
-        if rules.are_limiting_bodies:
-            limit, announced = _body_limit(scope, rules)
-            passage.body_limit_bytes = limit
-            if limit is not None and announced > limit:
-                return body_too_large(limit)
-        if self._decompression is not None and rules.decompress:
-            try:
-                passage.unpack(self._decompression)
-            except RequestRefusedError as error:
-                return error.problem
-        return None
-
-    async def _run(self, rules: Rules, passage: Passage) -> None:
-        deadline = None
-        if rules.timeout_seconds is not None and not rules.stream:
-            deadline = self._deadlines.begin(rules.timeout_seconds, passage.time_out)
-            passage.deadline = deadline
+            return
+        lane = self._lanes.only or self._lanes.find(scope)
+        passage = Passage(lane, scope, receive, send)
+        instead = self._instead(scope, lane, passage)
+        if instead is not None:
+            await instead
+            return
+        # What follows in every request is done here: a coroutine of its own costs 1 µs.
+        if lane.timeout_seconds is not None:
+            self._deadlines.begin(passage, lane.timeout_seconds)
         try:
             await self._app(passage.scope, passage.receive, passage.send)
             if not passage.is_complete:
                 await passage.flush()
         except asyncio.CancelledError:
-            if deadline is None or not deadline.is_cancelling_alone:
+            if not passage.is_cancelling_alone:
                 raise
         except Exception as error:
-            if passage.is_complete:
-                raise
-            problem = problem_in(error)
-            if problem is not None:
-                await passage.refuse(problem)
-            elif passage.is_refused:
-                # What frameworks make of a body that is cut, of a response that goes nowhere.
-                logger.debug("the application failed where it was refused", exc_info=True)
-            else:
+            if not await _is_refused(passage, error):
                 raise
         finally:
-            if deadline is not None and not passage.is_complete:
-                deadline.end()
-            passage.free()
+            if passage.holds_memory or not passage.is_complete:
+                passage.leave()
         if not passage.is_complete:
             await passage.end()
 
-    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a WebSocket be opened, unless there were too many requests."""
+    def _instead(self, scope: Scope, lane: Lane, passage: Passage) -> Awaitable[None] | None:
+        """Return what answers *scope* before anything of its body is read; None: nothing does."""
         if self._hops:
             believe(scope, self._hops)
-        limiter = self._limiters.get(self._book.find(scope).name)
-        said = limiter.check(scope) if limiter is not None else None
+        if lane.cors is not None and scope["method"] == "OPTIONS":
+            answer = lane.cors.preflight(scope, lane.shape)
+            if answer is not None:
+                return passage.answer(answer)
+        if lane.limiter is not None:
+            said = lane.limiter.check(scope)
+            if isinstance(said, Problem):
+                return passage.refuse(said)
+            passage.added = said
+        if lane.limits_bodies:
+            limit, announced = _body_limit(scope, lane.rules)
+            passage.body_limit_bytes = limit
+            if limit is not None and announced > limit:
+                return passage.refuse(body_too_large(limit))
+        if lane.decompression is not None:
+            try:
+                passage.unpack(lane.decompression)
+            except RequestRefusedError as error:
+                return passage.refuse(error.problem)
+        return None
+
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a WebSocket be opened, unless there were too many requests."""
+        said = None
+        if scope["type"] == "websocket":
+            if self._hops:
+                believe(scope, self._hops)
+            limiter = self._lanes.find(scope).limiter
+            said = limiter.check(scope) if limiter is not None else None
         if isinstance(said, Problem):
             await respond(scope, receive, send, said.answer(self._shape))
         else:
             await self._app(scope, receive, send)
+
+
+async def _is_refused(passage: Passage, error: Exception) -> bool:
+    """Return whether the application failed because of a limit; then that is answered."""
+    if passage.is_complete:
+        return False
+    problem = problem_in(error)
+    if problem is not None:
+        await passage.refuse(problem)
+    elif passage.is_refused:
+        # What frameworks make of a body that is cut, of a response that goes nowhere.
+        logger.debug("the application failed where it was refused", exc_info=True)
+    return problem is not None or passage.is_refused
 
 
 def _body_limit(scope: Scope, rules: Rules) -> tuple[int | None, int]:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import RequestRefusedError
-from tonnage.web.path.announced import announced
+from tonnage.web.path.deadlines import Timed
 from tonnage.web.path.frameworks import refusal_behind
+from tonnage.web.path.heads import Head
 from tonnage.web.path.problem import (
     body_too_large,
     response_too_large,
@@ -30,12 +31,12 @@ from tonnage.web.respond import respond
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from tonnage.web.path.compress import Compression, Encoder
+    from tonnage.web.answer import Answer
+    from tonnage.web.path.compress import Encoder
     from tonnage.web.path.cors import Cors
-    from tonnage.web.path.deadlines import Deadline
     from tonnage.web.path.decompress import Decompression, RequestDecoder
-    from tonnage.web.path.problem import Problem, Shape
-    from tonnage.web.path.rules import Rules
+    from tonnage.web.path.lane import Lane
+    from tonnage.web.path.problem import Problem
     from tonnage.web.respond import Message, Receive, Scope, Send
 
     Headers = tuple[tuple[bytes, bytes], ...]
@@ -54,24 +55,7 @@ _ASIDE: Final = frozenset(("http.response.early_hint", "http.response.push", "ht
 _LONGEST_SHOWN: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What is the same for all requests.
-
-    Attributes:
-        removed: names, in lower case, of headers that no response is to have.
-        compression: what compresses, where a route's rules say so.
-        cors: what other sites' pages may do; None: that is the application's affair.
-        shape: makes the JSON of our answers; None: problem details.
-    """
-
-    removed: frozenset[bytes]
-    compression: Compression | None
-    cors: Cors | None
-    shape: Shape | None
-
-
-class Passage:
+class Passage(Timed):
     """The way of one request, and back."""
 
     # What most requests leave as it is costs nothing as an attribute of the class.
@@ -80,10 +64,10 @@ class Passage:
     body_limit_bytes: int | None = None
     #: Headers for the response.
     added: Headers = ()
-    #: The request's time, which begins anew when something is sent; None: it has any.
-    deadline: Deadline | None = None
     #: Whether the application's response is out, so that what happens now is no part of it.
     is_complete = False
+    #: Whether anything has to be freed at its end.
+    holds_memory = False
 
     _state = _NOT_BEGUN
     _received_bytes = 0
@@ -95,25 +79,20 @@ class Passage:
     _decoder: RequestDecoder | None = None
     _answering: asyncio.Future[None] | None = None
 
-    def __init__(
-        self, terms: Terms, rules: Rules, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def __init__(self, lane: Lane, scope: Scope, receive: Receive, send: Send) -> None:
         """Begin.
 
         Args:
-            terms: what applies to all.
-            rules: what applies to this one.
+            lane: what applies to it.
             scope: the request.
             receive: the server's.
             send: the server's.
         """
-        self._terms = terms
-        self._rules = rules
+        self._lane = lane
         #: The request, as the application is to see it.
         self.scope = scope
         self._receive = receive
         self._forward = send
-        self._response_limit_bytes = None if rules.stream else rules.max_response_bytes
 
     def unpack(self, decompression: Decompression) -> None:
         """Have the body unpacked for the application, if it is packed.
@@ -123,7 +102,7 @@ class Passage:
         """
         decoder = decompression.begin(self.scope, self.body_limit_bytes)
         if decoder is not None:
-            self._decoder = decoder
+            self._decoder, self.holds_memory = decoder, True
             self.scope = decoder.scope(self.scope)
             self._receive = decoder.receiver(self._receive)
 
@@ -157,8 +136,8 @@ class Passage:
         Raises:
             RequestRefusedError: the response is not wanted any more.
         """
-        if self.deadline is not None:
-            self.deadline.has_moved = True
+        # Its time begins anew.
+        self.has_moved = True
         if self._state is _BEGUN:
             return self._go_on(message)
         if self._state is _NOT_BEGUN:
@@ -180,6 +159,10 @@ class Passage:
 
     # What its owner does.
 
+    def answer(self, answer: Answer) -> Awaitable[None]:
+        """Answer with *answer*, before anything was sent."""
+        return respond(self.scope, self._receive, self._forward, answer)
+
     def refuse(self, problem: Problem) -> Awaitable[None]:
         """Answer with *problem*, if nothing was sent yet; else end the response where it is.
 
@@ -193,8 +176,7 @@ class Passage:
 
     def time_out(self) -> None:
         """Answer for a request whose time is over, whatever it is doing."""
-        assert self.deadline is not None, "only a deadline is over"
-        problem = too_late(self.deadline.seconds)
+        problem = too_late(self.seconds)
         self._answering = asyncio.ensure_future(self.refuse(problem))
 
     async def end(self) -> None:
@@ -210,10 +192,11 @@ class Passage:
         """The application has returned: send what is held, and was not followed by anything."""
         if self._state is _HELD and self._held is not None:
             held, self._held = self._held, None
-            await self._pass_on(held)
+            await self._pass_on(held, Head(held["headers"]))
 
-    def free(self) -> None:
+    def leave(self) -> None:
         """Let go of what was taken for the request; whatever has become of it."""
+        self.end_time()
         if self._encoder is not None:
             self._encoder.close()
         if self._decoder is not None:
@@ -241,18 +224,19 @@ class Passage:
         if not isinstance(message.get("headers"), (list, tuple)):
             # Any iterable may be there, and some can be read only once.
             message = {**message, "headers": [*message.get("headers", ())]}
-        limit = self._response_limit_bytes
+        head, limit = Head(message["headers"]), self._lane.response_limit_bytes
         if limit is not None:
-            length, is_stream = announced(message)
-            if length is not None and length > limit and self.scope["method"] != "HEAD":
+            length = head.length_bytes
+            if length is None:
+                if not head.is_stream:
+                    self._state, self._held = _HELD, message
+                    return _nothing()
+            elif length > limit and self.scope["method"] != "HEAD":
                 return self._replace(response_too_large(limit, length))
-            if length is None and not is_stream:
-                self._state, self._held = _HELD, message
-                return _nothing()
-        return self._pass_on(message)
+        return self._pass_on(message, head)
 
     def _release(self, message: Message) -> Awaitable[None]:
-        limit, held, self._held = self._response_limit_bytes, self._held, None
+        limit, held, self._held = self._lane.response_limit_bytes, self._held, None
         assert limit is not None, "only what has a limit is held"
         assert held is not None, "it is held once"
         length = len(message.get("body", b""))
@@ -261,22 +245,24 @@ class Passage:
         return self._both(held, message)
 
     async def _both(self, start: Message, message: Message) -> None:
-        await self._pass_on(start)
+        await self._pass_on(start, Head(start["headers"]))
         await self._go_on(message)
 
-    def _pass_on(self, start: Message) -> Awaitable[None]:
+    def _pass_on(self, start: Message, head: Head) -> Awaitable[None]:
         """Send the *start* of a response, with what is added, removed and compressed."""
         self._state = _BEGUN
-        terms, added = self._terms, self.added
+        lane, added = self._lane, self.added
         headers = start["headers"]
-        if terms.removed:
-            headers = [each for each in headers if each[0].lower() not in terms.removed]
-        if terms.cors is not None:
-            added += terms.cors.due(self.scope, headers)
-        if added or terms.removed:
+        if lane.removed:
+            headers = [each for each in headers if each[0].lower() not in lane.removed]
+        if lane.cors is not None:
+            added += lane.cors.due(self.scope, head)
+        if added or lane.removed:
             start = {**start, "headers": [*headers, *added]}
-        if terms.compression is not None and self._rules.compress:
-            ready, self._encoder = terms.compression.begin(self.scope, start)
+        if lane.compression is not None:
+            ready, encoder = lane.compression.begin(self.scope, start, head)
+            if encoder is not None:
+                self._encoder, self.holds_memory = encoder, True
             if ready is None:
                 return _nothing()
             start = ready
@@ -284,7 +270,7 @@ class Passage:
 
     def _go_on(self, message: Message) -> Awaitable[None]:
         if message["type"] == _BODY:
-            limit = self._response_limit_bytes
+            limit = self._lane.response_limit_bytes
             if limit is not None:
                 self._sent_bytes += len(message.get("body", b""))
                 if self._sent_bytes > limit:
@@ -293,9 +279,8 @@ class Passage:
                     raise RequestRefusedError(problem)
             if not message.get("more_body"):
                 self.is_complete = True
-                if self.deadline is not None:
-                    # What the application does behind its response has all the time.
-                    self.deadline.end()
+                # What the application does behind its response has all the time.
+                self.end_time()
         if self._encoder is not None:
             return self._encoder.send(message, self._forward)
         return self._forward(message)
@@ -308,13 +293,11 @@ class Passage:
         self._state, self._problem = _REPLACED, problem
         if problem.status >= 500:
             _log(self.scope, problem, f"answered {problem.status}")
-        terms = self._terms
+        lane = self._lane
         send = (
-            self._forward
-            if terms.cors is None
-            else _shown_to(terms.cors, self.scope, self._forward)
+            self._forward if lane.cors is None else _shown_to(lane.cors, self.scope, self._forward)
         )
-        answer = problem.answer(terms.shape)
+        answer = problem.answer(lane.shape)
         if self.added:
             answer = replace(answer, headers=(*answer.headers, *self.added))
         return respond(self.scope, self._receive, send, answer)

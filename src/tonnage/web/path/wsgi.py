@@ -21,15 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.web.path.frameworks import listen
-from tonnage.web.path.parts import (
-    make_compression,
-    make_cors,
-    make_decompression,
-    make_limiters,
-    make_removed,
-)
+from tonnage.web.path.lane import Lane, Lanes
 from tonnage.web.path.problem import Problem, body_too_large
-from tonnage.web.path.rules import RuleBook, Rules, read_rules
 from tonnage.web.path.wsgirequest import CountedInput, believe, scope_of, unpack
 from tonnage.web.path.wsgiresponse import WSGIResponse
 from tonnage.web.proxy import Proxied
@@ -40,6 +33,7 @@ if TYPE_CHECKING:
     from tonnage.web.path.problem import Shape
     from tonnage.web.path.rates import LimitsLike
     from tonnage.web.path.ratetable import Store
+    from tonnage.web.path.rules import Rules
     from tonnage.web.path.wsgirequest import Environ
     from tonnage.web.path.wsgiresponse import StartResponse, WSGIApp
     from tonnage.web.respond import Receive, Scope, Send
@@ -101,7 +95,7 @@ class TonnageWSGI:
         rate_store: Store | None = None,
     ) -> None:
         self._app = app
-        default = read_rules(
+        self._lanes = Lanes(
             {
                 "max_body": max_body,
                 "max_upload": max_upload,
@@ -110,20 +104,23 @@ class TonnageWSGI:
                 "rate_limit": rate_limit,
                 "compress": compress,
                 "decompress": decompress,
-            }
+            },
+            routes,
+            remove_headers=remove_headers,
+            compress_level=compress_level,
+            may_compress=may_compress,
+            cors_origins=cors_origins,
+            cors_methods=cors_methods,
+            cors_headers=cors_headers,
+            cors_credentials=cors_credentials,
+            cors_max_age=cors_max_age,
+            shape=shape,
+            rate_store=rate_store,
         )
-        self._book = RuleBook(default, routes)
-        every = self._book.all()
-        for rules in every:
-            _check(rules)
-        self._removed = make_removed(remove_headers)
+        for lane in self._lanes.all():
+            _check(lane.rules)
+        self._cors = self._lanes.cors
         self._shape = shape
-        self._limiters = make_limiters(every, rate_store)
-        self._compression = make_compression(every, compress_level, may_compress)
-        self._decompression = make_decompression(every)
-        self._cors = make_cors(
-            cors_origins, cors_methods, cors_headers, cors_credentials, cors_max_age
-        )
         self._proxied = Proxied(_nobody, proxy_hops) if proxy_hops else None
         listen()
 
@@ -133,35 +130,27 @@ class TonnageWSGI:
         if self._proxied is not None:
             self._proxied(scope, _never, _never)
             believe(scope, environ)
-        rules = self._book.find(scope)
-        response = WSGIResponse(
-            scope,
-            start_response,
-            rules=rules,
-            removed=self._removed,
-            compression=self._compression if rules.compress else None,
-            cors=self._cors,
-            shape=self._shape,
-        )
+        lane = self._lanes.find(scope)
+        response = WSGIResponse(scope, start_response, lane)
         if self._cors is not None and scope["method"] == "OPTIONS":
             preflight = self._cors.preflight(scope, self._shape)
             if preflight is not None:
                 return response.answer(preflight)
         try:
-            self._admit(scope, environ, rules, response)
+            self._admit(scope, environ, lane, response)
         except RequestRefusedError as error:
             return response.refuse(error.problem)
         return response.run(self._app, environ)
 
-    def _admit(self, scope: Scope, environ: Environ, rules: Rules, response: WSGIResponse) -> None:
+    def _admit(self, scope: Scope, environ: Environ, lane: Lane, response: WSGIResponse) -> None:
         """Count the request, and make its body ready to be read; or refuse it."""
-        limiter = self._limiters.get(rules.name)
-        if limiter is not None:
-            said = limiter.check(scope)
+        rules = lane.rules
+        if lane.limiter is not None:
+            said = lane.limiter.check(scope)
             if isinstance(said, Problem):
                 raise RequestRefusedError(said)
             response.add(said)
-        if not rules.are_limiting_bodies:
+        if not lane.limits_bodies:
             return
         limit = rules.body_limit_bytes(environ.get("CONTENT_TYPE", "").encode("latin-1"))
         if limit is None:
@@ -170,8 +159,8 @@ class TonnageWSGI:
         if announced.isdigit() and int(announced) > limit:
             raise RequestRefusedError(body_too_large(limit))
         decoder = None
-        if rules.decompress and self._decompression is not None:
-            decoder = self._decompression.begin(scope, limit)
+        if lane.decompression is not None:
+            decoder = lane.decompression.begin(scope, limit)
         if decoder is None:
             environ["wsgi.input"] = response.body = CountedInput(environ["wsgi.input"], limit)
             return

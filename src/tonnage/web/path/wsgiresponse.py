@@ -23,10 +23,9 @@ from tonnage.web.path.problem import problem_in, response_too_large
 
 if TYPE_CHECKING:
     from tonnage.web.answer import Answer
-    from tonnage.web.path.compress import Compression, Encoder
-    from tonnage.web.path.cors import Cors
-    from tonnage.web.path.problem import Problem, Shape
-    from tonnage.web.path.rules import Rules
+    from tonnage.web.path.compress import Encoder
+    from tonnage.web.path.lane import Lane
+    from tonnage.web.path.problem import Problem
     from tonnage.web.path.wsgirequest import CountedInput, Environ
     from tonnage.web.respond import Message, Scope
 
@@ -54,41 +53,22 @@ class WSGIResponse:
     """The response of one request, and what the server iterates over."""
 
     __slots__ = (
-        "_added", "_compression", "_cors", "_encoder", "_file", "_headers", "_is_head",
-        "_is_over", "_iterable", "_length", "_limit_bytes", "_pieces", "_problem", "_ready",
-        "_removed", "_scope", "_sent_bytes", "_server_start", "_server_write", "_shape", "_state",
-        "_status", "body",
+        "_added", "_encoder", "_file", "_headers", "_is_head", "_is_over", "_iterable", "_lane",
+        "_length", "_pieces", "_problem", "_ready", "_scope", "_sent_bytes", "_server_start",
+        "_server_write", "_state", "_status", "body",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        scope: Scope,
-        start_response: StartResponse,
-        *,
-        rules: Rules,
-        removed: frozenset[bytes],
-        compression: Compression | None,
-        cors: Cors | None,
-        shape: Shape | None,
-    ) -> None:
+    def __init__(self, scope: Scope, start_response: StartResponse, lane: Lane) -> None:
         """Begin.
 
         Args:
             scope: the request.
             start_response: the server's.
-            rules: what applies to the request.
-            removed: names, in lower case, of headers that it is not to have.
-            compression: what compresses; None: nothing does.
-            cors: what other sites' pages may do; None: there are none.
-            shape: makes the JSON of our answers.
+            lane: what applies to it.
         """
         self._scope = scope
         self._server_start = start_response
-        self._limit_bytes = None if rules.stream else rules.max_response_bytes
-        self._removed = removed
-        self._compression = compression
-        self._cors = cors
-        self._shape = shape
+        self._lane = lane
         self._is_head = scope["method"] == "HEAD"
         self._added: tuple[tuple[bytes, bytes], ...] = ()
         self._state = _NOT_BEGUN
@@ -120,8 +100,8 @@ class WSGIResponse:
             "status": answer.status,
             "headers": answer.all_headers(),
         }
-        if self._cors is not None:
-            start = self._cors.start(self._scope, start)
+        if self._lane.cors is not None:
+            start = self._lane.cors.start(self._scope, start)
         status = f"{answer.status} {_PHRASES.get(answer.status, 'Refused')}"
         self._server_start(status, _as_text(start["headers"]))
         return [b"" if self._is_head else answer.body]
@@ -130,7 +110,7 @@ class WSGIResponse:
         """Return what *problem* says, in place of a response."""
         if problem.status >= 500:
             _log(self._scope, problem, f"answered {problem.status}")
-        return self.answer(problem.answer(self._shape))
+        return self.answer(problem.answer(self._lane.shape))
 
     def run(self, app: WSGIApp, environ: Environ) -> Iterable[bytes]:
         """Have *app* answer, and return what the server is to iterate over."""
@@ -255,7 +235,7 @@ class WSGIResponse:
         return self._encoded(b"", more=False)
 
     def _check_sent(self) -> None:
-        limit = self._limit_bytes
+        limit = self._lane.response_limit_bytes
         if limit is not None and self._sent_bytes > limit and not self._is_head:
             raise RequestRefusedError(response_too_large(limit, self._sent_bytes))
 
@@ -277,18 +257,22 @@ class WSGIResponse:
         if self._length is None:
             self._length = _content_length(self._headers)
         length = max(first_bytes, self._length or 0)
-        if self._limit_bytes is not None and length > self._limit_bytes and not self._is_head:
-            raise RequestRefusedError(response_too_large(self._limit_bytes, length))
+        if (
+            self._lane.response_limit_bytes is not None
+            and length > self._lane.response_limit_bytes
+            and not self._is_head
+        ):
+            raise RequestRefusedError(response_too_large(self._lane.response_limit_bytes, length))
         self._state = _BEGUN
-        if self._cors is None and self._compression is None and not self._removed:
+        if self._lane.cors is None and self._lane.compression is None and not self._lane.removed:
             headers = self._headers
             if self._added:
                 headers = [*headers, *_as_text(self._added)]
             self._server_write = self._server_start(self._status, headers)
             return
         start = self._changed()
-        if self._compression is not None:
-            ready, self._encoder = self._compression.begin(self._scope, start)
+        if self._lane.compression is not None:
+            ready, self._encoder = self._lane.compression.begin(self._scope, start)
             if ready is None:
                 return  # it comes out with the first piece
             start = ready
@@ -300,11 +284,11 @@ class WSGIResponse:
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in self._headers
         ]
-        if self._removed:
-            headers = [header for header in headers if header[0] not in self._removed]
+        if self._lane.removed:
+            headers = [header for header in headers if header[0] not in self._lane.removed]
         headers += self._added
         start: Message = {"type": _START, "status": int(self._status[:3]), "headers": headers}
-        return start if self._cors is None else self._cors.start(self._scope, start)
+        return start if self._lane.cors is None else self._lane.cors.start(self._scope, start)
 
     def _send_start(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._server_write = self._server_start(self._status, _as_text(headers))
@@ -332,7 +316,9 @@ class WSGIResponse:
         if self._file is None or self._file[0] is not self._iterable or self._state is not _HELD:
             return False
         length = _content_length(self._headers)
-        return self._compression is None and (self._limit_bytes is None or length is not None)
+        return self._lane.compression is None and (
+            self._lane.response_limit_bytes is None or length is not None
+        )
 
 
 def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

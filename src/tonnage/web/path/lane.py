@@ -1,0 +1,124 @@
+"""What applies to the requests of one route, made ready: limiters, compression, what is removed.
+
+Made once, for ASGI and for WSGI, so that a request asks one object and nothing is looked up for it
+twice. Decides nothing. What a user may write is :mod:`tonnage.web.path.rules`'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tonnage.web.path.parts import (
+    make_compression,
+    make_cors,
+    make_decompression,
+    make_limiters,
+    make_removed,
+)
+from tonnage.web.path.rules import RuleBook, Rules, read_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from tonnage.web.path.compress import Compression
+    from tonnage.web.path.cors import Cors
+    from tonnage.web.path.decompress import Decompression
+    from tonnage.web.path.problem import Shape
+    from tonnage.web.path.ratelimit import RateLimiter
+    from tonnage.web.path.ratetable import Store
+    from tonnage.web.respond import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The parts that the requests of one route meet; None: they meet no such part.
+
+    Attributes:
+        rules: what was asked for.
+        limits_bodies: whether anything is to be counted in a body.
+        response_limit_bytes: how large a response may be; none where it has no end.
+        timeout_seconds: how long it may take; likewise.
+        limiter: counts its requests.
+        compression: compresses its responses.
+        decompression: unpacks its requests.
+        cors: what other sites' pages may do.
+        removed: names, in lower case, of headers that no response is to have.
+        shape: makes the JSON of our answers; None: problem details.
+    """
+
+    rules: Rules
+    limits_bodies: bool
+    response_limit_bytes: int | None
+    timeout_seconds: float | None
+    limiter: RateLimiter | None
+    compression: Compression | None
+    decompression: Decompression | None
+    cors: Cors | None
+    removed: frozenset[bytes]
+    shape: Shape | None
+
+
+class Lanes:
+    """Those of an application; the arguments are those of its middleware.
+
+    Args:
+        limits: by their names, those that a route may have otherwise.
+        routes: by route, which are otherwise there.
+        **others: see :class:`~tonnage.web.path.middleware.Tonnage`.
+
+    Raises:
+        ConfigError: a limit makes no sense, or what it needs is not installed.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, Any],
+        routes: Mapping[str, Mapping[str, Any]] | None,
+        *,
+        remove_headers: Collection[str],
+        compress_level: int,
+        may_compress: Callable[[], bool],
+        cors_origins: Collection[str],
+        cors_methods: Collection[str] | None,
+        cors_headers: Collection[str],
+        cors_credentials: bool,
+        cors_max_age: int | None,
+        shape: Shape | None,
+        rate_store: Store | None,
+    ) -> None:
+        self._book = RuleBook(read_rules(limits), routes)
+        every = self._book.all()
+        removed = make_removed(remove_headers)
+        limiters = make_limiters(every, rate_store)
+        compression = make_compression(every, compress_level, may_compress)
+        decompression = make_decompression(every)
+        #: What other sites' pages may do; None: that is the application's affair.
+        self.cors = make_cors(
+            cors_origins, cors_methods, cors_headers, cors_credentials, cors_max_age
+        )
+        self._by_name = {
+            rules.name: Lane(
+                rules=rules,
+                limits_bodies=rules.are_limiting_bodies,
+                response_limit_bytes=None if rules.stream else rules.max_response_bytes,
+                timeout_seconds=None if rules.stream else rules.timeout_seconds,
+                limiter=limiters.get(rules.name),
+                compression=compression if rules.compress else None,
+                decompression=decompression if rules.decompress else None,
+                cors=self.cors,
+                removed=removed,
+                shape=shape,
+            )
+            for rules in every
+        }
+        #: The lane of all requests, where no route has rules of its own.
+        self.only = None if routes else self._by_name[every[0].name]
+
+    def all(self) -> tuple[Lane, ...]:
+        """Return all lanes, that of no route in particular first."""
+        return tuple(self._by_name.values())
+
+    def find(self, scope: Scope) -> Lane:
+        """Return the lane for the request of *scope*."""
+        return self.only or self._by_name[self._book.find(scope).name]
