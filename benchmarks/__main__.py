@@ -15,7 +15,7 @@ from benchmarks.server import StartError
 
 NAMES = (
     "overload", "mix", "recovery", "burst", "leak", "cache", "recycle",
-    "hello", "path", "memory", "kill", "stop",
+    "hello", "path", "memory", "kill", "stop", "stores",
 )  # fmt: skip
 """Each is a module here with ``SUMMARY``, ``add_options(parser)`` and ``run(chosen)``."""
 

@@ -11,6 +11,7 @@ change. What an application may use besides:
 ``tonnage.UploadError``                why an upload was refused; a RequestRefusedError
 ``tonnage.RequestRefusedError``        raise it to have a request answered with a ``Problem``
 ``tonnage.Problem``                    what a client is told (RFC 9457)
+``tonnage.Cache``                      a cache with a bound in bytes that gives its memory back
 ``tonnage.register(cache, priority)``  let a cache of your own give memory back when it is short
 ``tonnage.unregister(cache)``          and no longer
 ``tonnage.Consumer``                   what such a cache has to be (a protocol, for type checkers)
@@ -28,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tonnage.errors import RequestRefusedError
     from tonnage.governor.consumers import Consumer, Registration, register, unregister
+    from tonnage.stores.cache import Cache
     from tonnage.web.path.middleware import Tonnage
     from tonnage.web.path.problem import Problem
     from tonnage.web.path.rates import Limit as RateLimit
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from tonnage.web.path.wsgi import TonnageWSGI
 
 __all__ = [
+    "Cache",
     "Consumer",
     "Problem",
     "RateLimit",
@@ -52,6 +55,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Cache": "tonnage.stores.cache:Cache",
     "Consumer": "tonnage.governor.consumers:Consumer",
     "Problem": "tonnage.web.path.problem:Problem",
     "RateLimit": "tonnage.web.path.rates:Limit",

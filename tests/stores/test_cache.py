@@ -1,0 +1,436 @@
+"""The cache: its bounds, its lifetimes, its tags, and one making for all who miss."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.support.waiting import await_true
+
+from tonnage import Cache
+from tonnage.errors import ConfigError
+from tonnage.governor.consumers import registry
+from tonnage.stores.cache import ENTRY_BYTES
+from tonnage.units import KIB
+
+
+@dataclass
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now_seconds: float = 1000.0
+
+    def __call__(self) -> float:
+        """Return them."""
+        return self.now_seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Yield a clock that stands."""
+    return Clock()
+
+
+def cache(clock: Clock | None = None, **options: Any) -> Cache[Any]:
+    """Return a cache without jitter."""
+    return Cache("test", clock=clock or Clock(), jitter=0, **options)
+
+
+def test_what_was_set_is_found() -> None:
+    """Until it is deleted, or something else is set."""
+    found = cache()
+    assert found.get("a") is None
+    assert found.get("a", "none") == "none"
+    assert found.set("a", 1)
+    assert found.set("a", 2)
+    assert (found.get("a"), len(found), "a" in found) == (2, 1, True)
+    assert found.delete("a")
+    assert not found.delete("a")
+    assert (found.get("a"), len(found), found.used_bytes) == (None, 0, 0)
+
+
+def test_entries_are_bounded() -> None:
+    """What was asked for stays."""
+    found = cache(max_entries=100)
+    for key in range(50):
+        found.set(key, "x")
+        found.get(key)
+        found.get(key)
+    for key in range(1000, 2000):
+        found.set(key, "x")
+
+    assert len(found) == 100
+    assert all(key in found for key in range(50))
+    assert found.statistics().gone == {"evicted": 950}
+
+
+def test_bytes_are_bounded() -> None:
+    """With what the cache itself takes for each entry."""
+    found = cache(max_bytes="64K")
+    for key in range(1000):
+        found.set(key, b"x" * 1000)
+        assert found.used_bytes <= 64 * KIB
+
+    assert found.used_bytes > 60 * KIB
+    assert len(found) == found.used_bytes // (1040 + ENTRY_BYTES + 32)
+
+
+def test_what_is_larger_than_the_cache_is_not_kept() -> None:
+    """Nor is what it would have replaced: that is not true any more."""
+    found = cache(max_bytes="10K")
+    found.set("a", "small")
+
+    assert not found.set("a", b"x" * 20_000)
+    assert "a" not in found
+    assert found.statistics().too_large == 1
+
+
+def test_its_size_may_be_said() -> None:
+    """Where nobody can see it."""
+    found = cache(max_bytes="1M")
+    found.set("picture", object(), size_bytes=100_000)
+
+    assert 100_000 < found.used_bytes < 101_000
+
+
+@pytest.mark.parametrize("ttl", [60, "1m", "60s"])
+def test_an_entry_expires(clock: Clock, ttl: float | str) -> None:
+    """By the cache's time, or by its own."""
+    found = cache(clock, ttl=ttl)
+    found.set("a", 1)
+    found.set("b", 2, ttl="2m")
+    clock.now_seconds += 59.9
+    assert (found.get("a"), found.get("b")) == (1, 2)
+    clock.now_seconds += 0.2
+    assert (found.get("a"), found.get("b")) == (None, 2)
+    assert "a" not in found
+    assert found.statistics().gone == {"expired": 1}
+
+
+def test_lifetimes_differ(clock: Clock) -> None:
+    """What was filled at one moment does not expire at one."""
+    found: Cache[int] = Cache("test", ttl=100, clock=clock)
+    for key in range(100):
+        found.set(key, key)
+    clock.now_seconds += 95
+    left = sum(key in found for key in range(100))
+    clock.now_seconds += 5.01
+
+    assert 0 < left < 100
+    assert not any(key in found for key in range(100))
+
+
+def test_nothing_is_kept_for_less_long(clock: Clock) -> None:
+    """What a function did not find may be there soon."""
+    found = cache(clock, ttl=60, none_ttl=5)
+    asked: list[int] = []
+
+    @found.cached
+    def load(number: int) -> int | None:
+        asked.append(number)
+        return None if number < 0 else number
+
+    for _ in range(2):
+        assert (load(-1), load(1)) == (None, 1)
+    clock.now_seconds += 6
+    assert (load(-1), load(1)) == (None, 1)
+    assert asked == [-1, 1, -1]
+
+
+def test_tags_take_out_what_they_touch() -> None:
+    """And nothing else."""
+    found = cache()
+    found.set("list", [1, 2], tags=["events"])
+    found.set("event 1", 1, tags=["events", "event:1"])
+    found.set("event 2", 2, tags=["events", "event:2"])
+    found.set("other", 3)
+
+    assert found.invalidate("event:1", "unknown") == 1
+    assert [key in found for key in ("list", "event 1", "event 2", "other")] == [1, 0, 1, 1]
+    assert found.invalidate("events") == 2
+    assert found.invalidate("events") == 0
+    assert len(found) == 1
+
+
+def test_tags_do_not_outlive_their_entries() -> None:
+    """However those have left."""
+    found = cache(max_entries=10)
+    for number in range(1000):
+        found.set(number % 30, number, tags=[f"tag:{number}"])
+    assert len(found._tagged) == 10
+    found.clear()
+    assert not found._tagged
+
+
+def test_a_function_is_asked_once(clock: Clock) -> None:
+    """For each of its arguments."""
+    found = cache(clock)
+    asked: list[object] = []
+
+    @found.cached(ttl="1m", tags=lambda name, **_: [f"name:{name}"])
+    def load(name: str, *, size: int = 1) -> str:
+        """Load it."""
+        asked.append((name, size))
+        return name * size
+
+    assert [load("a"), load("a"), load("b", size=2), load("b", size=2)] == ["a", "a", "bb", "bb"]
+    assert asked == [("a", 1), ("b", 2)]
+    assert (load.__name__, load.__doc__) == ("load", "Load it.")
+    found.invalidate("name:a")
+    clock.now_seconds += 61
+    assert [load("a"), load("b", size=2)] == ["a", "bb"]
+    assert len(asked) == 4
+
+
+def test_a_key_may_be_made_of_the_arguments() -> None:
+    """For what cannot be a key itself."""
+    found = cache()
+
+    @found.cached(key=lambda row: row["id"])
+    def name_of(row: dict[str, Any]) -> str:
+        return str(row["name"])
+
+    assert name_of({"id": 1, "name": "a"}) == "a"
+    assert name_of({"id": 1, "name": "b"}) == "a"
+
+
+def test_a_thousand_who_miss_have_it_made_once() -> None:
+    """In one event loop."""
+    found = cache()
+    asked: list[int] = []
+
+    @found.cached
+    async def load(number: int) -> int:
+        asked.append(number)
+        await asyncio.sleep(0.01)
+        return number
+
+    async def story() -> list[int]:
+        return await asyncio.gather(*(load(7) for _ in range(1000)))
+
+    assert asyncio.run(story()) == [7] * 1000
+    assert asked == [7]
+    assert found.statistics().shared == 999
+
+
+def test_threads_who_miss_have_it_made_once() -> None:
+    """One makes it, the others wait for that one."""
+    found = cache()
+    may_go_on, asked, got = threading.Event(), [], []
+
+    def make() -> int:
+        asked.append(1)
+        may_go_on.wait(5.0)
+        return 7
+
+    threads = [
+        threading.Thread(target=lambda: got.append(found.get_or_make("a", make))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    await_true(lambda: found.statistics().shared == 7, "the others wait")
+    may_go_on.set()
+    for thread in threads:
+        thread.join(5.0)
+
+    assert (got, asked) == ([7] * 8, [1])
+
+
+def test_an_error_reaches_everybody_and_is_not_kept() -> None:
+    """Whoever comes later tries again."""
+    found = cache()
+    answers: list[Any] = [ValueError("no"), 7]
+
+    async def make() -> int:
+        await asyncio.sleep(0)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return int(answer)
+
+    async def story() -> list[Any]:
+        failed = await asyncio.gather(
+            *(found.get_or_await("a", make) for _ in range(3)), return_exceptions=True
+        )
+        return [*map(str, failed), await found.get_or_await("a", make)]
+
+    assert asyncio.run(story()) == ["no", "no", "no", 7]
+
+
+def test_who_gives_up_does_not_stop_it_for_the_others() -> None:
+    """Not even the one who asked first."""
+    found = cache()
+
+    async def make() -> int:
+        await asyncio.sleep(0.01)
+        return 7
+
+    async def story() -> int:
+        first = asyncio.ensure_future(found.get_or_await("a", make))
+        second = asyncio.ensure_future(found.get_or_await("a", make))
+        await asyncio.sleep(0)
+        first.cancel()
+        return int(await second)
+
+    assert asyncio.run(story()) == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.invalidate("event:1"),
+        lambda found: found.delete("a"),
+        lambda found: found.clear(),
+        lambda found: found.set("a", "new"),
+    ],
+    ids=["invalidated", "deleted", "cleared", "set"],
+)
+def test_what_has_changed_meanwhile_is_not_kept(change: Callable[[Cache[Any]], object]) -> None:
+    """It was made of what is not true any more; whoever waits for it gets it all the same."""
+    found = cache()
+
+    async def make() -> str:
+        change(found)
+        await asyncio.sleep(0)
+        return "old"
+
+    def make_in_thread() -> str:
+        change(found)
+        return "old"
+
+    assert asyncio.run(found.get_or_await("a", make, tags=["event:1"])) == "old"
+    assert found.get("a") in (None, "new")
+    found.clear()
+    assert found.get_or_make("a", make_in_thread, tags=["event:1"]) == "old"
+    assert found.get("a") in (None, "new")
+
+
+def test_a_stale_value_is_given_out_while_it_is_made_anew(clock: Clock) -> None:
+    """So nobody waits, for as long as that is allowed."""
+    found = cache(clock, ttl=60, stale=30)
+    made = iter("abc")
+
+    async def make() -> str:
+        return next(made)
+
+    async def story() -> list[str]:
+        got = [await found.get_or_await("k", make)]
+        clock.now_seconds += 61
+        got.append(await found.get_or_await("k", make))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        got.append(await found.get_or_await("k", make))
+        clock.now_seconds += 91
+        got.append(await found.get_or_await("k", make))
+        return got
+
+    assert asyncio.run(story()) == ["a", "a", "b", "c"]
+    assert found.statistics().stale_hits == 1
+
+
+def test_a_stale_value_is_made_anew_in_a_thread(clock: Clock) -> None:
+    """Where there is no event loop."""
+    found = cache(clock, ttl=60, stale=30)
+    made = iter("ab")
+    assert found.get_or_make("k", lambda: next(made)) == "a"
+    clock.now_seconds += 61
+
+    assert found.get_or_make("k", lambda: next(made)) == "a"
+    await_true(lambda: found.get_or_make("k", lambda: "c") == "b", "it is made anew")
+
+
+def test_it_gives_memory_back(clock: Clock) -> None:
+    """What has expired goes first, then what is worth least."""
+    found = cache(clock, ttl=60)
+    for key in range(100):
+        found.set(("old", key), b"x" * 1000)
+    clock.now_seconds += 61
+    for key in range(100):
+        found.set(key, b"x" * 1000)
+    before = found.used_bytes
+
+    assert found.shrink(before // 2 + 1) == pytest.approx(before / 2, rel=0.05)
+    assert all(key in found for key in range(100))
+    assert found.shrink(before // 4) > 0
+    assert found.used_bytes <= before // 4
+    assert found.shrink(0) > 0
+    assert (len(found), found.used_bytes) == (0, 0)
+    gone = found.statistics().gone
+    assert (gone["expired"], gone["pressure"]) == (100, 100)
+
+
+def test_it_is_registered_as_long_as_it_lives() -> None:
+    """Memory is asked back of it by its name."""
+    found: Cache[bytes] = Cache("registered-cache", priority=7)
+    found.set("a", b"x" * 10_000)
+    (use,) = [each for each in registry.uses() if each.name == "registered-cache"]
+    assert (use.priority, use.used_bytes) == (7, found.used_bytes)
+    assert registry.shrink("registered-cache", 0) > 10_000
+    assert len(found) == 0
+
+    del found
+    gc.collect()
+    assert "registered-cache" not in [each.name for each in registry.uses()]
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """Whatever they do at once, the books balance."""
+    found = cache(max_bytes="100K")
+
+    def work(seed: int) -> None:
+        for at in range(2000):
+            key = (at * seed) % 97
+            if at % 50 == 0:
+                found.invalidate(f"tag:{key % 5}")
+            elif at % 7 == 0:
+                found.set(key, b"x" * (at % 900), tags=[f"tag:{key % 5}"])
+            elif at % 333 == 0:
+                found.shrink(10_000)
+            else:
+                found.get(key)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (3, 5, 7, 11)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30.0)
+
+    assert found.used_bytes == sum(entry.weight for _, entry in found._queue.items())
+    tagged = {key for keys in found._tagged.values() for key in keys}
+    assert tagged == {key for key, entry in found._queue.items() if entry.tags}
+
+
+def test_statistics_say_what_has_become_of_it() -> None:
+    """Hits and misses, and who is gone and why."""
+    found = cache(max_entries=2)
+    for key in "abc":
+        found.set(key, key)
+    found.get("c")
+    found.get("a")
+    said = found.statistics()
+
+    assert (said.name, said.entries, said.max_entries, said.sets) == ("test", 2, 2, 3)
+    assert (said.hits, said.misses, said.hit_ratio) == (1, 1, 0.5)
+    assert said.gone == {"evicted": 1}
+    assert cache().statistics().hit_ratio == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"max_bytes": "many"}, "is not a size"),
+        ({"max_bytes": 100}, "holds nothing"),
+        ({"max_entries": 0}, "holds nothing"),
+        ({"ttl": "soon"}, "is not a duration"),
+        ({"jitter": 1}, "no part of a lifetime"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any], complaint: str) -> None:
+    """With what to write."""
+    with pytest.raises(ConfigError, match=complaint):
+        Cache("test", **options)
