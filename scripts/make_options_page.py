@@ -17,7 +17,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "options.md"
 INTRODUCTION = """\
 # Options
 
-<!-- Generated from src/tonnage/options.py by `make docs`: edit that file, not this page. -->
+<!-- Generated from src/tonnage/options/ by `make docs`: edit the files there, not this page. -->
 
 An option can be set in five places. The first that sets it wins:
 
@@ -38,8 +38,11 @@ Sizes are written `512M`, `1.5G` or `640K`; one MB is 2**20 bytes. Durations are
 (`450M`). A switch is `true` or `false` in variables and files, and `--NAME` or `--no-NAME` as a
 flag. Where several words are taken, a file may have a list.
 
-What is different for one route stands in a table of its own, in files only; see
-[the path of a request](../explanation/path-of-a-request.md#limits-for-one-route):
+A variable that is called `TONNAGE_` and is no option has no effect, and a warning at the start says
+so, with the name that may be meant.
+
+What is different for one route stands in a table of its own in a file, or in a flag for each route;
+see [the path of a request](../explanation/path-of-a-request.md#limits-for-one-route):
 
 ```toml
 [tool.tonnage]
@@ -47,6 +50,10 @@ max_upload = "2M"
 
 [tool.tonnage.routes."POST /photos/{album}"]
 max_upload = "5M"
+```
+
+```sh
+tonnage run main:app --max-upload 2M --route 'POST /photos/{album}: max_upload=5M, timeout=none'
 ```
 """
 
@@ -71,7 +78,8 @@ def _facts(option: Option) -> Iterator[str]:
     elif option.is_switch:
         yield f"Flag: `{option.flag}`, `--no-{option.flag[2:]}`"
     elif not option.is_secret:
-        yield f"Flag: `{option.flag} {option.kind.metavar}`"
+        often = ", as often as needed" if option.each else ""
+        yield f"Flag: `{option.flag} {option.kind.metavar}`{often}"
     else:
         yield "Flag: none, since the arguments of a process can be read by others"
     yield "Environment: " + ", ".join(f"`{name}`" for name in option.env)

@@ -47,9 +47,6 @@ def test_records_hold_the_options_of_their_group(load: Loader) -> None:
     settings = load()
     for group in GROUPS:
         expected = [option.field_name for option in OPTIONS if option.group == group]
-        if group == "path":
-            # A table of the TOML file, which has no flag.
-            expected.append("routes")
         assert [each.name for each in fields(getattr(settings, group))] == expected
 
 
@@ -265,6 +262,22 @@ def test_token_never_shows(load: Loader) -> None:
             "TONNAGE_MAX_REQUESTS_JITTER has no effect without --max-requests: "
             "set that too, or leave it out",
         ),
+        (
+            {"TONNAGE_WORKER_MEMORY": "100M"},
+            {"fuse": False},
+            "TONNAGE_WORKER_MEMORY is kept by the fuse, which --no-fuse turns off: "
+            "leave one of them out",
+        ),
+        (
+            {},
+            {"worker_memory": "1K"},
+            "--worker-memory='1K' makes no sense: write a size of at least 1 MB such as 200M",
+        ),
+        (
+            {},
+            {"max_header_bytes": "1"},
+            "--max-header-bytes='1' makes no sense: write a size of at least 1 KB such as 32K",
+        ),
     ],
 )
 def test_nonsense_is_told_with_its_place(
@@ -354,6 +367,8 @@ def test_a_rate_without_sense_says_where_it_is_written(load: Loader) -> None:
     """And what to write."""
     with pytest.raises(ConfigError, match=r"--rate-limit='often' .*: write a rate such as 100/15m"):
         load(rate_limit="often")
+    with pytest.raises(ConfigError, match="'100/15x' has no unit of time that is known"):
+        load(rate_limit="100/15x")
     load.write_table("rate_limit = [1, 2]")
     with pytest.raises(ConfigError, match=r"pyproject\.toml: rate_limit"):
         load()
@@ -394,3 +409,65 @@ def test_mistakes_in_routes_name_file_and_route(load: Loader, table: str, said: 
     with pytest.raises(ConfigError) as raised:
         load()
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["GET /p", "GET /p:", "no route", "; ", "/photos/<int:id>"])
+def test_routes_without_limits_are_refused(load: Loader, text: str) -> None:
+    """With how to write them."""
+    with pytest.raises(ConfigError) as raised:
+        load(routes=[text])
+    assert "makes no sense: write for example 'POST /photos: max_upload=5M" in str(raised.value)
+    assert str(raised.value).startswith("--route=")
+
+
+def test_routes_may_be_flags(load: Loader) -> None:
+    """One for each; rates have commas between them, and a route may have a colon."""
+    flags = [
+        "POST /photos: max_upload=5M, timeout=none",
+        "/photos/<int:id>: rate-limit=20/1h, 5/1s by header:x-key, compress = yes",
+    ]
+    found = {
+        "POST /photos": {"max_upload": "5M", "timeout": "none"},
+        "/photos/<int:id>": {"rate-limit": "20/1h, 5/1s by header:x-key", "compress": "yes"},
+    }
+    assert load(routes=flags).path.routes == found
+
+
+@pytest.mark.parametrize("between", ["\n", ";", " ;\n"])
+def test_routes_may_be_a_variable(load: Loader, between: str) -> None:
+    """A flag wins over all of them, as it does with every option."""
+    environ = {"TONNAGE_ROUTES": between.join(("/a: max_body=1K", "/b: max_body=2K"))}
+    assert load(environ).path.routes == {"/a": {"max_body": "1K"}, "/b": {"max_body": "2K"}}
+    assert list(load(environ, routes=["/c: max_body=1K"]).path.routes) == ["/c"]
+
+
+def test_a_mistake_in_a_route_names_its_place(load: Loader) -> None:
+    """As one in the file does."""
+    with pytest.raises(ConfigError, match=r"^--route: /a: there is no rule 'max_bdoy'"):
+        load(routes=["/a: max_bdoy=1K"])
+    with pytest.raises(ConfigError, match=r"^TONNAGE_ROUTES: /a: max_body='5X' makes no sense"):
+        load({"TONNAGE_ROUTES": "/a: max_body=5X"})
+
+
+def test_a_misspelt_variable_is_warned_of(load: Loader) -> None:
+    """With the name that is meant; its value may be a secret, and is not repeated."""
+    load.write("web.env", "TONNAGE_ADMIN_TOKNE=hidden")
+    environ = {"TONNAGE_WROKERS": "3", "TONNAGE_ZZZ": "1", "TONNAGE_EMPTY": " ", "PATH": "/bin"}
+    none = "is set and has no effect, since there is no such option"
+    assert load(environ, env_file="web.env").warnings == (
+        f"TONNAGE_WROKERS {none}: did you mean TONNAGE_WORKERS?",
+        f"TONNAGE_ZZZ {none}: see tonnage run --help",
+        f"TONNAGE_ADMIN_TOKNE {none}: did you mean TONNAGE_ADMIN_TOKEN?",
+    )
+
+
+def test_variables_that_are_no_options_are_known(load: Loader) -> None:
+    """Every option's, the library's own, the tests', and those of a Kubernetes service."""
+    environ = {
+        "TONNAGE_PREPARED": "X",
+        "TONNAGE_TEST_DISK": "1",
+        "TONNAGE_SERVICE_HOST": "10.0.0.1",
+    }
+    environ |= {"TONNAGE_PORT_80_TCP": "tcp://10.0.0.1:80", "TONNAGE_ENV": "production"}
+    environ |= {"TONNAGE_ADMIN_TOKEN": "t", "TONNAGE_ALERT_URL": "https://hooks.example/x"}
+    assert load(environ).warnings == ()

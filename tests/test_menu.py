@@ -28,7 +28,9 @@ _PATH = _BASE | {
     for name in ("web", "web.answer", "web.path", "web.path.problem", "web.path.rules",
                  "web.path.rates", "web.path.gcra", "web.proxy")
 }  # fmt: skip
-_PARTS = _PATH | {f"tonnage.web.path.{name}" for name in ("parts", "frameworks", "heads", "lane")}
+_PARTS = _PATH | {
+    f"tonnage.web.path.{name}" for name in ("parts", "checks", "frameworks", "heads", "lane")
+}
 _HEAVY = {"asyncio", "email", "http.client", "ssl", "starlette", "uvicorn"}
 
 

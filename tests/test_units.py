@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tonnage.errors import ConfigError
@@ -14,6 +16,7 @@ from tonnage.units import (
     in_mb,
     parse_bytes,
     parse_seconds,
+    parse_switch,
     parse_threshold,
 )
 
@@ -41,9 +44,27 @@ def test_a_size_is_read(text: str | int, size: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "M", "big", "-5M", "0", "0.4", "5X", "5 MBit", "1e9", "1,5G", 0, -1, "9" * 400, "9e99T"],
+    [
+        "",
+        "M",
+        "big",
+        "-5M",
+        "0",
+        "0.4",
+        "1.5",
+        "2.5B",
+        1.5,
+        "5X",
+        "5 MBit",
+        "1e9",
+        "1,5G",
+        0,
+        -1,
+        "9" * 400,
+        "9e99T",
+    ],
 )
-def test_what_is_no_size_is_refused(text: str | int) -> None:
+def test_what_is_no_size_is_refused(text: Any) -> None:
     """With the value, and an example."""
     with pytest.raises(ConfigError, match=r"is not a size: write for example 512M"):
         parse_bytes(text)
@@ -139,3 +160,22 @@ def test_what_is_neither_share_nor_size_is_refused() -> None:
     """As a size, which it would be without the sign."""
     with pytest.raises(ConfigError, match="is not a size"):
         parse_threshold("much")
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        *(("true", True), (" Yes ", True), ("ON", True), ("1", True), (True, True)),
+        *(("false", False), ("no", False), ("off", False), ("0", False), (False, False)),
+    ],
+)
+def test_a_switch_is_read(text: str | bool, meaning: bool) -> None:
+    """In words that people use."""
+    assert parse_switch(text) is meaning
+
+
+@pytest.mark.parametrize("text", ["", "perhaps", "2", "truely"])
+def test_what_is_no_switch_is_refused(text: str) -> None:
+    """Rather than taken for false."""
+    with pytest.raises(ConfigError, match="neither true nor false"):
+        parse_switch(text)

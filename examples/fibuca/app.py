@@ -19,9 +19,7 @@ from typing import Any
 from flask import Flask, Response, render_template, request, send_file
 from werkzeug.exceptions import HTTPException
 
-from tonnage.errors import RequestRefusedError
-from tonnage.web.path.problem import Problem
-from tonnage.web.path.uploads import Uploads
+from tonnage import Problem, RequestRefusedError, Uploads
 
 DATA = Path(os.environ.get("FIBUCA_DATA", Path(__file__).with_name("data")))
 PHOTOS = DATA / "photos"

@@ -9,15 +9,17 @@ decides how many workers there are: that is :mod:`tonnage.budget`. The options t
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from tonnage.errors import ConfigError
-from tonnage.options import GROUPS, OPTIONS, RATES, WORDS, Option
+from tonnage.options import GROUPS, OPTIONS, Option
+from tonnage.options.kinds import RATES, ROUTES, WORDS
 from tonnage.units import Threshold
 
 __all__ = [
@@ -36,8 +38,9 @@ __all__ = [
     "load_settings",
 ]
 
-# The one key of the table that is no option: a table of routes, each with limits of its own.
-ROUTES = "routes"
+# Variables called like ours that are no options: our own, the tests', and what Kubernetes sets for
+# a service of this name.
+NO_OPTIONS = re.compile(r"TONNAGE_(PREPARED|TEST_\w+|SERVICE_\w+|PORT_\w+)")
 
 # The files that have to be known before the others can be read; an env file cannot name them.
 FOUND_FIRST = ("config", "env_file")
@@ -138,15 +141,19 @@ class PathSettings:
     rate_limit: str | None
     compress: bool
     compress_level: int
+    compress_min_bytes: int
+    compress_types: tuple[str, ...] | None
     decompress: bool
+    decompress_ratio: int
     remove_headers: tuple[str, ...] | None
     cors_origins: tuple[str, ...] | None
     cors_methods: tuple[str, ...]
     cors_headers: tuple[str, ...] | None
+    cors_expose: tuple[str, ...] | None
     cors_credentials: bool
     cors_max_age_seconds: float
     problem_shape: str | None
-    #: By route ("POST /photos"), as written in the table [tool.tonnage.routes].
+    #: By route ("POST /photos"), as they are written.
     routes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
@@ -186,6 +193,7 @@ class Settings:
     ``sources`` maps an option's name to where its value came from: ``flag``,
     ``environment MAX_MEMORY_MB``, ``env file .env``, ``pyproject.toml`` or ``default``.
     ``env_file_variables`` is what the env file holds, for the application's own environment.
+    ``warnings`` say what was found beside them that has no effect.
     """
 
     app: AppSettings
@@ -199,6 +207,7 @@ class Settings:
     reports: ReportSettings
     sources: Mapping[str, str] = field(repr=False)
     env_file_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = ()
 
     def origin(self, name: str) -> str:
         """Return how a message should call the option *name*, by the place it was set in.
@@ -262,7 +271,9 @@ def load_settings(
     for name in ("app_dir", "env_file", "config", "uds", "report_dir"):
         path = values[name]
         values[name] = directory / path if isinstance(path, Path) else None
-    settings = _build(values, sources, variables, _routes(table, table_name))
+    values["routes"] = values["routes"] or {}
+    warnings = (*_unknown(environ), *_unknown(variables))
+    settings = _build(values, sources, variables, warnings)
     _check_together(settings)
     return settings
 
@@ -271,7 +282,7 @@ def _build(
     values: Mapping[str, Any],
     sources: Mapping[str, str],
     variables: Mapping[str, str],
-    routes: Mapping[str, Mapping[str, object]],
+    warnings: tuple[str, ...],
 ) -> Settings:
     groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for option in OPTIONS:
@@ -283,11 +294,12 @@ def _build(
         process=ProcessSettings(**groups["process"]),
         recycling=RecyclingSettings(**groups["recycling"]),
         admission=AdmissionSettings(**groups["admission"]),
-        path=PathSettings(**groups["path"], routes=routes),
+        path=PathSettings(**groups["path"]),
         logging=LoggingSettings(**groups["logging"]),
         reports=ReportSettings(**groups["reports"]),
         sources=MappingProxyType(dict(sources)),
         env_file_variables=MappingProxyType(dict(variables)),
+        warnings=warnings,
     )
 
 
@@ -307,6 +319,12 @@ def _check_together(settings: Settings) -> None:
             f"{settings.origin('uds')} and {settings.origin('fd')} both say where to listen: "
             "keep one"
         )
+    if memory.worker_memory_bytes is not None and not memory.fuse:
+        off = settings.origin("fuse").replace("--", "--no-")
+        raise ConfigError(
+            f"{settings.origin('worker_memory')} is kept by the fuse, which {off} turns off: "
+            "leave one of them out"
+        )
     recycling = settings.recycling
     if recycling.max_requests_jitter and not recycling.max_requests:
         raise ConfigError(
@@ -317,6 +335,8 @@ def _check_together(settings: Settings) -> None:
 
 def _from_flags(option: Option, flags: Mapping[str, object]) -> Iterator[_Given]:
     value = None if option.is_secret else flags.get(option.name)
+    if option.each and isinstance(value, list):
+        value = "\n".join(value)
     if value is not None:
         label = option.kind.metavar if option.is_target else option.flag
         yield _Given(value, "flag", label)
@@ -345,6 +365,8 @@ def _parse(option: Option, given: _Given | None) -> object:
     if given is None:
         return None if option.default is None else option.kind.parse(option.default)
     value = given.value
+    if option.kind is ROUTES and not isinstance(value, str):
+        return _checked_routes(value, given)
     # Of what exists in TOML files only, a list is one way to write several words: a pattern among
     # them may have commas of its own.
     if isinstance(value, list) and value and option.kind in (WORDS, RATES):
@@ -356,14 +378,16 @@ def _parse(option: Option, given: _Given | None) -> object:
     if isinstance(value, bool) != option.is_switch and not isinstance(value, str):
         raise _nonsense(option, given)
     try:
-        return option.kind.parse(str(value))
+        parsed = option.kind.parse(str(value))
     except (ConfigError, ValueError) as error:
-        raise _nonsense(option, given) from error
+        raise _nonsense(option, given, error) from error
+    return _checked_routes(parsed, given) if option.kind is ROUTES else parsed
 
 
-def _nonsense(option: Option, given: _Given) -> ConfigError:
+def _nonsense(option: Option, given: _Given, error: Exception | None = None) -> ConfigError:
     value = "..." if option.is_secret else repr(given.value)
-    return ConfigError(f"{given.label}={value} makes no sense: write {option.kind.expected}")
+    why = f" ({error})" if error is not None and option.kind.explains else ""
+    return ConfigError(f"{given.label}={value} makes no sense: write {option.kind.expected}{why}")
 
 
 def _find_file(
@@ -406,12 +430,11 @@ def _read_table(named: Path | None, directory: Path) -> tuple[Mapping[str, objec
     return {_known_key(key, path.name): value for key, value in table.items()}, path.name
 
 
-def _routes(table: Mapping[str, object], source: str) -> Mapping[str, Mapping[str, object]]:
-    """Return the routes of the TOML file as they are written, once the path has checked them."""
-    routes = table.get(ROUTES, {})
+def _checked_routes(routes: object, given: _Given) -> object:
+    """Return *routes* as they are written, once the path has checked them."""
     if not isinstance(routes, dict) or not all(isinstance(each, dict) for each in routes.values()):
         raise ConfigError(
-            f"{source}: {ROUTES} is not a table of routes: write"
+            f"{given.label} is not a table of routes: write"
             ' [tool.tonnage.routes."POST /photos"] and below it for example max_upload = "5M"'
         )
     if routes:
@@ -420,20 +443,39 @@ def _routes(table: Mapping[str, object], source: str) -> Mapping[str, Mapping[st
         try:
             RuleBook(Rules(), routes)
         except ConfigError as error:
-            raise ConfigError(f"{source}: {ROUTES}: {error}") from error
+            raise ConfigError(f"{given.label}: {error}") from error
     return routes
 
 
 def _known_key(key: str, file_name: str) -> str:
     known = [option.name for option in OPTIONS if option.in_file]
     name = key.replace("-", "_")
-    if name in known or name == ROUTES:
+    if name in known:
         return name
+    nearest = _nearest(name, known)
+    hint = f": did you mean {nearest}?" if nearest else ": see the options with tonnage --help"
+    raise ConfigError(f"[tool.tonnage] in {file_name} has an unknown key {key!r}{hint}")
+
+
+def _unknown(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield a warning for each of *variables* that is called like an option, and is none.
+
+    No error: other programs may have such names, too.
+    """
+    known = [option.name.upper() for option in OPTIONS]
+    for name, text in variables.items():
+        prefix, ours, rest = name.partition("TONNAGE_")
+        is_unknown = ours and not prefix and rest not in known and not NO_OPTIONS.fullmatch(name)
+        if is_unknown and text.strip():
+            nearest = _nearest(rest, known)
+            hint = f"did you mean {ours}{nearest}?" if nearest else "see tonnage run --help"
+            yield f"{name} is set and has no effect, since there is no such option: {hint}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
     import difflib  # Only here: most starts have no mistake to explain.
 
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f": did you mean {nearest[0]}?" if nearest else ": see the options with tonnage --help"
-    raise ConfigError(f"[tool.tonnage] in {file_name} has an unknown key {key!r}{hint}")
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), None)
 
 
 def _read_env_file(path: Path) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them, and back.
+"""Sizes, durations and switches as people write them, and back.
 
 One MB is 2**20 bytes everywhere in this project: that is what kernels, Docker and hosting
 platforms mean by "512 MB". ``MB``, ``MiB`` and ``M`` are therefore the same.
@@ -16,6 +16,9 @@ from tonnage.errors import ConfigError
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+
+TRUE_WORDS = ("true", "yes", "on", "1")
+FALSE_WORDS = ("false", "no", "off", "0")
 
 _SIZE_UNITS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
 # The shared page holds sizes in signed 64-bit words.
@@ -35,7 +38,9 @@ def parse_bytes(text: str | int) -> int:
     """
     match = _SIZE.fullmatch(str(text))
     size = float(match[1]) * _SIZE_UNITS[match[2].lower()] if match else 0.0
-    if not 1.0 <= size < _LARGEST_BYTES:
+    # There is no half of a byte: 1.5 was meant to have a unit.
+    is_whole = bool(match and match[2]) or size.is_integer()
+    if not (1.0 <= size < _LARGEST_BYTES and is_whole):
         raise ConfigError(f"{text!r} is not a size: write for example 512M, 1.5G or 640K")
     return int(size)
 
@@ -50,6 +55,18 @@ def parse_seconds(text: str | float) -> float:
     if not match:
         raise ConfigError(f"{text!r} is not a duration: write for example 30s, 250ms or 2m")
     return float(match[1]) * _TIME_UNITS[(match[2] or "").lower()]
+
+
+def parse_switch(text: str | bool) -> bool:
+    """Return what *text* means: ``true``, ``yes``, ``on`` and ``1``, or their opposites.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    word = str(text).strip().lower()
+    if word in TRUE_WORDS or word in FALSE_WORDS:
+        return word in TRUE_WORDS
+    raise ConfigError(f"{text!r} is neither true nor false")
 
 
 def format_bytes(count: float) -> str:

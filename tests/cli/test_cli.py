@@ -55,6 +55,18 @@ def test_help_shows_every_option(command: str, capsys: pytest.CaptureFixture[str
         (["run", "main:app", "--memroy=1G"], "unrecognized arguments: --memroy=1G"),
         (["run", "main:app", "--mem", "1G"], "unrecognized arguments: --mem"),
         (["run", "main:app", "--port"], "argument --port: expected one argument"),
+        (
+            ["run", "main:app", "--max-lifetime", "-3s"],
+            "--max-lifetime='-3s' makes no sense: write",
+        ),
+        (
+            ["plan", "--no-fuse", "--worker-memory", "100M"],
+            "is kept by the fuse, which --no-fuse turns",
+        ),
+        (
+            ["plan", "--route", "/a: max_body=1K", "--route", "/b"],
+            "('/b' is not a route with limits)",
+        ),
         (["walk"], "invalid choice: 'walk'"),
     ],
 )
@@ -77,6 +89,28 @@ def test_mistakes_in_the_environment_are_told_alike(
     monkeypatch.setenv("MAX_MEMORY_MB", "plenty")
     assert main(["plan"]) == 2
     assert "MAX_MEMORY_MB='plenty' makes no sense" in capsys.readouterr().err
+
+
+def test_a_misspelt_variable_is_warned_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the plan, which is made all the same."""
+    monkeypatch.setenv("TONNAGE_WROKERS", "3")
+    assert main(["plan", "--memory", "1G", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == (
+        "tonnage: warning: TONNAGE_WROKERS is set and has no effect, since there is no such "
+        "option: did you mean TONNAGE_WORKERS?\n"
+    )
+    assert printed.out.startswith("{")
+
+
+@pytest.mark.parametrize("name", ["TONNAGE_ALERT_URL", "TONNAGE_ADMIN_TOKEN"])
+def test_help_names_the_variables_of_secrets(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are no flags, and would be found nowhere else."""
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert name in capsys.readouterr().out
 
 
 def test_module_is_a_command_and_imports_little() -> None:

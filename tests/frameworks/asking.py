@@ -24,6 +24,13 @@ def upload(server: Running, path: str = "/upload") -> Response:
     return server.request("POST", path, body, {"Content-Type": kind})
 
 
+def chunked(server: Running, path: str, *pieces: bytes, **headers: str) -> Response:
+    """Send *pieces* as a body in chunks, whose length nobody is told."""
+    # At once, since the connection may be closed as soon as the first ones are there.
+    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
+    return server.request("POST", path, body, {"Transfer-Encoding": "chunked", **headers})
+
+
 def statuses(server: Running, path: str, *, clients: int, requests: int) -> Counter[int]:
     """Return how often each status was answered to *requests* requests by *clients* at a time."""
     with ThreadPoolExecutor(clients) as pool:

@@ -21,6 +21,10 @@ def create_app(name: str = "flask") -> Flask:
         file = request.files["file"]
         return jsonify(name=file.filename, bytes=len(file.read()))
 
+    @app.post("/count")
+    def count() -> Response:
+        return jsonify(bytes=len(request.get_data()))
+
     @app.get("/hold")
     def hold_memory() -> Response:
         return jsonify(mb=hold(**{name: int(value) for name, value in request.args.items()}))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.frameworks.asking import UPLOAD_BYTES, statuses, upload
+from tests.frameworks.asking import UPLOAD_BYTES, chunked, statuses, upload
 from tests.support.server import Running
 
 pytestmark = pytest.mark.real
@@ -48,6 +48,11 @@ def test_notes_written_at_once_are_all_there(server: Running) -> None:
 def test_an_upload_arrives_whole(server: Running) -> None:
     """Django reads it in parts of 64 KB."""
     assert upload(server).json() == {"name": "a.bin", "bytes": UPLOAD_BYTES}
+
+
+def test_a_body_in_chunks_arrives_whole(server: Running) -> None:
+    """At the WSGI door too, where Django reads only as far as a length was said."""
+    assert chunked(server, "/count", b"ab", b"c").json() == {"bytes": 3}
 
 
 def test_more_requests_than_threads_are_answered(server: Running) -> None:

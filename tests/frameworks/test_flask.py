@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.frameworks.asking import UPLOAD_BYTES, statuses, upload
+from tests.frameworks.asking import UPLOAD_BYTES, chunked, statuses, upload
 from tests.support.server import Running
 from tests.support.waiting import await_true
+
+from tonnage.units import MIB
 
 pytestmark = pytest.mark.real
 
@@ -28,6 +30,13 @@ def test_a_view_answers(server: Running) -> None:
 def test_an_upload_arrives_whole(server: Running) -> None:
     """``wsgi.input`` gives all of the body and then ends."""
     assert upload(server).json() == {"name": "a.bin", "bytes": UPLOAD_BYTES}
+
+
+def test_a_body_in_chunks_arrives_whole(server: Running) -> None:
+    """Although nobody has said how long it is; one that is too long is refused."""
+    assert chunked(server, "/count", b"ab", b"c").json() == {"bytes": 3}
+    refused = chunked(server, "/count", *[b"a" * MIB] * 17)
+    assert (refused.status, refused.json()["error"]) == (411, "length_required")
 
 
 def test_a_generator_is_streamed(server: Running) -> None:

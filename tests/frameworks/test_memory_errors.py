@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPException
@@ -61,6 +62,20 @@ def test_a_burst_is_refused_and_the_worker_goes_on(app: str, paths: list[str]) -
             place = "" if path in ("/objects", "/bare") else "tests/frameworks/bursts.py:"
             assert f"GET {path} ran out of memory at {place}" in server.log
         assert server.worker_pids() == [pid]
+
+
+def test_what_a_burst_of_small_objects_took_is_never_told_too_small() -> None:
+    """Its frame, unwound without being noted, has freed all before the error can be looked at."""
+    with serving("asgi") as (server, _):
+        for _ in range(3):
+            assert server.get("/objects").status == 503
+        said = [line for line in server.log.splitlines() if "GET /objects ran out" in line]
+
+    assert len(said) == 3
+    for line in said:
+        grown = re.search(r"the worker had grown by (\d+) MB meanwhile", line)
+        assert int(grown[1]) > 40 if grown else " or below " in line or "unknown line" in line
+        assert grown or re.search(r"it needed more than the \d+ MB that the worker had left", line)
 
 
 def test_a_body_too_large_for_what_is_left_is_told_so() -> None:

@@ -11,13 +11,16 @@ from tonnage.governor.recycle import (
     COOL_DOWN_FACTOR,
     COOL_DOWN_SECONDS,
     GIVEN_UP_SECONDS,
+    LASTING_SECONDS,
     LEAST_AGE_SECONDS,
     Candidate,
     Choice,
     History,
     Reason,
     Situation,
+    Trial,
     after_recycle,
+    before_recycle,
     choose,
 )
 from tonnage.units import MIB
@@ -27,6 +30,7 @@ CALM = Situation(
     level=Level.OK,
     level_seconds=60.0,
     limit_bytes=512 * MIB,
+    used_bytes=400 * MIB,
     room_bytes=200 * MIB,
     reclaimed=False,
 )
@@ -258,3 +262,95 @@ def test_only_recycles_for_memory_are_judged_by_what_they_bring(reason: Reason) 
     expected = {Reason.LEAK, Reason.TOO_LARGE, Reason.STUCK, Reason.NOT_BACK}
 
     assert reason.is_for_memory is (reason in expected)
+
+
+USED = 430
+FREED = 190
+
+
+def relieved(history: History, now_seconds: float, reason: Reason = Reason.STUCK) -> History:
+    """Return the history after a recycle that gave 190 of 430 MB back, for now."""
+    return after_recycle(
+        history,
+        freed_bytes=FREED * MIB,
+        held_bytes=200 * MIB,
+        limit_bytes=512 * MIB,
+        now_seconds=now_seconds,
+        trial=Trial(reason, USED * MIB, FREED * MIB, now_seconds + LASTING_SECONDS),
+    )
+
+
+def needed(
+    history: History, now_seconds: float, used: int = USED, reason: Reason = Reason.STUCK
+) -> History:
+    """Return the history when another is called for while so many MB are used."""
+    return before_recycle(history, reason, used_bytes=used * MIB, now_seconds=now_seconds)
+
+
+@pytest.mark.parametrize("reason", [Reason.STUCK, Reason.TOO_LARGE])
+def test_what_is_soon_in_use_again_was_no_relief(reason: Reason) -> None:
+    """As where each worker loads a model with its first request: three times, and not a fourth."""
+    now, history = NOW, History()
+    for count in (1, 2, 3):
+        history = relieved(history, now, reason)
+        assert history.may(now + COOL_DOWN_SECONDS)
+        now += 6.0
+        history = needed(history, now, reason=reason)
+        assert history.may(now) is (count < 3)
+
+    assert history.given_up_until_seconds == now + GIVEN_UP_SECONDS
+    assert history.trial is None
+
+
+@pytest.mark.parametrize(
+    ("after_seconds", "used", "reason", "without_relief", "is_judged"),
+    [
+        (LASTING_SECONDS, 335, Reason.STUCK, 2, True),
+        # Half of what came free is still free: it is another worker's turn.
+        (6.0, 334, Reason.STUCK, 0, True),
+        # It lasted for long enough.
+        (LASTING_SECONDS + 0.1, USED, Reason.STUCK, 0, True),
+        (LASTING_SECONDS + 0.1, USED, Reason.NOT_BACK, 0, True),
+        # For another reason, so this says nothing of it.
+        (6.0, USED, Reason.NOT_BACK, 1, False),
+        (6.0, USED, Reason.TOO_LARGE, 1, False),
+    ],
+)
+def test_a_relief_is_judged_when_the_next_recycle_is_called_for(
+    after_seconds: float, used: int, reason: Reason, without_relief: int, is_judged: bool
+) -> None:
+    """By what is in use then, if it is soon and for the same reason."""
+    history = relieved(History(without_relief=1), NOW)
+    assert history.without_relief == 1
+
+    history = needed(history, NOW + after_seconds, used, reason)
+
+    assert history.without_relief == without_relief
+    assert (history.trial is None) is is_judged
+
+
+def test_a_relief_of_another_kind_leaves_the_trial_alone() -> None:
+    """A request that ran out of memory meanwhile does not make the counting begin anew."""
+    history = needed(relieved(History(), NOW), NOW + 6)
+    history = relieved(history, NOW + 6)
+
+    history = after_recycle(
+        history,
+        freed_bytes=30 * MIB,
+        held_bytes=40 * MIB,
+        limit_bytes=512 * MIB,
+        now_seconds=NOW + 9,
+    )
+
+    assert needed(history, NOW + 12).without_relief == 2
+
+
+def test_without_a_trial_nothing_is_judged() -> None:
+    """As before the first."""
+    assert needed(History(without_relief=1), NOW) == History(without_relief=1)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_only_what_should_stay_free_is_put_on_trial(reason: Reason) -> None:
+    """A leak comes back by itself, and is recycled for as long as it does."""
+    assert reason.has_to_last is (reason in {Reason.TOO_LARGE, Reason.STUCK})

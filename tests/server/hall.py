@@ -27,6 +27,7 @@ from tonnage.server.protocol import Connection
 from tonnage.server.reading import Reader
 from tonnage.server.sweeper import Sweeper
 from tonnage.units import KIB
+from tonnage.web.path.cors import Cors
 from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 LIMITS = Limits(
@@ -57,7 +58,9 @@ def memory(used_bytes: int, level: int = 0) -> Header:
 class Hall:
     """A server's connections; an asynchronous context manager."""
 
-    def __init__(self, app: ASGIApp, header: Header | None = None, **limits: Any) -> None:
+    def __init__(
+        self, app: ASGIApp, header: Header | None = None, cors: Cors | None = None, **limits: Any
+    ) -> None:
         self._app = app
         self._now_seconds = 1000.0
         self.state = ServerState()
@@ -66,6 +69,7 @@ class Hall:
             cast("set[asyncio.Protocol]", self.state.connections),
             header=header,
             health_path="/health",
+            cors=cors,
             clock=lambda: self._now_seconds,
         )
         self._clients: list[Client] = []

@@ -18,8 +18,8 @@ START_SECONDS = 60.0
 AMPLE_MB = 300
 TIGHT_MB = 20
 # Reclaim was tried, and the level stays up.
-STUCK = Situation(Level.WARNING, 5.0, 512 * MIB, 200 * MIB, reclaimed=True)
-CALM = Situation(Level.OK, 60.0, 512 * MIB, 200 * MIB, reclaimed=False)
+STUCK = Situation(Level.WARNING, 5.0, 512 * MIB, 430 * MIB, 200 * MIB, reclaimed=True)
+CALM = Situation(Level.OK, 60.0, 512 * MIB, 100 * MIB, 200 * MIB, reclaimed=False)
 
 
 @dataclass
@@ -79,9 +79,9 @@ class House(Scene):
             return None
         return Collected(self.now_seconds, self.page.slots[index].pid, int(held_mb * MIB))
 
-    def ready(self, member: Member) -> None:
+    def ready(self, member: Member, *, own_mb: float = 6) -> None:
         """Let *member* become ready, as the supervisor hears of it."""
-        super().ready(member)
+        super().ready(member, own_mb=own_mb)
         self.recycler.heard_ready(member)
 
     def dies(self, index: int, status: int = 0) -> Member:

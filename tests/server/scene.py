@@ -81,12 +81,12 @@ class Scene(Yard):
         slot.pid, slot.baseline_bytes = pid, MIB
         self.crew.heard(member, {"kind": "hello", "pid": pid})
 
-    def ready(self, member: Member) -> None:
-        """Let *member* accept requests; it holds 6 MB of its own."""
+    def ready(self, member: Member, *, own_mb: float = 6) -> None:
+        """Let *member* accept requests; it holds so much of its own."""
         slot = self.page.slots[member.index]
         slot.state = WorkerState.READY
         slot.heartbeat_nanoseconds = int(self.now_seconds * NANOSECONDS)
-        slot.uss_bytes = 6 * MIB
+        slot.uss_bytes = int(own_mb * MIB)
         self.crew.heard(member, {"kind": "ready"})
 
     def own(self, index: int, mb: float) -> None:
@@ -135,9 +135,9 @@ class Whole(Scene):
         self.start()
         self.now_seconds += 100
 
-    def ready(self, member: Member) -> None:
+    def ready(self, member: Member, *, own_mb: float = 6) -> None:
         """Let *member* become ready, as the supervisor hears of it."""
-        super().ready(member)
+        super().ready(member, own_mb=own_mb)
         self.keeper.recycler.heard_ready(member)
 
     def look(self, used_mb: float, after_seconds: float = 0.1) -> Level:

@@ -32,7 +32,7 @@ from tonnage.host.processes import command_name
 from tonnage.server.braking import CENSUS_SECONDS, Brake
 from tonnage.server.facts import KillReason
 from tonnage.server.fuses import Fuses
-from tonnage.server.held import Held
+from tonnage.server.held import Held, Mark
 from tonnage.server.watch import Watch
 from tonnage.units import MIB
 
@@ -252,6 +252,9 @@ def test_who_grows_on_a_leash_until_little_is_free_is_ended(road: Road) -> None:
     assert road.processes[1].wait(5.0) == -signal.SIGKILL
     assert road.brake.killed is not None
     assert road.brake.killed[1].grown_bytes == 220 * MIB
+    # From the look before the first growth to the second stop.
+    assert road.brake.killed[1].grown_seconds == pytest.approx(0.1 + SHORTLY + 0.01)
+    assert road.brake.killed[1].memory == "shared"
 
 
 def test_what_another_takes_is_not_held_against_who_is_on_a_leash(road: Road) -> None:
@@ -413,7 +416,9 @@ def test_a_program_whose_parents_are_gone_is_nobodys(road: Road) -> None:
         road.others = [program.pid]
         road.brake.take_census()
         mover = Mover(program.pid, None, 100 * MIB, None)
-        road.brake.stopped = Held(mover, 0.0, Danger(0.1, True), 0, {program.pid: 0})
+        road.brake.stopped = Held(
+            mover, 0.0, Danger(0.1, True), 0, {program.pid: Mark(0, 0.0, 0.0)}
+        )
         road.see(500, 100, 50)
 
         assert program.wait(5.0) == -signal.SIGKILL
@@ -459,8 +464,35 @@ def test_it_ends_when_nothing_comes_free(road: Road, said: Said) -> None:
     assert kill.reason is KillReason.BRAKE
     assert kill.grown_bytes == 160 * MIB
     assert kill.grown_seconds == pytest.approx(0.1)
+    assert kill.memory == "private"
     assert kill.room_seconds == pytest.approx(0.0325)
     assert "which took the last memory: 52 MB free, and nothing else could shrink" in said()
+
+
+def test_who_was_ended_is_handed_over_once(road: Road) -> None:
+    """To whom hears of that very death."""
+    road.burst()
+    road.see(460, 260, 50, after_seconds=PATIENCE_SECONDS)
+
+    assert road.brake.take_killed(road.processes[1].pid) is None
+    assert road.brake.take_killed(road.processes[0].pid) is not None
+    assert road.brake.take_killed(road.processes[0].pid) is None
+    assert road.brake.take_ended() is None
+
+
+def test_growth_is_measured_however_fast_it_was_at_the_end(road: Road) -> None:
+    """Slow first and fast then: the last speed says nothing about the time."""
+    for slot, private in zip(road.page.slots, (100, 50), strict=False):
+        slot.held_bytes = private * MIB
+    road.see(300, 100, 50)
+    road.see(320, 120, 50, after_seconds=0.3)
+    road.see(460, 260, 50, after_seconds=0.1)
+    road.see(460, 260, 50, after_seconds=PATIENCE_SECONDS)
+
+    kill = road.brake.take_killed(road.processes[0].pid)
+    assert kill is not None
+    assert (kill.grown_bytes, kill.memory) == (160 * MIB, "private")
+    assert kill.grown_seconds == pytest.approx(0.4)
 
 
 def test_nobody_stays_stopped_when_the_server_ends(road: Road) -> None:

@@ -21,6 +21,7 @@ from tonnage.server.connections import (
     most_connections,
 )
 from tonnage.units import KIB, MIB
+from tonnage.web.path.cors import Cors
 from tonnage.web.respond import Receive, Scope, Send
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -447,6 +448,90 @@ def test_a_body_without_end_is_not_read_for_ever(app: Any) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("size_bytes", [10 * KIB, 100 * KIB, 400 * KIB, 8 * MIB])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_connection_outlives_an_answer_before_the_body(size_bytes: int, is_chunked: bool) -> None:
+    """The rest of the body is dropped, and what follows it on the connection is answered."""
+    body = b"x" * size_bytes
+
+    async def story() -> None:
+        async with Hall(App()) as hall:
+            client = await hall.connect()
+            for _ in range(3):
+                if is_chunked:
+                    client.send(CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+                else:
+                    client.send(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                client.send(GET)
+                assert b"connection: close" not in await client.response()
+                await client.drain()
+                assert b"HTTP/1.1 200 " in await client.response()
+            await hall.elapse(LINGER_SECONDS)
+            assert not await client.is_closed()
+            assert not hall.sweeper.cuts
+
+    run(story())
+
+
+def test_a_body_that_is_here_when_its_request_is_answered_is_dropped() -> None:
+    """More of it than is read unasked: it neither stays in memory nor stops the reading."""
+
+    async def story() -> None:
+        app = App()
+        app.release.clear()
+        async with Hall(app) as hall:
+            client = await hall.connect(POST + b"Content-Length: %d\r\n\r\n" % MIB)
+            client.send(b"x" * 900 * KIB)
+            for _ in range(20):
+                await settle()
+            (connection,) = hall.state.connections
+            assert connection.cycle.body  # type: ignore[union-attr]
+            app.release.set()
+            assert b"hello" in await client.response()
+            assert not connection.cycle.body  # type: ignore[union-attr]
+            await hall.elapse(LINGER_SECONDS / 2)
+            client.send(b"x" * 124 * KIB + GET)
+            assert b"hello" in await client.response()
+            assert not hall.sweeper.cuts
+
+    run(story())
+
+
+def test_idle_time_counts_from_the_end_of_a_body_that_was_dropped() -> None:
+    """Else a connection would be closed the moment that its request is complete."""
+
+    async def story() -> None:
+        async with Hall(App(), keep_alive_seconds=4.0) as hall:
+            client = await hall.connect(POST + b"Content-Length: 2\r\n\r\n")
+            assert b"hello" in await client.response()
+            await hall.elapse(LINGER_SECONDS - 1.0)
+            client.send(b"hi")
+            await settle()
+            await hall.elapse(3.5)
+            client.send(GET)
+            assert b"hello" in await client.response()
+
+    run(story())
+
+
+def test_a_body_that_turns_to_nonsense_after_its_answer_gets_no_second_one() -> None:
+    """The client would take it for the answer to its next request."""
+
+    async def story() -> None:
+        async with Hall(App()) as hall:
+            client = await hall.connect(CHUNKED)
+            assert b"hello" in await client.response()
+            client.send(b"zz\r\n")
+            assert await client.rest() == b""
+
+            client = await hall.connect(POST + b"Content-Length: 2\r\n\r\n")
+            assert b"hello" in await client.response()
+            client.send(b"hi" + b"nonsense\r\n\r\n")
+            assert problem(await client.rest())["status"] == 400
+
+    run(story())
+
+
 def test_a_client_that_lingers_is_cut_in_the_end() -> None:
     """Also one that sends a little from time to time."""
 
@@ -474,3 +559,68 @@ def test_a_refused_client_that_waited_for_100_continue_is_not_kept() -> None:
             assert (await client.rest()).endswith(b"hello")
 
     run(story())
+
+
+# What pages of other sites may read.
+
+ORIGIN = b"Origin: https://shop.example\r\n"
+ALLOWED = b"access-control-allow-origin: https://shop.example\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "status"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\n" + ORIGIN + b"a: b\r\n" * 200, 431, id="many headers"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + ORIGIN + b"a: " + b"b" * MIB, 431, id="large ones"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + ORIGIN + b"a: b\r\nc", 408, id="a slow head"),
+        pytest.param(POST + ORIGIN + b"Content-Length: 9\r\n\r\nx", 408, id="a slow body"),
+        pytest.param(
+            POST + ORIGIN + CHUNKED.partition(b"a\r\n")[2] + b"zz\r\n", 400, id="nonsense"
+        ),
+    ],
+)
+def test_a_page_of_another_site_can_read_why_it_is_refused(begun: bytes, status: int) -> None:
+    """Also where the application is never asked, as long as the page's origin has come."""
+
+    async def story() -> None:
+        async with Hall(App(reads=True), cors=Cors(["https://shop.example"])) as hall:
+            client = await hall.connect(begun)
+            await hall.elapse(11.0)
+            refused = await client.rest()
+            assert refused.startswith(b"HTTP/1.1 %d " % status)
+            assert ALLOWED in refused
+            assert problem(refused)["status"] == status
+
+    run(story())
+
+
+def test_a_page_of_another_site_can_read_that_there_are_too_many_connections() -> None:
+    """Except where nothing of its request is read; then everyone is permitted, or nobody."""
+
+    async def story(origins: str, expected: tuple[bytes, bytes]) -> None:
+        app = App()
+        app.release.clear()
+        async with Hall(app, cors=Cors([origins]), most_connections=1) as hall:
+            await hall.connect(GET)
+            asking = await hall.connect(b"GET / HTTP/1.1\r\n" + ORIGIN + b"\r\n")
+            assert expected[0] in await asking.rest()
+            for _ in range(MOST_EXTRA):
+                await hall.connect(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            unread = await hall.connect()
+            assert expected[1] in await unread.rest()
+            app.release.set()
+
+    run(story("https://shop.example", (ALLOWED, b"vary: Origin\r\n")))
+    run(story("*", (b"access-control-allow-origin: *\r\n",) * 2))
+
+
+def test_a_refusal_permits_nothing_to_origins_that_are_not_named() -> None:
+    """Nor where there is no CORS at all."""
+
+    async def story(cors: Cors | None) -> None:
+        async with Hall(App(), cors=cors) as hall:
+            client = await hall.connect(b"GET / HTTP/1.1\r\n" + ORIGIN + b"a: b\r\n" * 200)
+            assert b"access-control" not in await client.rest()
+
+    run(story(Cors(["https://other.example"])))
+    run(story(None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import time
 from collections import Counter
 from contextlib import suppress
@@ -138,6 +139,23 @@ def test_more_connections_than_are_served_do_not_keep_others_out() -> None:
         finally:
             for holder in holders:
                 holder.close()
+
+
+def test_a_connection_outlives_an_answer_before_the_body() -> None:
+    """Whatever comes of the body is dropped, and the client is blamed for nothing."""
+    with Running(APP, "--memory", "512M", "--workers", "1") as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=4.0 * SLOWNESS)
+        for size_bytes in (10_000, 100_000, 270_000, 400_000, 4_000_000):
+            connection.request("POST", "/", bytes(size_bytes))
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("connection")) == (200, None)
+            answer.read()
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            assert answer.status == 200
+            answer.read()
+        connection.close()
+    assert "were ended" not in server.log
 
 
 def test_a_websocket_outlives_the_time_for_idle_connections() -> None:

@@ -164,6 +164,39 @@ def test_what_came_of_the_last_reclaim_can_be_asked_for(server: Whole) -> None:
     assert found["by"] == {"collection": 30 * MIB, "allocator": 0}
 
 
+@pytest.mark.parametrize("why", ["asked for", "SIGUSR1"])
+def test_who_asks_for_a_reclaim_is_told_what_came_of_it(
+    server: Whole, said: Said, why: str
+) -> None:
+    """In one line, however little that was, once all have answered; others may have ended."""
+    server.keeper.reclaim(Level.CRITICAL, why, is_asked=True)
+    server.reclaimed(0, 0.5)
+    assert said() == ""
+
+    server.dies(1, KILLED)
+    server.look(100)
+    assert said().endswith(f"reclaimed 512 KB from 1 of 2 worker(s) ({why})")
+    server.look(100)
+    assert said().count("reclaimed") == 1
+
+
+def test_a_reclaim_that_nobody_answers_is_told_as_well(server: Whole, said: Said) -> None:
+    """After five seconds, or when another reclaim follows; and where there was nobody to ask."""
+    server.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
+    server.look(100, after_seconds=4.9)
+    assert said() == ""
+    server.look(100, after_seconds=0.2)
+    assert said() == "reclaimed nothing from 0 of 2 worker(s) (SIGUSR1): the others do not answer"
+
+    server.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
+    server.look(415)
+    assert said().count("(SIGUSR1)") == 2
+    server.dies(0, KILLED)
+    server.dies(1, KILLED)
+    assert server.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True) == 0
+    assert said().endswith("reclaimed nothing (SIGUSR1): no worker serves just now")
+
+
 def test_a_workers_own_collection_is_no_answer(server: Whole, said: Said) -> None:
     """It counts in the books, but nobody had asked."""
     server.reclaimed(0, 3, why="regular")
@@ -252,6 +285,26 @@ def test_recycle_above_a_fresh_workers_size_is_not_applied(said: Said) -> None:
         assert said() == (
             "--recycle-above 6 MB is not applied: a fresh worker has 6 MB of its own already"
         )
+
+
+def test_recycle_above_is_applied_again_once_a_fresh_worker_is_below(said: Said) -> None:
+    """As after SIGHUP with code that needs less: the last fresh worker says whether it can be."""
+    with scene(Whole, flags={"recycle_above": "6M"}) as server:
+        server.look(100)
+        server.look(100)
+        assert said().endswith("not applied: a fresh worker has 6 MB of its own already")
+        server.dies(0, 0)
+        (small,) = server.crew.fill()
+        server.hello(small)
+        server.ready(small, own_mb=4)
+        server.look(100)
+        assert said().endswith(
+            "--recycle-above 6 MB is applied again: a fresh worker has 4 MB of its own"
+        )
+
+        server.reclaimed(1, own_bytes=20 * MIB)
+        server.look(100)
+        assert server.replaced() == [1]
 
 
 def test_a_traced_worker_is_spared_until_memory_is_critical(server: Whole) -> None:

@@ -116,11 +116,32 @@ def test_a_worker_without_requests_has_no_lines(world: World) -> None:
 
     text = render(world.trace(tick))
 
-    assert text.splitlines()[0] == "in 6.0 s 0 requests left 0 B"
+    assert text.splitlines()[0] == "in 6.0 s no requests came: nothing to measure"
     assert text.splitlines()[2:] == [
         "nothing grew: no line by 16 KB or more; there was no request, so trace again when there "
         "are some"
     ]
+
+
+@pytest.mark.parametrize(
+    ("requests", "grown_bytes", "first"),
+    [
+        (0, -15 * KIB, "no requests came: nothing to measure"),
+        (0, 20 * MIB, "no requests came, and 20 MB was left all the same"),
+        (1200, -56 * KIB, "1,200 requests left nothing: 56 KB less is held than before"),
+        (1200, 0, "1,200 requests left 0 B"),
+        (1, 2 * MIB, "1 requests left 2 MB: 2 MB a request"),
+    ],
+)
+def test_what_was_left_reads_well(
+    world: World, requests: int, grown_bytes: int, first: str
+) -> None:
+    """Also where there was nothing, or less than before."""
+    report = world.trace(lambda: None, seconds=1.0)
+
+    text = render(report | {"requests": requests, "grown_bytes": grown_bytes})
+
+    assert text.splitlines()[0].endswith(f" s {first}")
 
 
 def test_a_little_of_each_request_is_named(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from tonnage.config import AppSettings, load_settings
 from tonnage.errors import TargetError
-from tonnage.server.loader import Loaded, check_target, detect, load
+from tonnage.server.loader import Loaded, check_target, detect, load, load_or_tell
 
 _serial = itertools.count()
 
@@ -243,3 +244,55 @@ def test_what_a_factory_raises_is_its_own_error(tmp_path: Path) -> None:
     """A TypeError inside is not mistaken for one of the call."""
     with pytest.raises(TypeError, match="inside"):
         loaded(tmp_path, "def make(): raise TypeError('inside')", "make()")
+
+
+class Kept(logging.Handler):
+    """Keeps records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep *record*."""
+        self.records.append(record)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """Keep what is logged about an import."""
+    handler, logger = Kept(), logging.getLogger("tonnage.loader")
+    logger.addHandler(handler)
+    yield handler.records
+    logger.removeHandler(handler)
+
+
+FAILING = """
+import logging.config
+logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
+raise KeyError("DATABASE_URL")
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "error"),
+    [
+        (FAILING, "line 4, in <module>", "KeyError: 'DATABASE_URL'"),
+        ("a b", "line 1", "SyntaxError"),
+    ],
+)
+def test_the_traceback_of_an_import_begins_in_the_application(
+    tmp_path: Path, logged: list[logging.LogRecord], source: str, place: str, error: str
+) -> None:
+    """One record, also if the import has turned other loggers off; none of our own lines."""
+    told: dict[str, object] = {}
+    name = f"target_{next(_serial)}"
+    (tmp_path / f"{name}.py").write_text(source)
+    given = settings(tmp_path, f"{name}:app")
+    importing = functools.partial(load, given)
+    assert load_or_tell(given, lambda _, **said: told.update(said), importing) is None
+    (record,) = logged
+    text = logging.Formatter().formatException(record.exc_info or (None, None, None))
+    assert record.getMessage() == f"importing {name}:app failed"
+    assert (place in text, error in text, "loader.py" in text) == (True, True, False), text
+    assert (told["usage"], error in str(told["error"])) == (False, True)

@@ -54,6 +54,15 @@ def test_all_are_replaced_in_turn(server: Whole) -> None:
     assert len(server.replaced()) == 1
 
 
+def test_a_worker_that_has_ended_counts_as_well(server: Whole) -> None:
+    """It is not there to be replaced, and its successor is a fresh one in any case."""
+    server.dies(0, KILLED)
+
+    assert server.operator.recycle(None) == (
+        "1 worker(s) are replaced, one after the other; 1 had ended, and start(s) anew anyway"
+    )
+
+
 def test_a_worker_that_is_not_there_is_refused(server: Whole) -> None:
     """With the numbers that there are."""
     assert refusal(lambda: server.operator.recycle(7)) == ("there is no worker 7; there are: 0, 1")

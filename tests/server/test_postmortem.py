@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.server.accidents import (
@@ -398,3 +400,138 @@ def test_each_cause_has_advice(cause: Cause) -> None:
 def test_durations_are_for_people(seconds: float, text: str) -> None:
     """Two figures at most."""
     assert duration(seconds) == text
+
+
+def _report(death: Death, samples: list[Sample]) -> dict[str, Any]:
+    return of_death(death, samples, now_seconds=NOW_SECONDS, at_seconds=AT_SECONDS)
+
+
+# Worker 1 took the place of a large one 2 s ago, grew to 440 MB, was stopped and is gone.
+ENDED = [
+    sample(97.0, 460, 20, 400, 20),
+    sample(98.5, 90, 20, 20, 20),
+    sample(99.3, 450, 20, 380, 20),
+    sample(99.5, 510, 20, 440, 20),
+    sample(99.9, 510, 20, 440, 20),
+    sample(100.0, 400, 20, 0, 20),
+]
+HELD = Kill(
+    KillReason.BRAKE, grown_bytes=420 * MIB, grown_seconds=0.9, room_seconds=0.1, memory="private"
+)
+
+
+def test_a_braked_worker_is_told_as_it_was_while_it_lived() -> None:
+    """What it held last, and one growth throughout: until it was stopped."""
+    death = died(age_seconds=2.0, kill=HELD, in_flight=flights(request(age=1.5, running=True)))
+    report = _report(death, ENDED)
+    text = as_text(report)
+
+    assert "was braked: it grew by 420 MB of private memory in 0.9 s" in report["summary"]
+    assert "worker 1: 440 MB private at its end; it had grown by 420 MB of private memory" in text
+    assert report["memory"]["worker_private_bytes"] == 440 * MIB
+    assert report["memory"]["worker_grown_bytes"] == 420 * MIB
+    assert "in its last" not in text
+    assert max(map(len, text.splitlines()[1:])) <= 120
+
+
+def test_who_was_in_its_place_before_is_not_shown() -> None:
+    """Nor what it holds when it has ended."""
+    report = _report(died(age_seconds=2.0, kill=HELD), ENDED)
+
+    assert report["memory"]["samples"]["private_bytes"]["1"][0] == 0
+    rows = [line.split() for line in as_text(report).splitlines() if line.endswith("]")]
+    assert [row[6] for row in rows] == ["-", "20", "380", "440", "440", "-"]
+
+
+def test_what_a_running_request_has_taken_is_not_said_to_be_nothing() -> None:
+    """Its first step is measured when it ends; its worker's growth is known."""
+    death = died(
+        age_seconds=2.0,
+        kernel_kills=1,
+        in_flight=flights(request(age=1.5, running=True, expected_mb=8)),
+    )
+    report = _report(death, ENDED)
+    text = as_text(report)
+
+    assert "its worker grew by 420 MB of private memory meanwhile" in " ".join(text.split())
+    assert report["culprit"]["worker_grown_bytes"] == 420 * MIB
+    assert "taken 0 B" not in text
+    (row,) = [line for line in text.splitlines()[1:] if line.endswith("GET /export")]
+    assert row.split()[:3] == ["1.5", "s", "-"]
+
+
+def test_growth_in_shared_memory_is_called_so() -> None:
+    """The table has private memory, which stayed as it was."""
+    kill = replace(HELD, grown_bytes=300 * MIB, memory="shared")
+    flat = [sample(at, 510, 20, 22, 20) for at in (98.5, 99.5, 99.9)]
+    death = died(age_seconds=2.0, kill=kill, in_flight=flights(request(age=1.5, running=True)))
+    report = _report(death, flat)
+
+    assert "grew by 300 MB of shared memory in 0.9 s" in report["summary"]
+    assert "its worker grew by 300 MB of shared memory meanwhile" in " ".join(
+        as_text(report).split()
+    )
+    hints = " ".join(report["what_to_do"])
+    assert "Set --worker-memory" not in hints
+    assert "Neither the fuse nor --worker-memory counts shared memory" in hints
+
+
+@pytest.mark.parametrize(("limit_mb", "hint"), [(400, "Set --worker-memory"), (0, "--no-fuse")])
+def test_without_a_fuse_no_limit_of_a_worker_is_advised(limit_mb: int, hint: str) -> None:
+    """It would have no effect."""
+    report = _report(died(kill=HELD, data_limit_bytes=limit_mb * MIB), ENDED)
+
+    assert hint in report["what_to_do"][1]
+
+
+def test_a_stranger_may_be_what_the_kernel_has_killed() -> None:
+    """It held more than the worker: a SIGKILL a moment later may be anybody's."""
+    samples = [sample(99.0, 90, 20, 20), sample(99.8, 510, 20, 20), sample(100.0, 90, 20, 20)]
+    verdict = judge(died(kernel_kills=1, kills_seconds=0.2), samples)
+
+    assert (verdict.cause, verdict.sureness) == (Cause.OOM, Sureness.LIKELY)
+    assert "probably by the kernel" in verdict.text
+    assert "may be what was killed" in verdict.evidence[-1]
+
+
+@pytest.mark.parametrize(
+    ("worker", "begin"),
+    [(1, "a process forked by worker 1 (pid 5000) was braked"), (None, "a process forked by a w")],
+)
+def test_a_forked_process_is_not_taken_for_the_worker(worker: int | None, begin: str) -> None:
+    """It bears the worker's name."""
+    death = died(worker=worker, kill=BRAKED, program=Program(5000, "tonnage-w1"))
+
+    assert _report(death, ENDED)["summary"].startswith(begin)
+
+
+def _incident(**facts: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "worker": 0,
+        "pid": 4710,
+        "statistics": statistics(),
+        "route": "GET /export",
+    }
+    incident = Incident(**(known | facts))
+    return of_incident(incident, burst(), now_seconds=NOW_SECONDS, at_seconds=AT_SECONDS)
+
+
+def test_what_was_free_before_it_was_measured_is_not_told_as_taken() -> None:
+    """The request had needed more than all that was left, and that is known."""
+    report = _incident(grown_bytes=3 * MIB, left_bytes=440 * MIB, was_freed=True)
+    text = " ".join(as_text(report).split())
+
+    assert "it needed more than the 440 MB that its worker had left" in text
+    assert "taken 3" not in text
+
+
+@pytest.mark.parametrize(("workers", "left_mb", "few"), [(3, 120, 1), (1, 120, 0), (3, 400, 0)])
+def test_where_the_others_had_the_memory_fewer_workers_are_advised(
+    workers: int, left_mb: int, few: int
+) -> None:
+    """Not to take less; and a --worker-memory that need not be set is only mentioned."""
+    hints = _incident(statistics=statistics(workers), left_bytes=left_mb * MIB)["what_to_do"]
+
+    assert sum("run fewer (--workers)" in hint for hint in hints) == few
+    assert sum("take less at once" in hint for hint in hints) == 1 - few
+    assert "where that is set" in hints[1]

@@ -261,7 +261,7 @@ def test_a_successor_that_dies_has_a_successor(house: House) -> None:
     assert len(house.workers()) == 2
 
 
-def test_a_replacement_whose_successor_never_comes_is_given_up(house: House) -> None:
+def test_a_replacement_whose_successor_never_comes_is_given_up(house: House, said: Said) -> None:
     """The crew goes on trying; the others can be recycled again."""
     house.free_mb = TIGHT_MB
     house.recycler.want(0, Reason.ASKED)
@@ -274,3 +274,7 @@ def test_a_replacement_whose_successor_never_comes_is_given_up(house: House) -> 
     house.act()
 
     assert not house.recycler.is_busy
+    assert said().endswith(
+        "worker 0 has ended to be recycled, since it was asked for, and after 150 s no successor "
+        "has come up: others can be recycled again, and starting one is tried further"
+    )

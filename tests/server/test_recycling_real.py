@@ -5,6 +5,7 @@ On demand, by count, and with changed code; the long forms are in ``tests/promis
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections import Counter
@@ -193,8 +194,23 @@ def test_a_broken_version_leaves_the_old_one_serving(tmp_path: Path) -> None:
         await_true(lambda: "another" in clients.versions, "the version that works", 15.0)
 
 
+def test_why_a_version_is_broken_is_one_record(tmp_path: Path) -> None:
+    """With a traceback that begins in the application's own file."""
+    with serving(tmp_path, "--workers", "1", "--log-format", "json") as (server, _):
+        began = len(server.log.splitlines())
+        write(tmp_path, "second", BROKEN)
+        server.send(signal.SIGHUP)
+        await_true(lambda: "the old code goes on" in server.log, "the refusal", 15.0)
+        records = [json.loads(line) for line in server.log.splitlines()[began:]]
+    traces = [record["exception"].splitlines() for record in records if "exception" in record]
+    assert len(traces) == 1
+    assert traces[0][0] == "Traceback (most recent call last):"
+    assert "release.py" in traces[0][1]
+    assert traces[0][-1] == "RuntimeError: half of a release"
+
+
 def test_sigusr1_reclaims(tmp_path: Path) -> None:
-    """And the effect can be asked for."""
+    """And the effect can be asked for, and stands in the log, however little it was."""
     with serving(tmp_path, "--workers", "1") as (server, _):
         server.send(signal.SIGUSR1)
 
@@ -204,3 +220,5 @@ def test_sigusr1_reclaims(tmp_path: Path) -> None:
 
         found = await_true(done, "an answer of the worker")
         assert found["why"] == "SIGUSR1"
+        (line,) = (each for each in server.log.splitlines() if "1 worker(s) (SIGUSR1)" in each)
+        assert '"level":"INFO"' in line

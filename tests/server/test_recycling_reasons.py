@@ -6,10 +6,11 @@ The choice itself is in ``tests/governor/test_recycle.py``, the replacing in ``t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tests.server.conftest import Said
-from tests.server.recycling_house import STUCK, House
+from tests.server.recycling_house import CALM, STUCK, House
 from tests.server.scene import scene
 
 from tonnage.governor.recycle import Reason
@@ -123,6 +124,90 @@ def test_three_in_vain_and_one_worker_less(house: House, said: Said) -> None:
     house.act()
     assert house.crew.next_spawn_seconds() is None
     assert not house.recycler.is_busy
+
+
+def recycle_and_load_again(house: House) -> None:
+    """Replace a worker of 200 MB; its successor is small at first, and then as large again."""
+    for slot in house.page.live_slots():
+        house.own(slot.index, 200)
+    house.act()
+    (old,) = house.replaced()
+    house.start()
+    house.dies(old)
+    house.act()
+    house.now_seconds += 6
+
+
+def test_what_workers_load_again_and_again_is_left_to_them(house: House, said: Said) -> None:
+    """Each recycle gave 200 MB back, and the successor took them with its first request.
+
+    Three times; then there is one worker less, which has the memory that it needs.
+    """
+    house.situation = STUCK
+    for _ in range(3):
+        recycle_and_load_again(house)
+        assert house.told == []
+    house.own(0, 200)
+    house.act()
+
+    assert house.recycler.recycled == 3
+    assert not house.recycler.is_busy
+    assert (house.crew.size, len(house.workers())) == (1, 1)
+    ((kind, text),) = house.told
+    assert kind == RECYCLING_GAVE_UP
+    assert text == (
+        "what recycling workers brought back was in use again within 30 s 3 times in a row: it is "
+        "given up for 10 minutes, and the server goes on with 1 worker(s) instead of 2, until "
+        "SIGHUP or a restart; give it more memory, or fewer workers"
+    )
+    assert text in said()
+    house.act()
+    assert len(house.told) == 1
+
+
+def test_several_that_are_stuck_are_recycled_in_turn() -> None:
+    """What the first held stays free, so that each is a relief."""
+    with scene(House, size=4) as house:
+        house.situation = STUCK
+        for index in range(4):
+            house.own(index, 80)
+        for count in range(4):
+            house.situation = replace(STUCK, used_bytes=(430 - 80 * count) * MIB)
+            house.act()
+            (old,) = house.replaced()
+            house.start()
+            house.dies(old)
+            house.act()
+            house.now_seconds += 6
+
+        assert house.recycler.recycled == 4
+        assert (house.told, house.crew.size) == ([], 4)
+
+
+def test_a_leak_is_recycled_for_as_long_as_it_leaks(house: House) -> None:
+    """It comes back, of course; also where the level was up before the leak had its turn."""
+    house.situation = STUCK
+    for _ in range(6):
+        house.leaks = dict.fromkeys(range(4), 1e6)
+        recycle_and_load_again(house)
+
+    assert house.recycler.recycled == 6
+    assert (house.told, house.crew.size) == ([], 2)
+
+
+def test_no_worker_is_given_up_while_memory_is_not_short(house: House) -> None:
+    """Only recycling is: each is above the mark, and there is room for all of them."""
+    house.situation = replace(CALM, recycle_above_bytes=150 * MIB)
+    for _ in range(3):
+        house.collected_mb = dict.fromkeys(range(4), 200.0)
+        recycle_and_load_again(house)
+    for slot in house.page.live_slots():
+        house.own(slot.index, 200)
+    house.act()
+
+    assert not house.recycler.is_busy
+    assert house.crew.size == 2
+    assert house.told[0][1].endswith("it is given up for 10 minutes")
 
 
 def test_new_code_brings_back_the_workers_that_were_given_up(house: House, said: Said) -> None:

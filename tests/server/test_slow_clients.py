@@ -28,7 +28,9 @@ def test_a_head_that_is_not_complete_in_time_is_cut() -> None:
                 await settle()
                 assert hall.state.connections
             await hall.elapse(1.0)
-            assert b"HTTP/1.1 408 " in await client.rest()
+            refused = await client.rest()
+            assert b"HTTP/1.1 408 " in refused
+            assert b"send all of it within 10 s" in refused
             assert hall.sweeper.cuts == {Cut.SLOW_HEAD: 1}
             assert app.scopes == []
 
@@ -62,7 +64,9 @@ def test_a_body_that_comes_too_slowly_is_cut() -> None:
                 await settle()
                 assert app.disconnects == 0
             await hall.elapse(1.0)
-            assert b"HTTP/1.1 408 " in await client.rest()
+            refused = await client.rest()
+            assert b"HTTP/1.1 408 " in refused
+            assert b"send at least 100 B a second" in refused
             assert app.disconnects == 1
             assert hall.sweeper.cuts == {Cut.SLOW_BODY: 1}
 

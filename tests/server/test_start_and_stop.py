@@ -30,6 +30,7 @@ pytestmark = pytest.mark.real
 MODULE = "tests.promises.apps"
 APP = f"{MODULE}:app"
 LIMIT = ("--memory", "512M")
+CORS = ("--cors-origins", "https://a.example")
 
 # Says which process imports it, in the working directory, and then does not come to an end.
 SLOW_IMPORT = """
@@ -52,6 +53,11 @@ async def app(scope, receive, send): ...
         (("main",), "'main' does not name an application: write MODULE:ATTR"),
         ((APP, "--memory", "lots"), "--memory='lots' makes no sense: write a size such as 512M"),
         ((APP, "--port", "99999"), "--port='99999' makes no sense"),
+        ((APP, "--remove-headers", "bad header:"), "remove_headers has 'bad header:' in it"),
+        (
+            (APP, *CORS, "--cors-credentials", "--cors-expose", "*", "--port", "0"),
+            "CORS with credentials needs cors_expose by name",
+        ),
         ((APP, "--colour"), "unrecognized arguments: --colour: see tonnage"),
         ((APP, "--host", "192.0.2.1"), "192.0.2.1:8000 is no address of this machine"),
         ((APP, "--memory", "64M", "--workers", "40", "--port", "0"), "40"),
@@ -81,6 +87,14 @@ def test_most_mistakes_take_a_single_line() -> None:
     )
 
 
+def test_a_misspelt_variable_is_warned_of_once() -> None:
+    """It may be another program's, so it is no mistake."""
+    ended = run_to_end("no_such_module:app", env={"TONNAGE_WROKERS": "3"})
+
+    assert ended.stderr.count("TONNAGE_WROKERS is set and has no effect") == 1
+    assert "did you mean TONNAGE_WORKERS?" in ended.stderr
+
+
 @pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
 def test_an_application_that_does_not_start_ends_the_server(preload: str) -> None:
     """Exit status 1 with its own reason, and no loop."""
@@ -104,6 +118,17 @@ def test_an_application_that_fails_in_its_import_ends_the_server(
     assert ended.returncode == 1
     assert "importing broken:app failed: RuntimeError: no such table" in ended.stderr
     assert "Traceback" in ended.stderr
+
+
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_a_shape_of_refusals_that_is_not_there_ends_the_start(preload: str) -> None:
+    """Exit status 2 and one line, as for an application that is not there; no loop."""
+    ended = run_to_end(APP, "--problem-shape", f"{MODULE}:nothing", preload, "--port", "0")
+
+    assert ended.returncode == 2, ended.stderr
+    assert re.fullmatch(
+        r"tonnage: error: --problem-shape '\S+:nothing' leads to no function: .*\n", ended.stderr
+    )
 
 
 def test_lifespan_runs_once_in_each_worker() -> None:

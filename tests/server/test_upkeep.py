@@ -222,6 +222,8 @@ def test_a_request_that_ran_out_of_memory_is_told_at_once(
             "route": "GET /export",
             "line": "app.py:12 in export",
             "grown_bytes": 200 * MIB,
+            "left_bytes": 200 * MIB,
+            "was_freed": False,
             "answered": answered,
         }
     ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import tracemalloc
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -181,9 +183,76 @@ def test_the_size_is_read_before_the_frames_are_freed() -> None:
     assert seen == [True, True, False]
 
 
+def test_an_error_that_is_met_again_is_what_it_was_at_first() -> None:
+    """A thread has let go of what it held before the event loop sees it."""
+    with pytest.raises(MemoryError) as raised:
+        _calls()
+    sizes = iter((90 * MIB, 90 * MIB, 10 * MIB))
+
+    def read() -> StatmSample:
+        return StatmSample(next(sizes), 0, 0)
+
+    first = examine(raised.value, read)
+    assert first.private_bytes == 90 * MIB
+    assert examine(raised.value, read) is first
+
+
 def test_an_error_without_a_traceback_has_no_line() -> None:
     """There may have been no memory for one."""
     assert line_of(MemoryError()) == "an unknown line"
+
+
+@pytest.fixture
+def limited() -> Iterator[int]:
+    """Yield a limit of this process's data that is far away."""
+    limit, before = 1 << 40, resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
+    yield limit
+    resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _unnoted() -> None:
+    error = MemoryError()
+    raise error
+
+
+def _calls() -> None:
+    _unnoted()
+
+
+def _outermost_only(error: BaseException) -> MemoryError:
+    """Return *error* as it is where there was no memory to note its innermost frame."""
+    assert isinstance(error, MemoryError)
+    assert error.__traceback__ is not None
+    assert error.__traceback__.tb_next is not None
+    error.__traceback__.tb_next.tb_next = None
+    return error
+
+
+@pytest.mark.parametrize(("free_bytes", "is_late"), [(400 * MIB, True), (4 * MIB, False)])
+def test_where_a_frame_could_not_be_noted_the_line_is_not_said_to_be_exact(
+    limited: int, free_bytes: int, is_late: bool
+) -> None:
+    """Its memory is free again when the error arrives, so that is how it is known."""
+    with pytest.raises(MemoryError) as raised:
+        _calls()
+    finding = examine(
+        _outermost_only(raised.value), lambda: StatmSample(0, 0, limited - free_bytes)
+    )
+
+    assert finding.line.startswith("or below tests/") == is_late
+    assert finding.line.endswith(" in _calls")
+    assert finding.was_freed == is_late
+
+
+def test_what_is_too_large_in_one_piece_has_its_line(limited: int) -> None:
+    """However much is free: the innermost frame allocates by itself, or raises."""
+    with pytest.raises(MemoryError) as raised:
+        bytes(1) * (1 << 62)
+    finding = examine(raised.value, lambda: StatmSample(0, 0, limited - 400 * MIB))
+
+    assert finding.line.startswith("tests/web/test_outofmemory.py:")
+    assert not finding.was_freed
 
 
 class Block:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ OPTIONS_NOTE = (
     "over the env file, and that over pyproject.toml."
 )
 
+_FLAG, _NEGATIVE = re.compile(r"--[^=]+"), re.compile(r"-[\d.]")
 _OWN_COMMANDS = ("run", "plan")
 
 
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         words = sys.argv[1:] if argv is None else argv
         command = words[0] if words and not words[0].startswith("-") else None
-        return _carry_out(_parser(command).parse_args(words))
+        return _carry_out(_parser(command).parse_args(_joined(words)))
     except UsageError as error:
         return _complain(error, 2)
     except TonnageError as error:
@@ -53,6 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # 128 + SIGINT, as shells count.
         return 130
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Return *words*, a value such as -3s in one with its flag: it would be taken for another."""
+    joined: list[str] = []
+    for word in words:
+        if joined and _FLAG.fullmatch(joined[-1]) and _NEGATIVE.match(word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _carry_out(arguments: argparse.Namespace) -> int:
@@ -77,6 +90,8 @@ def _run(settings: Settings) -> int:
 def _plan(settings: Settings, as_json: bool) -> int:
     from tonnage.budget.command import show_plan
 
+    for warning in settings.warnings:
+        print(f"tonnage: warning: {warning}", file=sys.stderr)
     return show_plan(settings, as_json, sys.stdout)
 
 
@@ -133,7 +148,9 @@ def _add_command(commands: Any, name: str, summary: str) -> argparse.ArgumentPar
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    groups = {group: parser.add_argument_group(title) for group, title in GROUPS.items()}
+    groups = {
+        group: parser.add_argument_group(title, _secrets(group)) for group, title in GROUPS.items()
+    }
     for option in OPTIONS:
         if not option.is_secret:
             _add_option(groups[option.group], option)
@@ -153,7 +170,23 @@ def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
             action=argparse.BooleanOptionalAction,
         )
     else:
-        group.add_argument(option.flag, dest=option.name, metavar=option.kind.metavar, help=text)
+        group.add_argument(
+            option.flag,
+            dest=option.name,
+            metavar=option.kind.metavar,
+            help=text,
+            action="append" if option.each else "store",
+        )
+
+
+def _secrets(group: str) -> str | None:
+    """Return what help says of the options of *group* that are no flags; None: there are none."""
+    told = [
+        f"{option.env[0]}, a variable only since it is a secret: {_help(option)}"
+        for option in OPTIONS
+        if option.group == group and option.is_secret
+    ]
+    return "; ".join(told).replace("%", "%%") or None
 
 
 def _help(option: Option) -> str:

@@ -59,13 +59,20 @@ class Growth:
         self.bytes_per_second = 0.0
         self._start = value_bytes
         self._since = now_seconds
-        # (when the half began, the least in it)
-        self._halves: deque[tuple[float, int]] = deque([(now_seconds, value_bytes)], _HALVES)
+        # (when the half began, the least in it, when it was that last)
+        self._halves: deque[tuple[float, int, float]] = deque(
+            [(now_seconds, value_bytes, now_seconds)], _HALVES
+        )
 
     @property
     def before_bytes(self) -> int:
         """The least that it was within the last moment."""
-        return min(least for _, least in self._halves)
+        return min(least for _, least, _ in self._halves)
+
+    @property
+    def before_seconds(self) -> float:
+        """When it was that, the last time."""
+        return max(at for _, least, at in self._halves if least == self.before_bytes)
 
     @property
     def grown_bytes(self) -> int:
@@ -74,11 +81,11 @@ class Growth:
 
     def note(self, value_bytes: int, now_seconds: float) -> None:
         """Take in what it is now."""
-        begun, least = self._halves[-1]
+        begun, least, _ = self._halves[-1]
         if now_seconds - begun >= MOMENT_SECONDS / _HALVES:
-            self._halves.append((now_seconds, value_bytes))
-        elif value_bytes < least:
-            self._halves[-1] = (begun, value_bytes)
+            self._halves.append((now_seconds, value_bytes, now_seconds))
+        elif value_bytes <= least:
+            self._halves[-1] = (begun, value_bytes, now_seconds)
         span = now_seconds - self._since
         if span >= _LEAST_SPAN_SECONDS:
             self.bytes_per_second = max(0.0, (value_bytes - self._start) / span)

@@ -3,8 +3,9 @@
 Only a new process gives all memory back for certain: what an allocator keeps, what a library or a
 leak holds. Since a worker is a fork, it costs little, and the server drains the old one first.
 
-Covers the choice from figures, and the guard against recycling that does not help. Does not cover
-how a worker is replaced (:mod:`tonnage.server.recycling`) nor how a leak is told from a warm cache
+Covers the choice from figures, and the guard against recycling that does not help: because nothing
+comes free, or because what came free is soon in use again. Does not cover how
+a worker is replaced (:mod:`tonnage.server.recycling`) nor how a leak is told from a warm cache
 (:mod:`tonnage.governor.leaks`).
 """
 
@@ -31,10 +32,15 @@ MOST_WITHOUT_RELIEF: Final = 3
 GIVEN_UP_SECONDS: Final = 600.0
 #: A recycle was a relief if it gave back this share of the limit, or half of what the worker held.
 RELIEF_SHARE: Final = 0.05
+#: It was none after all if another is called for within this time, for the same reason, and this
+#: share of what it gave back is in use again. A worker that loads what it needs with its first
+#: requests has done so by then; and once in so long a recycle disturbs little, even if for ever.
+LASTING_SECONDS: Final = 30.0
+LOST_SHARE: Final = 0.5
 
 #: Memory that is held without a request to explain it, at WARNING and above, for so long although
 #: reclaim has been tried, is not coming back by itself.
-STUCK_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 2.0
 #: A worker that holds less than this share of the limit is not what fills it.
 WORTH_SHARE: Final = 0.05
 
@@ -59,6 +65,15 @@ class Reason(IntEnum):
     def is_for_memory(self) -> bool:
         """Whether the recycle is to give memory back, so that its effect counts."""
         return Reason.LEAK <= self <= Reason.NOT_BACK
+
+    @property
+    def has_to_last(self) -> bool:
+        """Whether what it gives back has to stay free.
+
+        That of a leak does not, which is recycled for as long as it leaks; nor that of requests
+        which ran out of memory.
+        """
+        return self in (Reason.TOO_LARGE, Reason.STUCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +115,7 @@ class Situation:
         level: the level, held for *level_seconds*.
         level_seconds: since when.
         limit_bytes: the limit.
+        used_bytes: what is in use.
         room_bytes: what each worker may own before the level becomes WARNING.
         reclaimed: whether a reclaim has been tried at this level, and did not lead below it.
         recycle_above_bytes: own memory that is too much, where the user says so.
@@ -108,9 +124,31 @@ class Situation:
     level: Level
     level_seconds: float
     limit_bytes: int
+    used_bytes: int
     room_bytes: int
     reclaimed: bool
     recycle_above_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A recycle that gave memory back, of which it is not known yet whether that stays free.
+
+    Attributes:
+        reason: why it was.
+        used_bytes: what was in use when it began.
+        freed_bytes: what came free.
+        until_seconds: what is free until then has stayed so.
+    """
+
+    reason: Reason
+    used_bytes: int
+    freed_bytes: int
+    until_seconds: float
+
+    def is_lost(self, used_bytes: int) -> bool:
+        """Return whether what came free is in use again."""
+        return used_bytes >= self.used_bytes - self.freed_bytes * LOST_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +158,7 @@ class History:
     without_relief: int = 0
     not_before_seconds: float = 0.0
     given_up_until_seconds: float | None = None
+    trial: Trial | None = None
 
     def may(self, now_seconds: float) -> bool:
         """Return whether to recycle for memory now."""
@@ -184,7 +223,7 @@ def _reason_of_memory(
 
 def _is_stuck(candidate: Candidate, candidates: Sequence[Candidate], situation: Situation) -> bool:
     """Whether *candidate* holds what keeps the level up, and does not give it back."""
-    patience = STUCK_SECONDS if situation.level < Level.EXHAUSTED else STUCK_SECONDS / 2
+    patience = PATIENCE_SECONDS if situation.level < Level.EXHAUSTED else PATIENCE_SECONDS / 2
     if situation.level is Level.OK or situation.level_seconds < patience:
         return False
     if not situation.reclaimed:
@@ -203,8 +242,40 @@ def _leak_matters(candidate: Candidate, situation: Situation) -> bool:
     return candidate.own_bytes >= quiet and not candidate.in_flight
 
 
+def before_recycle(
+    history: History, reason: Reason, *, used_bytes: int, now_seconds: float
+) -> History:
+    """Return the history now that a worker is to be recycled for *reason*: the last one is judged.
+
+    It may say that this is given up.
+
+    Args:
+        history: what was before.
+        reason: why the next is called for: one for memory.
+        used_bytes: what is in use.
+        now_seconds: now.
+    """
+    trial = history.trial
+    if trial is None:
+        return history
+    if now_seconds > trial.until_seconds:
+        return replace(history, without_relief=0, trial=None)
+    if reason is not trial.reason:
+        return history
+    if trial.is_lost(used_bytes):
+        return _in_vain(replace(history, trial=None), now_seconds)
+    # Another worker's turn: what the last one held is still free, and is not enough.
+    return replace(history, without_relief=0, trial=None)
+
+
 def after_recycle(
-    history: History, *, freed_bytes: int, held_bytes: int, limit_bytes: int, now_seconds: float
+    history: History,
+    *,
+    freed_bytes: int,
+    held_bytes: int,
+    limit_bytes: int,
+    now_seconds: float,
+    trial: Trial | None = None,
 ) -> History:
     """Return the history after a recycle for memory.
 
@@ -214,14 +285,28 @@ def after_recycle(
         held_bytes: the old worker's own memory.
         limit_bytes: the limit.
         now_seconds: now.
+        trial: how to judge later whether that lasts; None: it need not.
     """
-    if freed_bytes >= min(limit_bytes * RELIEF_SHARE, held_bytes / 2):
-        return History(not_before_seconds=now_seconds + COOL_DOWN_SECONDS)
+    if freed_bytes < min(limit_bytes * RELIEF_SHARE, held_bytes / 2):
+        failed = _in_vain(replace(history, trial=None), now_seconds)
+        return replace(
+            failed, not_before_seconds=now_seconds + COOL_DOWN_SECONDS * COOL_DOWN_FACTOR
+        )
+    # What is still on trial stays so.
+    trial = trial or history.trial
+    return History(
+        without_relief=0 if trial is None else history.without_relief,
+        not_before_seconds=now_seconds + COOL_DOWN_SECONDS,
+        trial=trial,
+    )
+
+
+def _in_vain(history: History, now_seconds: float) -> History:
+    """Return the history with one more recycle that brought nothing."""
     failed = history.without_relief + 1
     given_up = now_seconds + GIVEN_UP_SECONDS if failed >= MOST_WITHOUT_RELIEF else None
     return replace(
         history,
         without_relief=0 if given_up else failed,
-        not_before_seconds=now_seconds + COOL_DOWN_SECONDS * COOL_DOWN_FACTOR,
         given_up_until_seconds=given_up,
     )

@@ -189,7 +189,7 @@ def _worker_keys(worker: WorkerStatistics) -> dict[str, Any]:
         "age": round(worker.age_seconds, 1),
         "pss": in_mb(worker.pss_bytes),
         "uss": in_mb(worker.uss_bytes),
-        "held": in_mb(worker.held_bytes),
+        "held": in_mb(max(0, worker.held_bytes)),
         "promised": in_mb(worker.promised_bytes),
         "kept": in_mb(worker.kept_bytes),
         "inFlight": worker.in_flight,

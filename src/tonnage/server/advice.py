@@ -8,8 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 from tonnage.server.postmortem import Cause
+from tonnage.units import format_bytes
 
 _ROUTE_PLACE: Final = "{route}"
+
+_BY_RIGHT: Final = (
+    "If {route} needs this much by right, give the server more memory, or fewer workers."
+)
 
 _HINTS: Final[dict[Cause, tuple[str, ...]]] = {
     Cause.OOM: (
@@ -23,7 +28,7 @@ _HINTS: Final[dict[Cause, tuple[str, ...]]] = {
         "Make {route} take less at once: read, query and answer in pages, or stream.",
         "Set --worker-memory: an allocation beyond it fails in its own request, which is answered, "
         "and the worker goes on.",
-        "If {route} needs this much by right, give the server more memory, or fewer workers.",
+        _BY_RIGHT,
     ),
     Cause.CRASH: (
         "Native code crashed: an extension module, or a library that it calls. Start with "
@@ -62,7 +67,8 @@ _HINTS: Final[dict[Cause, tuple[str, ...]]] = {
     ),
     Cause.MEMORY_ERROR: (
         "Make {route} take less at once: read, query and answer in pages, or stream.",
-        "If it needs this much by right, raise --worker-memory or give the server more memory.",
+        "If it needs this much by right, give the server more memory, or a higher --worker-memory "
+        "where that is set.",
         "If it came while the worker was full of other things, look for a leak: `tonnage leaks`.",
     ),
 }
@@ -78,15 +84,60 @@ _PROGRAM_HINTS: Final = (
 )
 
 
-def advice(cause: Cause, route: str | None, *, of_program: bool = False) -> list[str]:
+# Where the brake had to end a worker for the shared memory that it filled: no fuse bounds that.
+_SHARED_HINTS: Final = (
+    "Have {route} fill less shared memory (mmap, multiprocessing.shared_memory, files in /dev/shm "
+    "or another tmpfs), in pieces that are let go of in between.",
+    "Use private memory where it needs not be shared: that is bounded, so that an allocation that "
+    "does not fit fails in its own request. Neither the fuse nor --worker-memory counts shared "
+    "memory.",
+    _BY_RIGHT,
+)
+
+# Where no fuse was set, --worker-memory has no effect.
+_FUSELESS_HINTS: Final = (
+    _HINTS[Cause.BRAKE][0],
+    "Leave the fuse on (it is, without --no-fuse): an allocation that does not fit then fails in "
+    "its own request, which is answered, and the worker goes on.",
+    _BY_RIGHT,
+)
+
+_CROWD_PLACE: Final = "{crowd}"
+_LEFT_PLACE: Final = "{left}"
+# In place of the first, where a request failed since its worker had only a part of the memory.
+_CROWDED_HINT: Final = (
+    "{crowd} workers share the memory, and this one had {left} left: run fewer (--workers), and "
+    "each can have more."
+)
+
+
+def advice(
+    cause: Cause,
+    route: str | None,
+    *,
+    of_program: bool = False,
+    in_shared: bool = False,
+    is_fused: bool = True,
+    crowd: int = 0,
+    left_bytes: int = 0,
+) -> list[str]:
     """Return what to do after *cause*.
 
     Args:
         cause: why it ended.
         route: the suspected ``GET /path``.
         of_program: it was a program that the application had started.
+        in_shared: it was shared memory that grew.
+        is_fused: whether the worker had a fuse.
+        crowd: how many workers share the memory, if that is why one had too little; else 0.
+        left_bytes: what that one had left.
     """
     # Not str.format(): a route has braces of its own.
     name = route or "what was in flight"
     hints = _PROGRAM_HINTS if of_program else _HINTS[cause]
+    if cause is Cause.BRAKE and not of_program:
+        hints = _SHARED_HINTS if in_shared else hints if is_fused else _FUSELESS_HINTS
+    if crowd:
+        crowded = _CROWDED_HINT.replace(_CROWD_PLACE, str(crowd))
+        hints = (crowded.replace(_LEFT_PLACE, format_bytes(left_bytes)), *hints[1:])
     return [hint.replace(_ROUTE_PLACE, name) for hint in hints]

@@ -32,6 +32,8 @@ class Asked:
     awaited: set[int]
     by: dict[str, int] = field(default_factory=dict)
     workers: list[dict[str, int]] = field(default_factory=list)
+    # How many were asked.
+    asked_count: int = 0
     # The longest of any worker.
     cost_seconds: float = 0.0
 

@@ -26,7 +26,7 @@ from tonnage.governor.brake import (
 from tonnage.governor.fuse import MOMENT_SECONDS
 from tonnage.host import reins
 from tonnage.server.growing import Growing
-from tonnage.server.held import Ended, Held
+from tonnage.server.held import Ended, Held, Mark
 from tonnage.server.programs import Programs
 from tonnage.units import MIB, format_bytes
 
@@ -99,7 +99,7 @@ class Brake:
         if self.stopped is not None:
             self._decide_on(self.stopped, look)
             return
-        if self.leashed is not None and self._keeps_leash(self.leashed, look):
+        if self.leashed is not None and self._is_busy_with(self.leashed, look):
             return
         if self._growing.outside_bytes_per_second * _FRESH_SECONDS > look.free_bytes:
             self.programs.scan()
@@ -124,6 +124,18 @@ class Brake:
             if held is not None:
                 held.release()
         self.stopped = self.leashed = None
+
+    def take_killed(self, pid: int | None) -> Kill | None:
+        """Hand over why worker process *pid* was ended, once; None: it was not, by us."""
+        if self.killed is None or self.killed[0] != pid:
+            return None
+        (_, kill), self.killed = self.killed, None
+        return kill
+
+    def take_ended(self) -> Ended | None:
+        """Hand over the program that was ended last, once; None: none was."""
+        ended, self.ended = self.ended, None
+        return ended
 
     def _free_bytes_now(self, look: Look) -> int:
         used_bytes = self._watch.used_bytes_now()
@@ -154,9 +166,9 @@ class Brake:
         if chosen.index is None:
             self._stop_growing(held)
         elif reins.stop(chosen.pid):
-            grown = self._growing.grown_bytes(chosen.index, outside=found.outside)
-            held.before_bytes[chosen.pid] = self._growing.size_bytes(chosen.index) - grown
-        if held.before_bytes:
+            before = self._growing.before(chosen.index, outside=found.outside)
+            held.marks[chosen.pid] = Mark(*before, held.since_seconds)
+        if held.marks:
             self._hold(held, look)
 
     def _hold(self, held: Held, look: Look) -> None:
@@ -173,21 +185,20 @@ class Brake:
 
         Where one is on a leash, they wait for it.
         """
-        into = held.waiting if held is self.leashed else held.before_bytes
+        into = held.waiting if held is self.leashed else held.marks
         for pid in self.programs.growing():
-            if pid not in held.before_bytes and pid not in held.waiting and reins.stop(pid):
-                before = self.programs.size_bytes([pid]) - self.programs.grown_bytes(pid)
-                into[pid] = before
+            if pid not in held.marks and pid not in held.waiting and reins.stop(pid):
+                into[pid] = Mark(*self.programs.before(pid), self._clock())
 
     def _drop_gone(self, held: Held) -> None:
-        for pids in (held.before_bytes, held.waiting):
+        for pids in (held.marks, held.waiting):
             for pid in [pid for pid in pids if pid not in self.programs]:
                 reins.resume(pid)  # in case it is there after all, and only no longer listed
                 del pids[pid]
 
     def _size_bytes(self, held: Held) -> int:
         if held.mover.index is None:
-            return self.programs.size_bytes(held.before_bytes)
+            return self.programs.size_bytes(held.marks)
         return self._growing.size_bytes(held.mover.index)
 
     def _decide_on(self, stopped: Held, look: Look) -> None:
@@ -195,7 +206,7 @@ class Brake:
             self.programs.scan()
             self._drop_gone(stopped)
             self._stop_growing(stopped)
-            if not stopped.before_bytes:
+            if not stopped.marks:
                 self.stopped = None
                 return
         now = self._clock()
@@ -223,7 +234,7 @@ class Brake:
         if then is Then.LEASH:
             goes_on = self._next_of(stopped)
             goes_on.size_bytes = self._size_bytes(goes_on)
-            goes_on.since_seconds = goes_on.leashed_seconds = now
+            goes_on.grown_seconds = goes_on.leashed_seconds = now
             self.leashed = goes_on
         goes_on.resume()
         logger.warning(
@@ -236,7 +247,7 @@ class Brake:
         """Return who goes on alone: a worker, or the largest of the programs."""
         if stopped.mover.index is not None:
             return replace(stopped)
-        pid = self.programs.largest(stopped.before_bytes)
+        pid = self.programs.largest(stopped.marks)
         return stopped.one(pid, LEASH_BYTES_PER_SECOND)
 
     def _speed(self, leashed: Held, now: float) -> float:
@@ -249,54 +260,63 @@ class Brake:
             return self.programs.bytes_per_second(mover.pid)
         return max(mover.bytes_per_second, self._growing.bytes_per_second)
 
-    def _keeps_leash(self, leashed: Held, look: Look) -> bool:
-        """Look at who is on a leash; return False once it is let off and is like any other."""
-        now, mover = self._clock(), leashed.mover
-        if mover.index is None:
-            self.programs.scan()
-            self._drop_gone(leashed)
-            self._stop_growing(leashed)
-        speed = self._speed(leashed, now)
-        size_bytes = self._size_bytes(leashed)
-        if size_bytes >= leashed.size_bytes + _STEP_BYTES:
-            leashed.since_seconds = now
-        if abs(size_bytes - leashed.size_bytes) >= _STEP_BYTES:
-            leashed.size_bytes = size_bytes
-        leashed.mover = mover = replace(mover, bytes_per_second=speed)
+    def _is_busy_with(self, leashed: Held, look: Look) -> bool:
+        """Decide on who is on a leash; return False once it is let off, and nobody is held."""
+        now = self._clock()
+        self._follow(leashed, now)
         then = on_leash(
-            mover,
-            quiet_seconds=now - leashed.since_seconds,
+            leashed.mover,
+            quiet_seconds=now - leashed.grown_seconds,
             free_bytes=look.free_bytes,
             floor_bytes=self._watch.floor_bytes,
         )
-        if mover.index is None and not leashed.before_bytes:
+        if leashed.mover.index is None and not leashed.marks:
             then = Then.RESUME
         if then is Then.LEASH:
             return True
         self.leashed = None
-        if then is Then.RESUME:
-            if leashed.waiting:
-                self.stopped = Held(mover, now, leashed.danger, look.free_bytes, leashed.waiting)
-            return self.stopped is not None
+        if then is Then.STOP:
+            self._stop_again(leashed, look, now)
+            return True
+        if leashed.waiting:
+            mover, found = leashed.mover, leashed.danger
+            self.stopped = Held(mover, now, found, look.free_bytes, leashed.waiting)
+        return self.stopped is not None
+
+    def _follow(self, leashed: Held, now: float) -> None:
+        """Take in how large who is on a leash has become, and how fast it grows."""
+        if leashed.mover.index is None:
+            self.programs.scan()
+            self._drop_gone(leashed)
+            self._stop_growing(leashed)
+        size_bytes = self._size_bytes(leashed)
+        if size_bytes >= leashed.size_bytes + _STEP_BYTES:
+            leashed.grown_seconds = now
+        if abs(size_bytes - leashed.size_bytes) >= _STEP_BYTES:
+            leashed.size_bytes = size_bytes
+        leashed.mover = replace(leashed.mover, bytes_per_second=self._speed(leashed, now))
+
+    def _stop_again(self, leashed: Held, look: Look, now: float) -> None:
+        """Stop who takes the last memory on a leash, together with those that wait."""
+        speed = leashed.mover.bytes_per_second
         found = Danger(max(0.0, look.free_bytes / max(speed, 1.0)), leashed.danger.outside)
-        held = Held(mover, now, found, look.free_bytes, leashed.waiting)
-        for pid, before_bytes in leashed.before_bytes.items():
+        held = Held(leashed.mover, now, found, look.free_bytes, leashed.waiting)
+        for pid, mark in leashed.marks.items():
             if reins.stop(pid):
-                held.before_bytes[pid] = before_bytes
-        if held.before_bytes:
+                held.marks[pid] = replace(mark, stopped_seconds=now)
+        if held.marks:
             self._hold(held, look)
-        return True
 
     def _end(self, stopped: Held, free_bytes: int) -> None:
         index, ended = stopped.mover.index, stopped
         if index is None:
-            pid = self.programs.largest(stopped.before_bytes)
-            grown_bytes = self.programs.size_bytes([pid]) - stopped.before_bytes[pid]
-            ended = replace(stopped, before_bytes={pid: stopped.before_bytes.pop(pid)})
+            pid = self.programs.largest(stopped.marks)
+            size_bytes = self.programs.size_bytes([pid])
+            ended = replace(stopped, marks={pid: stopped.marks.pop(pid)})
         else:
             pid = stopped.mover.pid
-            grown_bytes = self._growing.size_bytes(index) - stopped.before_bytes[pid]
-        kill = stopped.as_kill(max(0, grown_bytes))
+            size_bytes = self._growing.memory_bytes(index, outside=stopped.danger.outside)
+        kill = stopped.as_kill(ended.marks[pid], size_bytes)
         if index is None:
             self.ended = Ended(self.programs.end(pid), kill)
             # The others wait for what comes free.
@@ -304,7 +324,7 @@ class Brake:
         else:
             self.killed = pid, kill
             reins.end(pid)
-        if index is not None or not stopped.before_bytes:
+        if index is not None or not stopped.marks:
             self.stopped = None
         logger.error(
             "brake: ended %s, which took the last memory: %s free, and nothing else could shrink",

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.levels import Level
-from tonnage.units import KIB, MIB
+from tonnage.units import KIB, MIB, format_bytes
 from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ CHUNK_BYTES: Final = 24
 
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 16 * MIB
-"""A body that nobody wants any more is dropped as it comes for so long, and so much of it: with
-unread data on it, a closed connection is reset, and the client may lose the answer."""
+"""A body whose request is answered is dropped as it comes for so long, and so much of it. One that
+ends within that leaves its connection to the next request; another ends it. Where the connection is
+to be closed it is closed after that: with unread data on it, it is reset, and the client may lose
+the answer."""
 
 UNSENT_SECONDS: Final = 30.0
 """A connection that is closed waits for its client to read the rest, as long as anything of it goes
@@ -146,13 +148,34 @@ def idle_seconds(keep_alive_seconds: float, header: Header | None) -> float:
     return keep_alive_seconds + (short - keep_alive_seconds) * share
 
 
+def slow_head(limits: Limits) -> Problem:
+    """Return the answer to a request whose head has taken longer than *limits* allow."""
+    return Problem(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "request_timeout",
+        f"the request's head did not come in time: send all of it within {limits.header_seconds:g}"
+        " s, or try again over a better connection",
+    )
+
+
+def slow_body(limits: Limits) -> Problem:
+    """Return the answer to a request whose body comes slower than *limits* allow."""
+    return Problem(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "request_timeout",
+        "the request's body came too slowly: send at least"
+        f" {format_bytes(limits.min_body_bytes_per_second)} a second, or try again over a better"
+        " connection",
+    )
+
+
 class Cut(Enum):
     """Why a connection is ended that did not ask for it; the value is what the log says."""
 
     SLOW_HEAD = "sent the head of a request too slowly"
     SILENT = "sent nothing at all"
     SLOW_BODY = "sent a body too slowly"
-    UNREAD = "went on sending a body that nobody wanted"
+    UNREAD = "had more of a body to send than is read after its answer"
     CROWD = "had to make room for others"
     INVALID = "sent what is not HTTP, or too large a head"
 
@@ -191,12 +214,6 @@ TOO_MUCH_FRAMING: Final = Problem(
     HTTPStatus.BAD_REQUEST,
     "chunks_too_large",
     "the body's chunk extensions or trailers are too large: send it without them",
-)
-SLOW_HEAD: Final = Problem(
-    HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "the request's head did not come in time"
-)
-SLOW_BODY: Final = Problem(
-    HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "the request's body came too slowly"
 )
 CROWDED: Final = Problem(
     HTTPStatus.SERVICE_UNAVAILABLE,

@@ -8,18 +8,19 @@ Does not read: the other half of a connection is :class:`~tonnage.server.protoco
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tonnage.server.connections import (
     CROWDED,
     LINGER_BYTES,
-    SLOW_BODY,
-    SLOW_HEAD,
     Cut,
     response,
+    slow_body,
+    slow_head,
 )
 from tonnage.web.respond import closing, respond
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from tonnage.server.sweeper import Sweeper
-    from tonnage.web.path.problem import Problem, Shape
+    from tonnage.web.path.problem import Problem
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 # What is half done on the connection. From DEAF on, what comes is dropped.
@@ -121,9 +122,9 @@ class Ending(HttpToolsProtocol):
     def cut(self, why: Cut) -> None:
         """End this connection; tell its client why where that makes sense."""
         if why is Cut.SLOW_HEAD:
-            self._refuse(SLOW_HEAD)
+            self._refuse(slow_head(self._sweeper.limits))
         elif why is Cut.SLOW_BODY:
-            self._refuse(SLOW_BODY)
+            self._refuse(slow_body(self._sweeper.limits))
         elif self._state == WHOLE:
             # Without an answer: browsers open connections ahead of need, and would show a 408 in
             # place of the next page.
@@ -139,7 +140,7 @@ class Ending(HttpToolsProtocol):
 
     def serve_only(self, path: str) -> None:
         """Serve only what is at or below *path*."""
-        self.app = partial(_only, path, self.app, self._sweeper.shape)
+        self.app = partial(_only, path, self.app, self._sweeper)
 
     # The rest is ours.
 
@@ -159,7 +160,9 @@ class Ending(HttpToolsProtocol):
         self._forget_head()
         cycle = self.cycle
         if not self.is_busy:
-            self._answer(refusal)
+            # A body whose request is answered already gets no second answer.
+            is_answered = self._state == BODY and cycle.more_body
+            self._answer(None if is_answered else refusal)
         elif cycle.scope is not self.scope or not cycle.more_body:
             # A later request: the one before it is the last.
             cycle.keep_alive = False
@@ -183,7 +186,9 @@ class Ending(HttpToolsProtocol):
         self._linger()
 
     def _response(self, problem: Problem) -> bytes:
-        return response(problem, self.server_state.default_headers, self._sweeper.shape)
+        permitting = self._sweeper.permitting(cast("Scope | None", self.scope))
+        headers = (*self.server_state.default_headers, *permitting)
+        return response(problem, headers, self._sweeper.shape)
 
     def _linger(self) -> None:
         """Close our half, and drop what still comes until the client has closed its own."""
@@ -218,15 +223,20 @@ class Ending(HttpToolsProtocol):
             self._linger()
         else:
             self._dropped_bytes = 0
+            if self._state == BODY:
+                # What is here already is dropped as the rest will be: nobody can ask for it.
+                self.cycle.body.clear()
             self.flow.resume_reading()
 
 
 async def _only(
-    path: str, app: ASGIApp, shape: Shape | None, scope: Scope, receive: Receive, send: Send
+    path: str, app: ASGIApp, sweeper: Sweeper, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Serve *path* and what is below it, and refuse the rest: there are too many connections."""
     asked = scope["path"]
     if asked == path or asked.startswith(f"{path.rstrip('/')}/"):
         await app(scope, receive, send)
     else:
-        await respond(scope, receive, closing(send), CROWDED.answer(shape))
+        answer = CROWDED.answer(sweeper.shape)
+        answer = replace(answer, headers=(*answer.headers, *sweeper.permitting(scope)))
+        await respond(scope, receive, closing(send), answer)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from tonnage.governor.flight import Flights
 
@@ -29,10 +29,13 @@ class Kill:
     """That we ended a worker with SIGKILL; the figures are the brake's."""
 
     reason: KillReason
+    # What it had grown by when it was stopped last, and in what time.
     grown_bytes: int = 0
     grown_seconds: float = 0.0
     # In what time free memory would have run out.
     room_seconds: float = 0.0
+    # Which of a worker's memory grew; empty: all that a program has resident.
+    memory: Literal["private", "shared", ""] = ""
 
 
 _NOTHING: Final = Flights((), 0)
@@ -103,8 +106,10 @@ class Incident:
         pid: its process.
         statistics: the tree as the shared page has it.
         route: method and template of the path, ``GET /export``.
-        line: where the allocation failed, ``app.py:12 in export``.
+        line: where the allocation failed, ``app.py:12 in export``, or ``or below app.py:12 ...``.
         grown_bytes: what the worker had grown by since the request began, as far as known.
+        left_bytes: what it could have grown by when the request began.
+        was_freed: what the request held was freed before *grown_bytes* was measured.
         answered: the status it was answered with; None or 0: the connection was cut.
         memory_errors: such requests in this worker so far, from its slot.
         data_limit_bytes: the worker's fuse; 0: none was set.
@@ -117,6 +122,8 @@ class Incident:
     route: str
     line: str = ""
     grown_bytes: int = 0
+    left_bytes: int = 0
+    was_freed: bool = False
     answered: int | None = None
     memory_errors: int = 0
     data_limit_bytes: int = 0

@@ -114,12 +114,11 @@ class Foreman:
     def _bury(self, member: Member, status: int | None) -> None:
         for_memory = False
         if not self.is_in_haste and (not member.failure or self._crew.has_served):
-            for_memory = self._measures.inquest.on_death(member, status)
+            for_memory = self._measures.on_death(member, status)
         self._crew.lost(member, status, for_memory=for_memory)
         self._reactor.unregister(member.channel)
         member.channel.close()
-        self._measures.hold.watch.forget(member.index)
-        self._measures.keeper.forget(member)
+        self._measures.forget(member)
         is_first_start = not self._crew.has_served and not self._page.header.stopping
         if member.failure and is_first_start and self.failed_start is None:
             self.failed_start = member
@@ -144,19 +143,9 @@ class Foreman:
             return False
         message, _ = received
         self._crew.heard(member, message)
-        measures, kind = self._measures, message["kind"]
-        if kind == "ready":
-            measures.hold.watch.roll_up(member.pid or 0, self._page.slots[member.index])
-            measures.keeper.recycler.heard_ready(member)
+        self._measures.on_message(member, message)
+        if message["kind"] == "ready":
             self._on_ready()
-        elif kind == "reclaimed":
-            measures.keeper.on_reclaimed(member, message)
-        elif kind == "memory_error":
-            measures.inquest.on_memory_error(member, message)
-        elif kind == "kept":
-            measures.keeper.on_kept(member)
-        elif kind == "traced":
-            measures.keeper.leaking.heard_report(member, message["report"])
         return True
 
 

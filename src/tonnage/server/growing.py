@@ -106,10 +106,18 @@ class Growing:
             if self._page.slots[at].state != WorkerState.STARTING
         ]
 
-    def grown_bytes(self, index: int, *, outside: bool) -> int:
-        """Return what a worker has grown by within a moment, in shared (*outside*) or private."""
+    def before(self, index: int, *, outside: bool) -> tuple[int, float]:
+        """Return the least that this memory of a worker was within a moment, and when it was."""
         followed = self._workers[index]
-        return (followed.shared if outside else followed.private).grown_bytes
+        growth = followed.shared if outside else followed.private
+        return growth.before_bytes, growth.before_seconds
+
+    def memory_bytes(self, index: int, *, outside: bool) -> int:
+        """Return what a worker holds in shared (*outside*) or private memory; 0: it has ended."""
+        followed = self._workers.get(index)
+        if followed is None:
+            return 0
+        return (followed.shared if outside else followed.private).now_bytes
 
     def size_bytes(self, index: int) -> int:
         """Return what a worker holds, private and shared; 0: it has ended."""

@@ -1,7 +1,8 @@
 """The HTTP server inside a worker: uvicorn, embedded, with a drain that loses nothing.
 
-This module and :mod:`tonnage.server.protocol` are the only ones that know uvicorn; another server
-can be put behind the same few names.
+This module, :mod:`tonnage.server.protocol` with its other half, :mod:`tonnage.server.websocket` and
+:mod:`tonnage.server.noise` are the only ones that know uvicorn; another server can be put behind
+the same few names.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from tonnage.server.connections import limits_from
+from tonnage.server.noise import flood, hush
 from tonnage.server.protocol import Connection
 from tonnage.server.reading import Reader
 from tonnage.server.sweeper import Sweeper
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from tonnage.config import Settings
     from tonnage.governor.page import Header
+    from tonnage.web.path.cors import Cors
     from tonnage.web.path.problem import Shape
     from tonnage.web.respond import ASGIApp, Receive
 
@@ -80,10 +83,9 @@ def _websockets() -> Any:
         return "none"
 
     def make(**parts: Any) -> asyncio.Protocol:
-        from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+        from tonnage.server.websocket import WebSocket
 
-        assert AutoWebSocketsProtocol is not None
-        return AutoWebSocketsProtocol(**parts)
+        return WebSocket(**parts)
 
     return make
 
@@ -105,6 +107,7 @@ class HttpServer(uvicorn.Server):
         on_drain: Callable[[], None],
         header: Header | None = None,
         shape: Shape | None = None,
+        cors: Cors | None = None,
     ) -> None:
         """Prepare.
 
@@ -116,7 +119,9 @@ class HttpServer(uvicorn.Server):
             header: of the shared page: how much memory there is, and how short it is. Without it
                 connections are bounded by descriptors alone, and idle ones kept as long as set.
             shape: the application's own shape of refusals.
+            cors: which pages of other sites may read them; None: the application's affair.
         """
+        removed = {name.strip().lower() for name in settings.path.remove_headers or ()}
         super().__init__(
             uvicorn.Config(
                 app=app,
@@ -126,10 +131,13 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=settings.logging.access_log,
                 proxy_headers=False,
-                server_header="server" not in (settings.path.remove_headers or ()),
+                # These two it writes itself, behind all layers.
+                server_header="server" not in removed,
+                date_header="date" not in removed,
                 backlog=settings.listen.backlog,
             )
         )
+        hush()
         limits = limits_from(settings.listen, header, _descriptors())
         wished = settings.listen.max_connections
         if wished is not None and limits.most_connections < wished:
@@ -144,6 +152,7 @@ class HttpServer(uvicorn.Server):
             header=header,
             health_path=settings.admission.health_path,
             shape=shape,
+            cors=cors,
         )
         self.config.http = self._connection  # type: ignore[assignment]
         self._on_ready = on_ready
@@ -223,6 +232,7 @@ class HttpServer(uvicorn.Server):
         # Without memory now, there is some when a request has ended: it is called again soon.
         with contextlib.suppress(MemoryError):
             self._sweeper.tick()
+            flood.tick()
 
 
 def _descriptors() -> int:

@@ -37,8 +37,8 @@ logger = logging.getLogger("tonnage.supervisor")
 # Whom the kernel kills has ended by then. A kill that no worker's death has followed was of another
 # process in the cgroup, and explains no later death.
 _FOLLOWS_SECONDS: Final = 2.0
-# The death of a worker is heard of before that; then a program is what was killed.
-_HEARD_SECONDS: Final = 0.5
+# What no worker's death has explained until then was a program's.
+_UNCLAIMED_SECONDS: Final = 0.5
 # Programs that may be what the kernel has killed.
 _MOST_LOST: Final = 16
 
@@ -91,9 +91,7 @@ class Inquest:
 
         That is, whether the kernel or the brake ended it since memory ran out.
         """
-        killed = self._brake.killed
-        if killed is not None and killed[0] == member.pid:
-            member.killed, self._brake.killed = killed[1], None
+        member.killed = self._brake.take_killed(member.pid) or member.killed
         if not _is_unexpected(member, status):
             return False
         # The kernel's counter is read at the next look; it may have moved with this very death.
@@ -127,17 +125,17 @@ class Inquest:
             self._forget_explained()
         return cause in _OF_MEMORY
 
-    def on_braked(self) -> None:
+    def on_programs_ended(self) -> None:
         """Report on the programs that have just been ended: nobody else hears of it.
 
         The one that the brake has ended, if any, and those that the kernel has killed, once no
         worker's death has explained what it has counted.
         """
-        ended, self._brake.ended = self._brake.ended, None
+        ended = self._brake.take_ended()
         if ended is not None:
             flights = self._flights(ended.started.worker)
             self._report_program(ended.started, flights, kill=ended.kill)
-        if self._kills and self._clock() - self._counted_seconds >= _HEARD_SECONDS:
+        if self._kills and self._clock() - self._counted_seconds >= _UNCLAIMED_SECONDS:
             self._note_lost()
             for at, lost in enumerate(self._lost[: self._kills]):
                 self._report_program(
@@ -210,6 +208,8 @@ class Inquest:
                 route=message["route"],
                 line=message["line"],
                 grown_bytes=message["grown_bytes"],
+                left_bytes=message.get("left_bytes", 0),
+                was_freed=message.get("was_freed", False),
                 answered=message["answered"],
                 memory_errors=slot.memory_errors,
                 data_limit_bytes=slot.data_limit_bytes,

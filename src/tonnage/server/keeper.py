@@ -95,6 +95,9 @@ class Keeper:
         self._asking = asking
         self._box = box
         self._recycle_above_bytes = recycle_above_bytes
+        self._above_applies = True
+        # Somebody has asked for the last reclaim, and has not been told what came of it.
+        self._owes_line = False
         self._alert = alert
         self._clock = clock
         self._effort = Effort()
@@ -110,6 +113,8 @@ class Keeper:
     def act(self, look: Look) -> None:
         """Do what *look* demands."""
         self._note(look)
+        if not self._is_awaiting():
+            self._tell_asked("the others do not answer")
         if self._trouble is not None:
             self._trouble.highest_bytes = max(self._trouble.highest_bytes, look.used_bytes)
         if look.level is not look.previous:
@@ -121,8 +126,12 @@ class Keeper:
             self.leaking.glance(look.readings, self._room_bytes())
             self._recycle(look)
 
-    def reclaim(self, level: Level, why: str, *, spare: int = -1) -> int:
-        """Ask every worker but that of slot *spare* to give memory back; return how many."""
+    def reclaim(self, level: Level, why: str, *, spare: int = -1, is_asked: bool = False) -> int:
+        """Ask every worker but that of slot *spare* to give memory back; return how many.
+
+        *is_asked*: by somebody, who is told in the log what came of it, however little.
+        """
+        self._tell_asked("another reclaim has followed")
         members = [each for each in self._crew.serving() if each.index != spare]
         need = need_bytes(self._page.header.used_bytes, self._watch.marks, level)
         held = [self._page.slots[each.index].consumers_bytes for each in members]
@@ -131,7 +140,10 @@ class Keeper:
             if self._asking.ask(member, level, part, why) and member.pid is not None:
                 asked.add(member.pid)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.last_asked = Asked(why, self._clock(), now, asked)
+        self.last_asked = Asked(why, self._clock(), now, asked, asked_count=len(asked))
+        self._owes_line = is_asked
+        if not asked:
+            self._tell_asked("")
         return len(asked)
 
     def on_reclaimed(self, member: Member, message: dict[str, Any]) -> None:
@@ -157,6 +169,7 @@ class Keeper:
         asked.cost_seconds = max(asked.cost_seconds, message["cost_seconds"])
         _write_reclaimed(message, member.index, asked.why)
         if not asked.awaited:
+            self._tell_asked("")
             # As a round: what one worker frees is little of what all use.
             self._effort = after_reclaim(
                 self._effort,
@@ -165,6 +178,22 @@ class Keeper:
                 cost_seconds=asked.cost_seconds,
                 now_seconds=self._clock(),
             )
+
+    def _tell_asked(self, why_not_all: str) -> None:
+        """Log what came of a reclaim that somebody has asked for, unless that was done."""
+        asked = self.last_asked
+        if not self._owes_line or asked is None:
+            return
+        self._owes_line = False
+        freed = format_bytes(asked.freed_bytes) if asked.freed_bytes > 0 else "nothing"
+        if not asked.asked_count:
+            logger.info("reclaimed nothing (%s): no worker serves just now", asked.why)
+            return
+        logger.info(
+            "reclaimed %s from %s worker(s) (%s)%s",
+            *(freed, _of(len(asked.workers), asked.asked_count), asked.why),
+            f": {why_not_all}" if asked.awaited else "",
+        )
 
     def on_kept(self, member: Member) -> None:
         """Take in that *member* did not come back down after a request ran out of memory."""
@@ -292,6 +321,7 @@ class Keeper:
                 level=look.level,
                 level_seconds=look.now_seconds - since,
                 limit_bytes=self._watch.marks.limit_bytes,
+                used_bytes=look.used_bytes,
                 room_bytes=self._own_room_bytes(),
                 reclaimed=self._trouble is not None and header.reclaims > self._trouble.reclaims,
                 recycle_above_bytes=above,
@@ -317,16 +347,24 @@ class Keeper:
         return found if found is not None and found.pid == self._page.slots[index].pid else None
 
     def _above_bytes(self) -> int | None:
-        """Return ``--recycle-above``; None also where a fresh worker is no smaller than that."""
+        """Return ``--recycle-above``; None also where a fresh worker is no smaller than that.
+
+        The last one that became ready counts: new code may need less, or more.
+        """
         above, fresh = self._recycle_above_bytes, self.recycler.fresh_bytes
-        if above is None or above > fresh:
-            return above
-        logger.warning(
-            "--recycle-above %s is not applied: a fresh worker has %s of its own already",
-            *(format_bytes(above), format_bytes(fresh)),
-        )
-        self._recycle_above_bytes = None
-        return None
+        if above is None:
+            return None
+        applies = above > fresh
+        if applies is not self._above_applies:
+            self._above_applies = applies
+            write, how = (
+                (logger.info, "is applied again") if applies else (logger.warning, "is not applied")
+            )
+            write(
+                "--recycle-above %s %s: a fresh worker has %s of its own%s",
+                *(format_bytes(above), how, format_bytes(fresh), "" if applies else " already"),
+            )
+        return above if applies else None
 
     def _check_above(self, above_bytes: int) -> None:
         """Ask workers above ``--recycle-above`` for a collection: only what is left then counts."""
@@ -335,6 +373,10 @@ class Keeper:
             asked = last is not None and self._clock() - last.now_seconds < _ABOVE_SECONDS
             if not asked and max(slot.uss_bytes, slot.held_bytes - slot.taken_bytes) > above_bytes:
                 self._asking.ask(member, Level.OK, 0, "above --recycle-above")
+
+
+def _of(some: int, all_of_them: int) -> str:
+    return str(some) if some == all_of_them else f"{some} of {all_of_them}"
 
 
 def _write_reclaimed(message: dict[str, Any], index: int, why: str) -> None:

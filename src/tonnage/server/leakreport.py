@@ -37,11 +37,7 @@ def render(report: TraceReport) -> str:
 
 
 def _lines(report: TraceReport) -> Iterator[str]:
-    requests, grown = report["requests"], report["grown_bytes"]
-    yield (
-        f"in {report['seconds']:.1f} s {requests:,} requests left {format_bytes(grown)}"
-        f"{_each(grown, requests)}"
-    )
+    yield f"in {report['seconds']:.1f} s {_left(report)}"
     yield f"tracing cost {format_bytes(report['cost_bytes'])}{_ENDED[report['ended']]}"
     if report["lines"]:
         yield "these lines allocated what stayed:"
@@ -99,7 +95,19 @@ def _nothing(report: TraceReport) -> str:
     )
 
 
+def _left(report: TraceReport) -> str:
+    """Return what the requests left, as far as there were any, and they left something."""
+    requests, grown = report["requests"], report["grown_bytes"]
+    if requests <= 0:
+        if grown < report["worth_bytes"]:
+            return "no requests came: nothing to measure"
+        return f"no requests came, and {format_bytes(grown)} was left all the same"
+    if grown < 0:
+        return (
+            f"{requests:,} requests left nothing: {format_bytes(-grown)} less is held than before"
+        )
+    return f"{requests:,} requests left {format_bytes(grown)}{_each(grown, requests)}"
+
+
 def _each(grown_bytes: int, requests: int) -> str:
-    if requests <= 0 or grown_bytes <= 0:
-        return ""
-    return f": {format_bytes(grown_bytes / requests)} a request"
+    return "" if grown_bytes <= 0 else f": {format_bytes(grown_bytes / requests)} a request"

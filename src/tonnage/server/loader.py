@@ -7,23 +7,36 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import os
 import sys
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tonnage.errors import TargetError
+from tonnage.errors import ConfigError, TargetError
+from tonnage.web.path.fromsettings import load_shape, with_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
-    from tonnage.config import AppSettings
+    from tonnage.config import AppSettings, Settings
+
+logger = logging.getLogger("tonnage.loader")
 
 Interface = Literal["asgi", "wsgi"]
 
 # Characters of an error that go through the channel, which has an end; the traceback has it whole.
 _LONGEST_MESSAGE = 1000
+
+# Where the way to the application's first line leads through.
+_WAY = tuple(
+    os.path.join(directory, "")
+    for directory in (
+        os.path.dirname(os.path.dirname(__file__)),
+        os.path.dirname(importlib.__file__),
+    )
+)
 
 _PLACES = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -75,23 +88,56 @@ def load(settings: AppSettings) -> Loaded:
     return Loaded(app, settings.interface)
 
 
+def load_all(settings: Settings) -> Loaded:
+    """Import the application, and what the options put in front of it.
+
+    A mistake in these is found here, and not by each worker anew; and workers share what they need.
+
+    Raises:
+        TargetError: the application, or the function that shapes refusals, is not there or is not
+            what it has to be; or another option makes no sense.
+        Exception: whatever their own code raises while it is imported.
+    """
+    loaded = load(settings.app)
+    try:
+        shape = load_shape(settings.path)
+        with_path(loaded.app, settings.path, may_compress=lambda: True, shape=shape)
+    except ConfigError as error:
+        raise TargetError(str(error)) from error
+    return loaded
+
+
 def load_or_tell(
     settings: AppSettings, tell: Callable[..., object], load: Callable[[], Loaded]
 ) -> Loaded | None:
     """Return what *load* returns; where it fails, *tell* the supervisor why and return None.
 
     A mistake in the target's name is one line. For an error of the application's own code, its
-    traceback goes to standard error as well: it is what the author needs.
+    traceback is logged as well: it is what the author needs.
     """
     try:
         return load()
     except TargetError as error:
         tell("failed", usage=True, error=str(error))
-    except BaseException as error:  # noqa: BLE001 - the application may raise anything
-        traceback.print_exc()
+    except BaseException as error:  # the application may raise anything
+        # The import may have set up a log of its own, which turns off those that it does not name.
+        logger.disabled = False
+        trace = (type(error), error, _own_part(error))
+        logger.error("importing %s failed", settings.target, exc_info=trace)
         said = f"importing {settings.target} failed: {type(error).__name__}: {error}"
         tell("failed", usage=False, error=said[:_LONGEST_MESSAGE])
     return None
+
+
+def _own_part(error: BaseException) -> TracebackType | None:
+    """Return the traceback of *error* without the way to the application: ours, and the import's.
+
+    Of a mistake in the first file's syntax nothing is left: the error names file and line itself.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*_WAY, "<frozen ")):
+        trace = trace.tb_next
+    return trace if trace is not None or isinstance(error, SyntaxError) else error.__traceback__
 
 
 def _import(name: str, directory: str) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tonnage.config import Settings
     from tonnage.governor.page import SharedPage
-    from tonnage.server.crew import Crew
+    from tonnage.server.crew import Crew, Member
     from tonnage.server.watch import Look, Watch
 
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 class Measures:
     """What the supervisor needs of them."""
 
+    page: SharedPage
     hold: Hold
     keeper: Keeper
     inquest: Inquest
@@ -41,9 +42,33 @@ class Measures:
         if look is not None:
             if look.kills:
                 self.inquest.on_kills(look.kills)
-            self.inquest.on_braked()
+            self.inquest.on_programs_ended()
             self.keeper.act(look)
         return look
+
+    def on_message(self, member: Member, message: dict[str, Any]) -> None:
+        """Take in what *member* says of its memory; what else it says is no matter here."""
+        kind = message["kind"]
+        if kind == "ready":
+            self.hold.watch.roll_up(member.pid or 0, self.page.slots[member.index])
+            self.keeper.recycler.heard_ready(member)
+        elif kind == "reclaimed":
+            self.keeper.on_reclaimed(member, message)
+        elif kind == "memory_error":
+            self.inquest.on_memory_error(member, message)
+        elif kind == "kept":
+            self.keeper.on_kept(member)
+        elif kind == "traced":
+            self.keeper.leaking.heard_report(member, message["report"])
+
+    def on_death(self, member: Member, status: int | None) -> bool:
+        """Find out why *member* has died; return whether for want of memory."""
+        return self.inquest.on_death(member, status)
+
+    def forget(self, member: Member) -> None:
+        """Drop what is known of a worker that has ended."""
+        self.hold.watch.forget(member.index)
+        self.keeper.forget(member)
 
     def next_look_seconds(self) -> float:
         """Return how long to wait before the next look."""
@@ -121,4 +146,4 @@ def make_measures(
         clock=clock,
     )
     inquest = Inquest(page, watch, hold.brake, box, alert=alert, clock=clock)
-    return Measures(hold, keeper, inquest, Operator(page, keeper, box))
+    return Measures(page, hold, keeper, inquest, Operator(page, keeper, box))

@@ -28,7 +28,7 @@ class Operator:
 
     def reclaim(self) -> int:
         """Ask every worker to give memory back, caches included."""
-        return self._keeper.reclaim(Level.CRITICAL, "asked for")
+        return self._keeper.reclaim(Level.CRITICAL, "asked for", is_asked=True)
 
     def reclaimed(self) -> dict[str, Any]:
         """Return what came of the last reclaim."""
@@ -44,7 +44,9 @@ class Operator:
             count = recycler.want_all(Reason.ASKED)
             if not count:
                 raise ActionError("no worker serves just now: try again in a moment")
-            return f"{count} worker(s) are replaced, one after the other"
+            missing = self._page.header.desired_workers - count
+            more = f"; {missing} had ended, and start(s) anew anyway" if missing > 0 else ""
+            return f"{count} worker(s) are replaced, one after the other{more}"
         if not recycler.want(worker, Reason.ASKED):
             live = ", ".join(str(slot.index) for slot in self._page.live_slots()) or "none"
             raise ActionError(f"there is no worker {worker}; there are: {live}")

@@ -39,7 +39,7 @@ GROWTH_SECONDS: Final = 1.0
 # How exact the age of a program is; a request starts one soon, but not before it has begun.
 TICK_SECONDS: Final = 0.02
 #: A worker that the kernel has killed is heard of so soon after the kernel has counted it.
-HEARD_SECONDS: Final = 0.25
+PROMPT_SECONDS: Final = 0.25
 # An application's error message may hold anything; the log has it whole.
 _LONGEST_FAILURE: Final = 300
 
@@ -116,6 +116,14 @@ def growth_of(samples: Sequence[Sample], worker: int | None) -> Growth:
     first = next(each for each in own if each.now_seconds >= last.now_seconds - GROWTH_SECONDS)
     grown = last.private_of(worker) - first.private_of(worker)
     return Growth(grown, last.now_seconds - first.now_seconds)
+
+
+def grown_since(samples: Sequence[Sample], worker: int, since_seconds: float) -> int | None:
+    """Return by how much *worker* was seen to grow at most since then; None: it was not seen."""
+    own = [each for each in samples if each.private_of(worker)]
+    later = [each.private_of(worker) for each in own if each.now_seconds > since_seconds]
+    before = [each.private_of(worker) for each in own if each.now_seconds <= since_seconds]
+    return max(later) - (before[-1] if before else later[0]) if later else None
 
 
 def is_short(samples: Sequence[Sample], limit_bytes: int) -> bool:
@@ -244,7 +252,12 @@ def _judge_counted_kill(death: Death, samples: Sequence[Sample], counted: int) -
         return Verdict(Cause.OOM, text, Sureness.GUESS, (*evidence, doubt))
     doubts = (f"{death.rivals} program(s) had ended as well",) if death.rivals else ()
     full = was_short(samples, limit_bytes)
-    if ago == 0 or (ago <= HEARD_SECONDS and (full or not death.rivals)):
+    if ago == 0 or (ago <= PROMPT_SECONDS and (full or not death.rivals)):
+        if ago and _others_held_more(samples, death.worker):
+            text = "was killed by SIGKILL, probably by the kernel for want of memory"
+            before = f"{_counted(counted)}, {ago:.2g} s before"
+            larger = "what is no worker's held more, and may be what was killed"
+            return Verdict(Cause.OOM, text, Sureness.LIKELY, (before, *doubts, larger))
         sure = not death.rivals and (ago == 0 or full)
         sureness = Sureness.CERTAIN if sure else Sureness.LIKELY
         return Verdict(Cause.OOM, text, sureness, (_counted(counted), *doubts))
@@ -256,14 +269,28 @@ def _judge_counted_kill(death: Death, samples: Sequence[Sample], counted: int) -
     return Verdict(Cause.SIGNAL, text, Sureness.LIKELY, (before, *doubts, "enough memory was free"))
 
 
+def _others_held_more(samples: Sequence[Sample], worker: int | None) -> bool:
+    """Return whether, when most was used of late, what is no worker's held more than this one.
+
+    The kernel takes the largest process, which then was hardly this one.
+    """
+    if worker is None or not samples:
+        return False
+    since = samples[-1].now_seconds - GROWTH_SECONDS
+    fullest = max((s for s in samples if s.now_seconds >= since), key=lambda s: s.used_bytes)
+    return fullest.used_bytes - sum(fullest.private_bytes) > fullest.private_of(worker)
+
+
 def _judge_our_kill(death: Death, kill: Kill, counted: int) -> Verdict:
     # The order of two kills cannot be told; both would have hit the same worker.
     evidence = (f"{_counted(counted)} as well, and may have come first",) if counted else ()
     sureness = Sureness.LIKELY if counted else Sureness.CERTAIN
     if kill.reason is KillReason.BRAKE:
+        memory = f" of {kill.memory} memory" if kill.memory else ""
         text = (
-            f"was braked: it grew by {format_bytes(kill.grown_bytes)} in {kill.grown_seconds:.2g} s"
-            f" and free memory would have run out in {kill.room_seconds * 1000:.0f} ms"
+            f"was braked: it grew by {format_bytes(kill.grown_bytes)}{memory} in"
+            f" {kill.grown_seconds:.2g} s and free memory would have run out in"
+            f" {kill.room_seconds * 1000:.0f} ms"
         )
         return Verdict(Cause.BRAKE, text, sureness, evidence)
     if kill.reason is KillReason.OVERDUE_START:

@@ -129,10 +129,10 @@ class Programs:
         known = self._known.get(pid)
         return 0.0 if known is None else known.growth.bytes_per_second
 
-    def grown_bytes(self, pid: int) -> int:
-        """Return what program *pid* has grown by within a moment, as of the last scan."""
-        known = self._known.get(pid)
-        return 0 if known is None else known.growth.grown_bytes
+    def before(self, pid: int) -> tuple[int, float]:
+        """Return the least that program *pid* held within a moment, and when; it is known."""
+        growth = self._known[pid].growth
+        return growth.before_bytes, growth.before_seconds
 
     def end(self, pid: int) -> Started:
         """End program *pid*, and return what it was: that has to be asked before it is gone."""

@@ -210,6 +210,8 @@ class Connection(Ending):
             else:
                 self._state = WHOLE
                 self._watched = None
+                # An idle connection is one since the end of its request, if the answer came first.
+                self.since_seconds = self._sweeper.now_seconds
         elif self.scope is not None:  # else there were only blank lines
             self._look_at_head()
 
@@ -237,7 +239,8 @@ class Connection(Ending):
         if self._framing_bytes - self._chunks * CHUNK_BYTES > self._most_head_bytes:
             self._sweeper.count(Cut.INVALID)
             self._refuse(TOO_MUCH_FRAMING)
-        elif len(cycle.body) > UNASKED_BYTES:
+        elif len(cycle.body) > UNASKED_BYTES and self.is_busy:
+            # Once it is answered, what comes is dropped, and is read so that it can be.
             self.flow.pause_reading()
 
     def _judge_closing(self, waited_seconds: float) -> Verdict:

@@ -19,15 +19,18 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.governor.levels import Level
 from tonnage.governor.recycle import (
     GIVEN_UP_SECONDS,
+    LASTING_SECONDS,
     MOST_WITHOUT_RELIEF,
     Candidate,
-    Choice,
     History,
     Reason,
     Situation,
+    Trial,
     after_recycle,
+    before_recycle,
     choose,
 )
 from tonnage.governor.statistics import read_statistics
@@ -91,6 +94,10 @@ class _Replacement:
     reason: Reason
     begun_seconds: float
     held_bytes: int
+    # What was in use when it began.
+    used_bytes: int
+    # Whether what it gives back has to stay free, for the recycle to be a relief.
+    has_to_last: bool
     start_first: bool
     deadline_seconds: float = float("inf")
     successor: Member | None = None
@@ -198,9 +205,12 @@ class Recycler:
         ]
         history = self._history if self._settings.recycle else _NEVER
         choice = choose(candidates, situation, history, self._clock())
-        if choice is not None:
-            held = next(each.own_bytes for each in candidates if each.index == choice.index)
-            self._begin(choice, held, free_bytes)
+        if choice is None:
+            return
+        chosen = next(each for each in candidates if each.index == choice.index)
+        if choice.reason.is_for_memory and not self._still_helps(chosen, choice.reason, situation):
+            return
+        self._begin(chosen, choice.reason, situation, free_bytes)
 
     def heard_ready(self, member: Member) -> None:
         """Note that a worker has become ready."""
@@ -286,13 +296,23 @@ class Recycler:
             self._bounds[member.index] = found
         return found
 
-    def _begin(self, choice: Choice, held_bytes: int, free_bytes: int) -> None:
-        old, now = self._crew.members[choice.index], self._clock()
+    def _begin(
+        self, chosen: Candidate, reason: Reason, situation: Situation, free_bytes: int
+    ) -> None:
+        old = self._crew.members[chosen.index]
         start_first = free_bytes >= self._start_bytes + _SPARE_BYTES
-        self._now = _Replacement(old, choice.reason, now, held_bytes, start_first)
+        self._now = _Replacement(
+            old,
+            reason,
+            begun_seconds=self._clock(),
+            held_bytes=chosen.own_bytes,
+            used_bytes=situation.used_bytes,
+            has_to_last=reason.has_to_last and not chosen.leak_bytes_per_second,
+            start_first=start_first,
+        )
         logger.debug(
             "recycling worker %d (pid %s, %s of its own): %s; %s",
-            *(old.index, old.pid, format_bytes(held_bytes), _WORDS[choice.reason]),
+            *(old.index, old.pid, format_bytes(chosen.own_bytes), _WORDS[reason]),
             "its successor starts first" if start_first else "no room for two, so it drains first",
         )
         if start_first:
@@ -316,6 +336,11 @@ class Recycler:
             2 * self._start_seconds
         ):
             # The crew goes on trying; there is nobody left to replace.
+            logger.error(
+                "worker %d has ended to be recycled, since %s, and after %.0f s no successor has "
+                "come up: others can be recycled again, and starting one is tried further",
+                *(now.old.index, _WORDS[now.reason], seconds - now.begun_seconds),
+            )
             self._now = None
 
     def _finish(self, now: _Replacement, situation: Situation) -> None:
@@ -352,20 +377,41 @@ class Recycler:
         )
 
     def _account(self, now: _Replacement, freed_bytes: int, situation: Situation) -> None:
+        seconds, trial = self._clock(), None
+        if now.has_to_last:
+            trial = Trial(now.reason, now.used_bytes, freed_bytes, seconds + LASTING_SECONDS)
         self._history = after_recycle(
             self._history,
             freed_bytes=freed_bytes,
             held_bytes=now.held_bytes,
             limit_bytes=situation.limit_bytes,
-            now_seconds=self._clock(),
+            now_seconds=seconds,
+            trial=trial,
         )
-        if self._history.given_up_until_seconds is None:
-            return
+        if self._history.given_up_until_seconds is not None:
+            self._give_up("recycling workers has not brought memory back", situation)
+
+    def _still_helps(self, chosen: Candidate, reason: Reason, situation: Situation) -> bool:
+        """Judge the last recycle by the next one that is called for; return whether to do that."""
+        if chosen.leak_bytes_per_second:
+            return True
+        now = self._clock()
+        self._history = before_recycle(
+            self._history, reason, used_bytes=situation.used_bytes, now_seconds=now
+        )
+        if self._history.may(now):
+            return True
+        what = f"was in use again within {LASTING_SECONDS:g} s"
+        self._give_up(f"what recycling workers brought back {what}", situation)
+        return False
+
+    def _give_up(self, why: str, situation: Situation) -> None:
         text = (
-            f"recycling workers has not brought memory back {MOST_WITHOUT_RELIEF} times in a row: "
+            f"{why} {MOST_WITHOUT_RELIEF} times in a row: "
             f"it is given up for {GIVEN_UP_SECONDS / 60:g} minutes"
         )
-        if self._crew.size > 1:
+        # While memory is not short, one less would serve less and help nobody.
+        if self._crew.size > 1 and situation.level is not Level.OK:
             self._resize(self._crew.size - 1)
             oldest = min(self._crew.serving(), key=lambda each: each.ready_seconds, default=None)
             if oldest is not None:

@@ -16,15 +16,24 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.server.advice import advice
-from tonnage.server.facts import figures_of
-from tonnage.server.postmortem import Cause, Sureness, Verdict, growth_of, judge, suspect
+from tonnage.server.facts import Death, KillReason, figures_of
+from tonnage.server.postmortem import (
+    Cause,
+    Growth,
+    Sureness,
+    Verdict,
+    grown_since,
+    growth_of,
+    judge,
+    suspect,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tonnage.governor.flight import InFlight
     from tonnage.governor.statistics import WorkerStatistics
-    from tonnage.server.facts import Death, Incident
+    from tonnage.server.facts import Incident, Kill
     from tonnage.server.postmortem import Suspicion
     from tonnage.server.samples import Sample
 
@@ -32,6 +41,11 @@ VERSION: Final = 1
 
 #: A crash is put down to allocations that failed at most so long before it.
 RECENT_SECONDS: Final = 2.0
+
+# What a process forked by a worker is called, as the worker is.
+_WORKER_NAME: Final = "tonnage-w"
+# Who had more of the memory than this was not short of it for the other workers' sake.
+_LARGE_SHARE: Final = 2 / 3
 
 # Causes that one expects to be a request's doing.
 _REQUESTS_CAUSE = frozenset({Cause.OOM, Cause.BRAKE, Cause.CRASH, Cause.EXIT})
@@ -63,13 +77,16 @@ def of_death(
     """
     is_recent = failed_seconds is not None and now_seconds - failed_seconds <= RECENT_SECONDS
     # What failed long ago, in a request that was answered, has crashed nothing now.
+    samples = _of_this_process(death, samples, now_seconds)
     verdict = judge(death if is_recent else replace(death, memory_errors=0), samples)
     suspicion = suspect(death, verdict)
     blame = _blame(death, verdict, suspicion)
     summary = f"{_who(death)} {_told(verdict)}{blame}"
     report = _begin("death", summary, at_seconds)
     report["cause"] = _cause(verdict)
-    report["culprit"] = _culprit(suspicion)
+    report["culprit"] = culprit = _culprit(suspicion)
+    if culprit is not None and suspicion is not None and death.program is None:
+        culprit |= _meanwhile(death, suspicion.request, samples, now_seconds)
     if death.program is None:
         report["worker"] = _dead_worker(death)
     else:
@@ -77,7 +94,13 @@ def of_death(
         report["worker"] = _worker(death, figures_of(death))
     report |= _circumstances(death, samples, now_seconds)
     route = _route(suspicion.request) if suspicion else None
-    report["what_to_do"] = advice(verdict.cause, route, of_program=death.program is not None)
+    report["what_to_do"] = advice(
+        verdict.cause,
+        route,
+        of_program=death.program is not None,
+        in_shared=death.kill is not None and death.kill.memory == "shared",
+        is_fused=death.data_limit_bytes > 0,
+    )
     return report
 
 
@@ -90,6 +113,7 @@ def of_incident(
     held_back: int = 0,
 ) -> dict[str, Any]:
     """Return the report on *incident*; *held_back* like it had no report of their own."""
+    samples = _of_this_process(incident, samples, now_seconds)
     where = f" at {incident.line}" if incident.line else ""
     summary = (
         f"{incident.route} ran out of memory{where}, {_answered(incident)}; "
@@ -104,20 +128,69 @@ def of_incident(
         "sureness": Sureness.CERTAIN.value,
         "line": incident.line,
         "grown_bytes": incident.grown_bytes,
+        "left_bytes": incident.left_bytes,
+        "was_freed": incident.was_freed,
         "answered_status": incident.answered or None,
     }
     report["held_back"] = held_back
     report["worker"] = _worker(incident, figures_of(incident))
     report |= _circumstances(incident, samples, now_seconds)
-    report["what_to_do"] = advice(Cause.MEMORY_ERROR, incident.route)
+    report["what_to_do"] = advice(
+        Cause.MEMORY_ERROR, incident.route, crowd=_crowd(incident), left_bytes=incident.left_bytes
+    )
     return report
 
 
 def _who(death: Death) -> str:
     if death.program is None:
         return f"worker {death.worker}"
+    pid, name = death.program.pid, death.program.name
+    if name.startswith(_WORKER_NAME):
+        # It has run no program of its own, so that it still bears the worker's name.
+        parent = "a worker" if death.worker is None else f"worker {death.worker}"
+        return f"a process forked by {parent} (pid {pid})"
     starter = "the application" if death.worker is None else f"worker {death.worker}"
-    return f"{death.program.name} (pid {death.program.pid}), a program started by {starter},"
+    return f"{name} (pid {pid}), a program started by {starter},"
+
+
+def _of_this_process(
+    facts: Death | Incident, samples: Sequence[Sample], now_seconds: float
+) -> Sequence[Sample]:
+    """Return *samples* without what the process before this one held in the worker's slot."""
+    figures = figures_of(facts)
+    age_seconds = figures.age_seconds if figures is not None else None
+    if isinstance(facts, Death) and facts.program is None:
+        age_seconds = facts.age_seconds or age_seconds
+    if facts.worker is None or age_seconds is None:
+        return samples
+    since = now_seconds - age_seconds
+    return [each if each.now_seconds >= since else each.without(facts.worker) for each in samples]
+
+
+def _crowd(incident: Incident) -> int:
+    """Return how many workers share the memory, where a request had little for that; else 0."""
+    known = incident.statistics
+    workers, most_bytes = len(known.workers), known.ceiling_bytes * _LARGE_SHARE
+    return workers if workers > 1 and 0 < incident.left_bytes < most_bytes else 0
+
+
+def _meanwhile(
+    death: Death, request: InFlight, samples: Sequence[Sample], now_seconds: float
+) -> dict[str, Any]:
+    """Return what the worker grew by since *request* began, which has no figure while it runs."""
+    if not request.is_running or request.grown_bytes or death.worker is None:
+        return {}
+    seen = grown_since(samples, death.worker, now_seconds - request.age_seconds) or 0
+    kill = _brakes(death)
+    if kill is not None and request.age_seconds >= kill.grown_seconds and kill.grown_bytes > seen:
+        return {"worker_grown_bytes": kill.grown_bytes, "worker_grown_memory": kill.memory}
+    return {"worker_grown_bytes": max(0, seen), "worker_grown_memory": "private"}
+
+
+def _brakes(facts: Death | Incident) -> Kill | None:
+    """Return the brake's figures on a worker that it has ended."""
+    kill = facts.kill if isinstance(facts, Death) and facts.program is None else None
+    return kill if kill is not None and kill.reason is KillReason.BRAKE else None
 
 
 def _told(verdict: Verdict) -> str:
@@ -221,7 +294,9 @@ def _memory(
     facts: Death | Incident, samples: Sequence[Sample], now_seconds: float
 ) -> dict[str, Any]:
     known = facts.statistics
-    growth = growth_of(samples, facts.worker)
+    growth, kill = growth_of(samples, facts.worker), _brakes(facts)
+    if kill is not None:
+        growth = Growth(kill.grown_bytes, kill.grown_seconds)
     last = samples[-1] if samples else None
     return {
         "measured": known.measured,
@@ -232,14 +307,20 @@ def _memory(
         "cache_bytes": last.cache_bytes if last else known.cache_bytes,
         "level": (last.level if last else known.level).name,
         "kernel_kills": known.kernel_kills,
-        "worker_private_bytes": (
-            last.private_of(facts.worker) if last and facts.worker is not None else 0
-        ),
+        "worker_private_bytes": _last_private(samples, facts.worker),
+        "worker_grown_memory": kill.memory if kill is not None else "private",
         "worker_grown_bytes": growth.bytes,
         "worker_grown_seconds": round(growth.seconds, 3),
         "worker_grown_bytes_per_second": int(growth.bytes_per_second),
         "samples": _columns(samples, now_seconds),
     }
+
+
+def _last_private(samples: Sequence[Sample], worker: int | None) -> int:
+    """Return what the worker held when it was last seen: after its end it holds nothing."""
+    if worker is None:
+        return 0
+    return next((own for each in reversed(samples) if (own := each.private_of(worker))), 0)
 
 
 def _columns(samples: Sequence[Sample], now_seconds: float) -> dict[str, Any]:

@@ -22,6 +22,7 @@ MOST_ROWS: Final = 12
 _BAR_CHARS: Final = 20
 _WIDTH: Final = 98
 _LONGEST_NAME: Final = 40
+_UNMEASURED: Final = "taken: not measured while its code runs"
 # Seconds before the end that the table of memory shows, as near as there are samples.
 _MOMENTS: Final = (10.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.0)
 
@@ -64,12 +65,32 @@ def _happened(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _culprit_figures(culprit: dict[str, Any]) -> str:
-    parts = [f"taken {format_bytes(culprit['grown_bytes'])}"]
+    parts = [_taken(culprit)]
     if "expected_bytes" in culprit:
         parts.append(f"still expected {format_bytes(culprit['expected_bytes'])}")
         parts.append(f"in flight for {duration(culprit['age_seconds'])}")
         parts.append(f"from {_plain(culprit['client']) or 'an unknown client'}")
     return ", ".join(parts)
+
+
+def _taken(culprit: dict[str, Any]) -> str:
+    if culprit.get("was_freed"):
+        return (
+            f"it needed more than the {format_bytes(culprit['left_bytes'])} that its worker had "
+            "left; what it held then could not be measured"
+        )
+    if "worker_grown_bytes" in culprit:
+        grown = f"{format_bytes(culprit['worker_grown_bytes'])}{_of(culprit)}"
+        return f"{_UNMEASURED}; its worker grew by {grown} meanwhile"
+    if culprit.get("is_running") and not culprit["grown_bytes"]:
+        return _UNMEASURED
+    return f"taken {format_bytes(culprit['grown_bytes'])}"
+
+
+def _of(figures: dict[str, Any]) -> str:
+    """Return which of the worker's memory it was that grew."""
+    memory = figures["worker_grown_memory"]
+    return f" of {memory} memory" if memory else ""
 
 
 def _memory(report: dict[str, Any]) -> Iterator[str]:
@@ -83,14 +104,22 @@ def _memory(report: dict[str, Any]) -> Iterator[str]:
         f"level {memory['level']}; file cache beside it {format_bytes(memory['cache_bytes'])}"
     )
     if memory["worker_grown_seconds"]:
-        yield (
-            f"  worker {worker}: {format_bytes(memory['worker_private_bytes'])} private; in its "
-            f"last {duration(memory['worker_grown_seconds'])} "
-            f"{_signed(memory['worker_grown_bytes'])}, "
-            f"{_signed(memory['worker_grown_bytes_per_second'])}/s"
-        )
+        yield from _wrapped(f"worker {worker}: {_growth(report)}")
     yield from _samples(memory["samples"], worker, limit)
     yield ""
+
+
+def _growth(report: dict[str, Any]) -> str:
+    memory = report["memory"]
+    private = f"{format_bytes(memory['worker_private_bytes'])} private"
+    grown, seconds = memory["worker_grown_bytes"], duration(memory["worker_grown_seconds"])
+    speed = f"{_signed(memory['worker_grown_bytes_per_second'])}/s"
+    if report["cause"]["kind"] == "brake" and "program" not in report:
+        return (
+            f"{private} at its end; it had grown by {format_bytes(grown)}{_of(memory)} in "
+            f"{seconds} when it was stopped, {speed}"
+        )
+    return f"{private}; in its last {seconds} {_signed(grown)}, {speed}"
 
 
 def _samples(samples: dict[str, Any], worker: int | None, limit: int) -> Iterator[str]:
@@ -105,11 +134,14 @@ def _samples(samples: dict[str, Any], worker: int | None, limit: int) -> Iterato
         filled = min(round(_BAR_CHARS * used[at] / limit), _BAR_CHARS) if limit else 0
         bar = f"[{'#' * filled:<{_BAR_CHARS}}]"
         free = format_bytes(limit - used[at])
-        rows.append(
-            (duration(before[at]), format_bytes(used[at]), free, format_bytes(own[at]), bar)
-        )
+        rows.append((duration(before[at]), format_bytes(used[at]), free, _held(own[at]), bar))
     # Without the worker's column where no worker is known.
     yield from _table(rows if worker is not None else [(*row[:3], row[4]) for row in rows])
+
+
+def _held(private: int) -> str:
+    """Return what the process held, or that it did not run."""
+    return format_bytes(private) if private else "-"
 
 
 def _moments(before: Sequence[float]) -> list[int]:
@@ -162,12 +194,17 @@ def _others(report: dict[str, Any]) -> Iterator[str]:
 def _request_row(request: dict[str, Any]) -> tuple[str, ...]:
     return (
         duration(request["age_seconds"]),
-        format_bytes(request["grown_bytes"]),
+        "-" if _is_unmeasured(request) else format_bytes(request["grown_bytes"]),
         format_bytes(request["expected_bytes"]),
         "running" if request["is_running"] else "",
         _plain(request["client"]) or "-",
         _plain(f"{request['method']} {request['route']}")[:_LONGEST_NAME],
     )
+
+
+def _is_unmeasured(request: dict[str, Any]) -> bool:
+    """Whether its first step still runs: what that takes is known when it ends."""
+    return bool(request["is_running"]) and not request["grown_bytes"]
 
 
 def _other_row(worker: dict[str, Any]) -> tuple[str, ...]:
@@ -176,7 +213,8 @@ def _other_row(worker: dict[str, Any]) -> tuple[str, ...]:
         str(worker["pid"]),
         duration(worker["age_seconds"]),
         format_bytes(worker["uss_bytes"]),
-        format_bytes(worker["held_bytes"]),
+        # Less than at its start: it has given some of that back, and holds nothing.
+        format_bytes(max(0, worker["held_bytes"])),
         str(worker["in_flight"]),
         worker["state"],
     )

@@ -10,7 +10,7 @@ Does not measure (:mod:`tonnage.server.watch`) and draws no conclusions
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tonnage.governor.levels import Level
@@ -48,6 +48,11 @@ class Sample:
     def private_of(self, worker: int) -> int:
         """Return the private bytes of the worker in slot *worker*; 0 if there was none."""
         return self.private_bytes[worker] if worker < len(self.private_bytes) else 0
+
+    def without(self, worker: int) -> Sample:
+        """Return this sample as if nobody had been in slot *worker*."""
+        private = tuple(0 if at == worker else own for at, own in enumerate(self.private_bytes))
+        return replace(self, private_bytes=private)
 
 
 class SampleRing:

@@ -7,6 +7,7 @@ most of their pages by writing to what lies beside them (4 MB).
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tonnage.config import Settings
+
+logger = logging.getLogger("tonnage.supervisor")
 
 # Names of the variables that we have set before exec, so that they can be taken away again.
 _PREPARED = "TONNAGE_PREPARED"
@@ -65,6 +68,8 @@ def start(settings: Settings) -> int:
     """
     inherited = open_descriptors()
     configure(settings.logging)
+    for warning in settings.warnings:
+        logger.warning("%s", warning)
     check_target(settings.app.target)
     prepare(settings.path)
     for name, value in settings.env_file_variables.items():

@@ -168,7 +168,7 @@ class Supervisor:
                     logger.warning("asked to stop a second time: ending at once")
                 self._stop()
             elif number == signal.SIGUSR1:
-                self._measures.keeper.reclaim(Level.CRITICAL, "SIGUSR1")
+                self._measures.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
             elif number == signal.SIGHUP:
                 self._renewal.on_hangup()
         # Also without SIGCHLD in the queue: several may have been merged into one.

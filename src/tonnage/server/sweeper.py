@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.server.connections import HEADS_BYTES, MOST_EXTRA, Cut, idle_seconds
 from tonnage.server.protocol import Connection
+from tonnage.web.path.heads import Head
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
 
     from tonnage.governor.page import Header
     from tonnage.server.connections import Limits
+    from tonnage.web.path.cors import Cors
     from tonnage.web.path.problem import Shape
+    from tonnage.web.respond import Scope
 
 logger = logging.getLogger("tonnage.worker")
 
 LOG_SECONDS: Final = 10.0
 # Looking for who goes costs a walk over all, so room is made for several at a time.
 _ROOM_SHARE: Final = 1 / 16
+# Nothing that is refused here has permitted anything by itself.
+_BARE: Final = Head(())
 
 
 class Sweeper:
@@ -49,6 +54,7 @@ class Sweeper:
         header: Header | None,
         health_path: str,
         shape: Shape | None = None,
+        cors: Cors | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin.
@@ -60,6 +66,7 @@ class Sweeper:
             header: of the shared page, which tells how short memory is.
             health_path: what is served even beyond the limit on connections.
             shape: the application's own shape of refusals.
+            cors: which pages of other sites may read refusals; None: that is nobody's affair here.
             clock: monotonic seconds.
         """
         self.limits = limits
@@ -73,6 +80,7 @@ class Sweeper:
         self._connections = connections
         self._header = header
         self._health_path = health_path
+        self._cors = cors
         self._clock = clock
         self._swept_at_seconds = clock()
         self._logged_at_seconds = -math.inf
@@ -122,6 +130,13 @@ class Sweeper:
     def count(self, why: Cut) -> None:
         """Count a connection that ends for *why*."""
         self.cuts[why] += 1
+
+    def permitting(self, scope: Scope | None) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the headers that let the page that asked read a refusal.
+
+        *scope* is its request, as far as it was read; None: not at all.
+        """
+        return () if self._cors is None else self._cors.due(scope or {"headers": ()}, _BARE)
 
     def _sweep(self) -> None:
         idle = idle_seconds(self.limits.keep_alive_seconds, self._header)

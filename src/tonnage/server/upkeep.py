@@ -143,6 +143,8 @@ class Upkeep:
             route=failure.route,
             line=failure.line,
             grown_bytes=failure.grown_bytes,
+            left_bytes=failure.left_bytes,
+            was_freed=failure.was_freed,
             answered=failure.status or None,
         )
         self.check()

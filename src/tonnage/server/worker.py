@@ -32,14 +32,14 @@ from tonnage.host.processes import PAGE_BYTES, StatmSample, descendants, read_st
 from tonnage.ops.health import Health
 from tonnage.server.crew import EXIT_NOT_STARTED
 from tonnage.server.http import HttpServer, is_gone, loop_factory
-from tonnage.server.loader import Loaded, load, load_or_tell
+from tonnage.server.loader import Loaded, load_all, load_or_tell
 from tonnage.server.upkeep import Upkeep, as_level
 from tonnage.units import MIB
 from tonnage.web.endpoints import Endpoints
 from tonnage.web.gate import Gate
 from tonnage.web.guard import Guard
 from tonnage.web.meter import Meter, Tasks
-from tonnage.web.path.fromsettings import load_shape, with_path
+from tonnage.web.path.fromsettings import cors_from, load_shape, with_path
 from tonnage.web.proxy import Proxied
 from tonnage.web.routes import Routes
 from tonnage.web.strays import Strays
@@ -74,8 +74,8 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
     channel.send("hello", pid=os.getpid(), index=assignment.index)
     channel.setblocking(False)
     if loaded is None:
-        settings = assignment.settings.app
-        loaded = load_or_tell(settings, channel.send, lambda: load(settings))
+        settings = assignment.settings
+        loaded = load_or_tell(settings.app, channel.send, lambda: load_all(settings))
         if loaded is None:
             return EXIT_NOT_STARTED
     try:
@@ -145,6 +145,7 @@ class Worker:
             on_drain=self._on_drain,
             header=assignment.page.header,
             shape=self._shape,
+            cors=cors_from(assignment.settings.path),
         )
 
     async def serve(self) -> int:

@@ -30,7 +30,7 @@ from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
 from tonnage.host.prctl import end_with_parent, name_process
 from tonnage.server.channel import Channel
-from tonnage.server.loader import load, load_or_tell
+from tonnage.server.loader import load_all, load_or_tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,7 +188,7 @@ def _import(assignment: Assignment) -> Loaded:
     import tonnage.server.worker  # noqa: F401
     from tonnage.server.http import preload
 
-    loaded = load(assignment.settings.app)
+    loaded = load_all(assignment.settings)
     preload()
     # Collect once, then keep the collector away from everything imported: it would write to the
     # pages that workers share.

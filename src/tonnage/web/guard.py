@@ -191,6 +191,7 @@ class Guard:
             route=routed_name(attempt.scope, attempt.route),
             line=finding.line,
             grown_bytes=grown,
+            was_freed=finding.was_freed,
             body_bytes=body,
             left_bytes=left,
             status=0 if attempt.state in (_BEGUN, _COMPLETE) else status_for(body, left),
@@ -351,11 +352,11 @@ def _log(failure: MemoryFailure, *, is_complete: bool) -> None:
     else:
         outcome = f"answered {failure.status}"
     logger.error(
-        "%s ran out of memory at %s: %s; the worker had grown by %s meanwhile",
+        "%s ran out of memory at %s: %s; %s",
         failure.route,
         failure.line,
         outcome,
-        format_bytes(failure.grown_bytes),
+        _size(failure),
         extra={
             "fields": {
                 "route": failure.route,
@@ -365,6 +366,14 @@ def _log(failure: MemoryFailure, *, is_complete: bool) -> None:
             }
         },
     )
+
+
+def _size(failure: MemoryFailure) -> str:
+    if failure.was_freed:
+        return (
+            f"it needed more than the {format_bytes(failure.left_bytes)} that the worker had left"
+        )
+    return f"the worker had grown by {format_bytes(failure.grown_bytes)} meanwhile"
 
 
 async def _connected() -> Message:

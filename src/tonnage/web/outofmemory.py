@@ -16,7 +16,7 @@ import mmap
 import os
 import resource
 from dataclasses import dataclass
-from opcode import opmap
+from opcode import opmap, opname
 from typing import TYPE_CHECKING, Final
 
 from tonnage.units import MIB
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
 
     from tonnage.host.processes import StatmSample
+
+    # A code object, the line in it, and the instruction.
+    _Place = tuple[CodeType, int, int]
 
 #: A body of at least this share of what the worker had left is itself the reason. Whoever reads it
 #: whole holds it two to four times: as the server received it, in one piece, decoded, parsed.
@@ -43,6 +46,10 @@ MOST_LIFTED_BYTES: Final = 3 * LIFT_BYTES
 #: Where clearing its frames gives back less, garbage is collected at once.
 COLLECT_BELOW_BYTES: Final = 8 * MIB
 
+#: Where so much is free when an error arrives, its own frames have been freed on the way; or it
+#: was one allocation larger than that. More than the reserve and one lift.
+FREED_BYTES: Final = 8 * MIB
+
 #: Where there was no memory to note any frame.
 UNKNOWN_LINE: Final = "an unknown line"
 
@@ -50,6 +57,10 @@ UNKNOWN_LINE: Final = "an unknown line"
 _MAX_ERRORS: Final = 32
 _MAX_FRAMES: Final = 2000
 
+# Where an error keeps what was found out about it.
+_FOUND: Final = "_tonnage_found"
+_CACHE: Final = opmap["CACHE"]
+_ALLOCATES: Final = ("BINARY_OP", "BUILD_", "LIST_", "DICT_", "MAP_", "SET_", "RAISE_")
 _YIELD: Final = opmap["YIELD_VALUE"]
 _RUNS_IN_STEPS: Final = 0x20 | 0x80 | 0x200  # generator, coroutine, asynchronous generator
 _PACKAGES: Final = ("/site-packages/", "/dist-packages/")
@@ -76,6 +87,9 @@ class MemoryFailure:
     left_bytes: int
     #: 503 or 413; 0: none of ours, since the response had begun.
     status: int
+    #: Whether what the request held was free again before that could be measured; then it had
+    #: needed more than *left_bytes*.
+    was_freed: bool = False
 
     @property
     def is_cut(self) -> bool:
@@ -87,8 +101,11 @@ class MemoryFailure:
 class Finding:
     """What was found out about a MemoryError before its frames were freed."""
 
+    #: Where it was raised; begins with "or below" where frames further in could not be noted.
     line: str
     private_bytes: int
+    #: Whether what it held was free already.
+    was_freed: bool
     #: How far the process's data could still have grown; None: nothing limits it.
     free_bytes: int | None
 
@@ -117,8 +134,13 @@ def memory_error_in(error: BaseException | None) -> MemoryError | None:
 def examine(error: MemoryError, read: Callable[[], StatmSample]) -> Finding:
     """Return what there is to know of *error*, and free what its frames hold.
 
-    Works in any thread. *read* gives what the process holds.
+    Works in any thread. *read* gives what the process holds. What was found out first counts: an
+    error that a thread has let go of is met again in the event loop.
     """
+    found: Finding | None = vars(error).get(_FOUND)
+    if found is not None:
+        clear_frames(error)
+        return found
     try:
         sample = read()
     except MemoryError:
@@ -133,7 +155,14 @@ def examine(error: MemoryError, read: Callable[[], StatmSample]) -> Finding:
         # error may be that of somebody else's request, and a collection takes everybody's time.
         gc.collect()
     # Only now, since it needs memory: where the frames stood is still known.
-    return Finding(line_of(error), sample.private_bytes, _free_bytes(sample.data_bytes))
+    free_bytes = _free_bytes(sample.data_bytes)
+    was_freed = free_bytes is not None and free_bytes >= FREED_BYTES and _may_lack_frames(error)
+    line = line_of(error)
+    if was_freed and line != UNKNOWN_LINE:
+        line = f"or below {line}"
+    finding = Finding(line, sample.private_bytes, was_freed, free_bytes)
+    vars(error)[_FOUND] = finding
+    return finding
 
 
 def line_of(error: BaseException) -> str:
@@ -145,20 +174,12 @@ def line_of(error: BaseException) -> str:
     line of the application's: where there is no memory to note a frame, CPython raises a new one in
     its place, so that the last has the outermost frames alone.
     """
-    known: list[tuple[CodeType, int]] = []
-    known_own: list[tuple[CodeType, int]] = []
-    for each in _chain(error):
-        if each is not error and not isinstance(each, MemoryError):
-            continue
-        places = [(tb.tb_frame.f_code, tb.tb_lineno) for tb in _tracebacks(each)]
-        own = [place for place in places if not _is_library(place[0].co_filename)]
-        if places and (own or not known_own):
-            known, known_own = places, own
+    known, own = _noted(error)
     if not known:
         return UNKNOWN_LINE
-    names = known[-1:] + [place for place in known_own[-1:] if place != known[-1]]
+    names = known[-1:] + [place for place in own[-1:] if place != known[-1]]
     return ", called at ".join(
-        f"{_short(code.co_filename)}:{number} in {code.co_name}" for code, number in names
+        f"{_short(code.co_filename)}:{number} in {code.co_name}" for code, number, _ in names
     )
 
 
@@ -248,6 +269,37 @@ def _tracebacks(error: BaseException) -> Iterator[TracebackType]:
             return
         yield tb
         tb = tb.tb_next
+
+
+def _noted(error: BaseException) -> tuple[list[_Place], list[_Place]]:
+    """Return where *error* came through, and of that what is the application's own."""
+    known: list[_Place] = []
+    known_own: list[_Place] = []
+    for each in _chain(error):
+        if each is not error and not isinstance(each, MemoryError):
+            continue
+        places = [(tb.tb_frame.f_code, tb.tb_lineno, tb.tb_lasti) for tb in _tracebacks(each)]
+        own = [place for place in places if not _is_library(place[0].co_filename)]
+        if places and (own or not known_own):
+            known, known_own = places, own
+    return known, known_own
+
+
+def _may_lack_frames(error: MemoryError) -> bool:
+    """Return whether *error* may have come from further in than its innermost frame.
+
+    Where even the entry for a frame cannot be allocated, CPython unwinds that frame without one,
+    which frees what it held. Not so where the innermost one stands at an instruction that allocates
+    by itself; and an error that says something about itself was made with memory at hand.
+    """
+    known, _ = _noted(error)
+    if error.args or not known:
+        return not error.args
+    code, _, last = known[-1]
+    # A frame that has called another stands behind the call, in its cache (CPython 3.11).
+    while last > 0 and code.co_code[last] == _CACHE:
+        last -= 2
+    return not opname[code.co_code[last]].startswith(_ALLOCATES)
 
 
 def _may_be_suspended(frame: FrameType) -> bool:

@@ -1,9 +1,13 @@
-"""Sending a finished answer over ASGI, to an HTTP request or a WebSocket that asks to connect."""
+"""Sending a finished answer over ASGI, to an HTTP request or a WebSocket that asks to connect.
+
+And saying that a response is left unfinished on purpose, which ASGI has no message for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
 
 
 class Whole(Protocol):
@@ -26,6 +30,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Whether the response of the request that this task serves was cut on purpose; whoever did has
+#: said so in the log, and the server need not take it for an error.
+was_cut: Final[ContextVar[bool]] = ContextVar("was_cut", default=False)
 
 # "Try again later", in WebSocket's own terms (RFC 6455's registry).
 _WS_TRY_AGAIN = 1013

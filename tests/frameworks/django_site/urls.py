@@ -34,6 +34,11 @@ def hold_memory(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"mb": hold(**{name: int(value) for name, value in request.GET.items()})})
 
 
+def count(request: HttpRequest) -> HttpResponse:
+    """Count a body."""
+    return JsonResponse({"bytes": len(request.body)})
+
+
 def upload(request: HttpRequest) -> HttpResponse:
     """Take a file."""
     file = request.FILES["file"]
@@ -45,5 +50,6 @@ urlpatterns = [
     path("notes", notes),
     path("slow", slow),
     path("hold", hold_memory),
+    path("count", count),
     path("upload", upload),
 ]

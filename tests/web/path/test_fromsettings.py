@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,67 @@ def test_origins_are_checked_before_anything_starts(tmp_path: Path) -> None:
     """In the process that the user looks at."""
     with pytest.raises(ConfigError, match="is not an origin"):
         prepare(settings(tmp_path, cors_origins="shop.example"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"remove_headers": "bad header:"},
+        {"remove_headers": "bad\nheader"},
+        {"cors_methods": "GE T"},
+        {"cors_headers": "x-a,bad header"},
+        {"cors_expose": "x:"},
+        {"compress_types": "images"},
+    ],
+)
+def test_names_are_checked_before_anything_starts(tmp_path: Path, flags: dict[str, Any]) -> None:
+    """Also where they have no effect yet."""
+    with pytest.raises(ConfigError, match=f"^{next(iter(flags))} has .* in it"):
+        prepare(settings(tmp_path, **flags))
+
+
+def test_compression_can_be_tuned(tmp_path: Path) -> None:
+    """For smaller responses, of further types."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"model/x-raw"), (b"content-length", b"500")]
+        await say(send, b"x" * 500, headers=headers)
+
+    tuned: dict[str, Any] = {"compress_min": "100", "compress_types": "model/x-raw"}
+    accept = {"accept-encoding": "gzip"}
+    several: list[dict[str, Any]] = [{}, {"compress_min": "100"}]
+    several += [{"compress_types": "model/x-raw"}, tuned]
+    apps = [limited(tmp_path, app, compress=True, **flags) for flags in several]
+    packed = ["content-encoding" in ask(each, "GET /", accept).headers for each in apps]
+    assert packed == [False, False, False, True]
+
+
+def test_how_far_bodies_unpack_can_be_set(tmp_path: Path) -> None:
+    """20 times what is sent by default."""
+    packed = gzip.compress(bytes(200_000))
+    headers = {"content-encoding": "gzip", "content-length": str(len(packed))}
+    few, many = (limited(tmp_path, decompress=True, decompress_ratio=n) for n in (None, "2000"))
+    assert ask(few, "POST /", headers, [packed]).status == 413
+    assert ask(many, "POST /", headers, [packed]).status == 200
+
+
+def test_other_sites_may_read_further_headers(tmp_path: Path) -> None:
+    """Besides those that say when to come again."""
+    app = limited(tmp_path, cors_origins="*", cors_expose="X-Total,X-Page")
+    exposed = ask(app, "GET /", {"origin": "https://a.example"}).headers
+    shown = exposed["access-control-expose-headers"].replace(" ", "").split(",")
+    assert {"Retry-After", "X-Total", "X-Page"} <= {*shown}
+
+
+@pytest.mark.real
+def test_headers_that_the_server_writes_itself_can_be_removed() -> None:
+    """By any spelling; and routes can be given as flags."""
+    arguments = ("benchmarks.app:app", "--workers", "1", "--memory", "512M")
+    removing = ("--remove-headers", "Date,Server", "--route", "GET /photos: timeout=3s")
+    with Running(*arguments, *removing) as server:
+        assert not {"date", "server"} & {name.lower() for name in server.get("/").headers}
+        assert server.banner("removed") == "from responses: Date, Server"
+        assert server.banner("route") == "GET /photos: timeout 3s"
 
 
 @pytest.mark.real

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import inspect
 import logging
 import threading
@@ -27,7 +28,9 @@ from tests.web.virtual import now, run
 from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.web.path.middleware import Tonnage
 from tonnage.web.path.problem import Problem
+from tonnage.web.path.rates import Limit
 from tonnage.web.path.ratetable import RateTable
+from tonnage.web.path.wsgi import TonnageWSGI
 from tonnage.web.respond import ASGIApp, Message, Receive, Scope, Send
 
 SHOP = "https://shop.example"
@@ -388,6 +391,20 @@ def test_a_route_has_limits_of_its_own() -> None:
     assert [ask(app).status for _ in range(2)] == [200, 429]
 
 
+def test_a_route_that_says_the_same_as_all_counts_apart_too() -> None:
+    """Whoever names a limit for a route means one of its own."""
+    app = limited(limit="1/1h", routes={"POST /photos": {"rate_limit": "1/1h"}})
+    assert [ask(app).status, ask(app, "POST /photos").status] == [200, 200]
+    assert [ask(app).status, ask(app, "POST /photos").status] == [429, 429]
+
+
+def test_one_limit_for_several_routes_has_a_name() -> None:
+    """All that have it count together."""
+    login = {"rate_limit": Limit("1/1h", name="login")}
+    app = limited(limit="9/1h", routes={"POST /login": login, "POST /reset": login})
+    assert [ask(app, f"POST /{path}").status for path in ("login", "reset", "")] == [200, 429, 200]
+
+
 def test_a_route_without_a_rate_of_its_own_counts_with_all() -> None:
     """To have other limits does not give it another count."""
     app = limited(limit="1/1h", routes={"POST /photos": {"max_body": "5M"}})
@@ -495,6 +512,10 @@ def test_a_packed_body_is_unpacked_within_the_limit() -> None:
     bomb = ask(app, "POST /", headers, [gzip.compress(b"x" * 1025)])
     assert (bomb.status, bomb.json()["maxBytes"]) == (413, 1024)
     assert ask(app, "POST /", headers, [b"no gzip"]).status == 400
+    # What the application is not told of may still be on its way.
+    packed = gzip.compress(b"x" * 1025)
+    bomb = ask(app, "POST /", {**headers, "content-length": str(len(packed))}, [packed])
+    assert (bomb.status, bomb.headers["connection"]) == (413, "close")
 
 
 def test_responses_are_compressed_and_streams_too() -> None:
@@ -573,6 +594,96 @@ def test_a_refusal_in_a_task_group_of_the_application_is_answered() -> None:
             group.create_task(refuse())
 
     assert ask(Tonnage(app)).status == 415
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"proxy_hops": -1}, "write a whole number of 0 or more"),
+        ({"proxy_hops": "x"}, "write a whole number of 0 or more"),
+        ({"proxy_hops": True}, "write a whole number of 0 or more"),
+        ({"max_body": 1.5}, "write for example 512M"),
+        ({"rate_limit": 100}, "write for example 100/15m"),
+        ({"rate_limit": "1/1h", "routes": ["POST /photos"]}, "POST /photos"),
+        ({"routes": {"PSOT /photos": {}}}, "POST /photos"),
+        ({"compress_level": 99}, "compress_level=99.*from 1 to 9"),
+        ({"compress_min": "some"}, "compress_min='some'.* write for example 512M"),
+        ({"compress_types": "image/x-raw"}, r"\['image/x-raw'\]"),
+        ({"compress_types": ["raw"]}, "content type"),
+        ({"compress_types": ["image/x-raw; v=1"]}, "content type"),
+        ({"decompress_ratio": 0}, "write a number of 1 or more"),
+        ({"shape": 3}, "shape=3 is no function"),
+        ({"may_compress": True}, "may_compress=True is no function"),
+        ({"cors_max_age": -5}, "cors_max_age=-5.* write for example 30s"),
+        ({"cors_max_age": "long"}, "write for example 30s"),
+        ({"cors_origins": [3]}, "list of texts"),
+        ({"cors_origins": 3}, "list of texts"),
+        ({"cors_headers": ["Bad\r\nX: y"]}, "cors_headers has .*without spaces"),
+        ({"cors_methods": ["GE T"]}, "cors_methods has 'GE T'"),
+        ({"cors_expose": ["X Total"]}, "cors_expose has 'X Total'"),
+        ({"cors_credentials": True, "cors_expose": ["*"]}, "by name"),
+        ({"remove_headers": ["bad header:"]}, "remove_headers has 'bad header:'"),
+        ({"remove_headers": ["x-\N{LATIN SMALL LETTER E WITH ACUTE}"]}, "remove_headers has"),
+        ({"remove_headers": [""]}, "remove_headers has ''"),
+    ],
+)
+@pytest.mark.parametrize("door", [Tonnage, TonnageWSGI])
+def test_what_makes_no_sense_is_refused_with_what_to_write(
+    door: Callable[..., object], options: dict[str, Any], said: str
+) -> None:
+    """Also where the part that it belongs to is off."""
+    with pytest.raises(ConfigError, match=said):
+        door(hello, **options)
+
+
+def raw(body: bytes, kind: bytes = b"image/x-raw") -> ASGIApp:
+    """Return an application that answers with *body*."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", kind), length(len(body))]
+        await say(send, body, headers=headers)
+
+    return app
+
+
+def test_further_types_and_sizes_are_compressed() -> None:
+    """As the options say."""
+    accept = {"accept-encoding": "gzip"}
+    app = Tonnage(raw(b"x" * 2000), compress=True, compress_types=["Image/X-Raw"])
+    assert ask(app, headers=accept).headers["content-encoding"] == "gzip"
+    usual = Tonnage(raw(b"x" * 2000), compress=True)
+    assert "content-encoding" not in ask(usual, headers=accept).headers
+    text = raw(b"x" * 2000, b"text/plain")
+    for least, is_packed in (("4K", False), ("2K", False), (2000, True), ("1K", True)):
+        reply = ask(Tonnage(text, compress=True, compress_min=least), headers=accept)
+        assert ("content-encoding" in reply.headers) is is_packed, least
+
+
+def test_how_far_bodies_unpack_is_an_option_and_a_routes() -> None:
+    """Up to the limit of their size, in any case."""
+    body = gzip.compress(bytes(200_000))
+    routes = {"POST /logs": {"decompress_ratio": 2000}, "POST /all": {"decompress_ratio": "none"}}
+    packed = {"content-encoding": "gzip", "content-length": str(len(body))}
+
+    def statuses(**options: Any) -> list[int]:
+        app = Tonnage(hello, max_body="1M", decompress=True, **options)
+        return [ask(app, f"POST /{path}", packed, [body]).status for path in ("", "logs", "all")]
+
+    assert statuses() == [413, 413, 413]
+    assert statuses(routes=routes) == [413, 200, 200]
+    assert statuses(decompress_ratio=2000) == [200, 200, 200]
+    assert statuses(decompress_ratio=None, routes={"POST /all": {"max_body": "100K"}}) == [
+        *(200, 200, 413)
+    ]
+
+
+def test_a_page_may_read_the_headers_that_it_is_shown() -> None:
+    """Besides those of refusals; and how long a permission holds is written as any time is."""
+    app = Tonnage(hello, cors_origins=[SHOP], cors_expose=["X-Total"], cors_max_age="1h")
+    shown = ask(app, headers=ORIGIN).headers["access-control-expose-headers"]
+    assert shown == "Retry-After, RateLimit, RateLimit-Policy, X-Total"
+    question = {**ORIGIN, "access-control-request-method": "PUT"}
+    assert ask(app, "OPTIONS /", question).headers["access-control-max-age"] == "3600"
 
 
 @pytest.mark.parametrize(

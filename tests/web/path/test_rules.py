@@ -28,6 +28,7 @@ def test_rules_are_read_as_people_write_them() -> None:
         "rate_limit": "100/15m, 5/1s",
         "compress": "on",
         "decompress": True,
+        "decompress-ratio": "50",
         "stream": "false",
     }
     rules = read_rules(given)
@@ -35,6 +36,7 @@ def test_rules_are_read_as_people_write_them() -> None:
     assert (rules.max_response_bytes, rules.timeout_seconds) == (10 * MIB, 30.0)
     assert [str(limit.rate) for limit in rules.rate_limit] == ["100/15m", "5/1s"]
     assert (rules.compress, rules.decompress, rules.stream) == (True, True, False)
+    assert rules.decompress_ratio == 50
 
 
 @pytest.mark.parametrize(
@@ -47,9 +49,18 @@ def test_rules_are_read_as_people_write_them() -> None:
         ({"rate_limit": "often"}, "rate_limit='often'"),
         ({"rate_limit": 3}, "rate_limit=3"),
         ({"max_body": True}, "max_body=True"),
+        ({"max_body": 1.5}, "write for example 512M"),
+        ({"rate_limit": 100}, "write for example 100/15m"),
+        ({"rate_limit": [100]}, "write for example 100/15m"),
+        ({"decompress_ratio": 0.5}, "write a number of 1 or more"),
+        ({"decompress_ratio": "many"}, "write a number of 1 or more"),
+        ({"decompress_ratio": True}, "write a number of 1 or more"),
+        ({"decompress_ratio": "nan"}, "write a number of 1 or more"),
+        ({3: "1M"}, "there is no rule 3"),
+        ("1M", "write them as in {'max_body': '1M'}"),
     ],
 )
-def test_nonsense_names_route_and_rule(given: dict[str, Any], said: str) -> None:
+def test_nonsense_names_route_and_rule(given: Any, said: str) -> None:
     """Whoever reads it finds the place."""
     with pytest.raises(ConfigError, match="POST /photos: ") as raised:
         RuleBook(Rules(), {"POST /photos": given})
@@ -68,8 +79,8 @@ def test_a_route_has_what_it_does_not_say_from_all() -> None:
 @pytest.mark.parametrize("none", [None, "none", " None "])
 def test_none_takes_a_limit_away(none: Any) -> None:
     """In a TOML file there is no other way to say it."""
-    default = read_rules({"max_body": "1M", "rate_limit": "1/1s", "compress": True})
-    rules = read_rules({"max_body": none, "rate_limit": none, "compress": none}, default)
+    given = {"max_body": "1M", "rate_limit": "1/1s", "compress": True, "decompress_ratio": 20}
+    rules = read_rules(dict.fromkeys(given, none), read_rules(given))
     assert rules == Rules()
 
 
@@ -87,6 +98,11 @@ def test_none_takes_a_limit_away(none: Any) -> None:
         ("/static/{path:path}", "GET /static/a\nb"),
         ("GET /a.b", "GET /a.b"),
         ("GET /photos", "HEAD /photos"),
+        ("PROPFIND /dav/{path:path}", "PROPFIND /dav/a"),
+        ("/photos", "VERSION-CONTROL /photos"),
+        ("/photos", "m-search2 /photos"),
+        ("POST /photos", "post /photos"),
+        ('GET /<regex("[a-z]{3}"):code>', "GET /abc"),
     ],
 )
 def test_a_route_is_found_by_method_and_path(route: str, asked: str) -> None:
@@ -143,11 +159,37 @@ def test_a_mounted_application_has_routes_below_its_mount(path: str, root: str, 
     assert book("GET /photos").find(request(f"GET {path}", root_path=root)).name == name
 
 
-@pytest.mark.parametrize("name", ["", "photos", "POST photos", "PO ST /photos", "P0ST /photos"])
+def test_one_application_at_two_mounts_has_its_routes_in_both() -> None:
+    """What is remembered of a path below one is not believed below the other."""
+    rules = book("GET /photos")
+    found = [rules.find(request("GET /api/photos", root_path=root)).name for root in ("", "/api")]
+    assert found == ["default", "GET /photos"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "photos", "POST photos", "PO ST /photos", "P0ST /photos", "PSOT /photos"),
+        *(
+            "POST /photos/{id",
+            "POST /photos/id}",
+            "/photos/<int:id",
+            "/photos/{a/b}",
+            "/photos?new=1",
+        ),
+    ],
+)
 def test_what_is_no_route_is_refused(name: str) -> None:
     """With an example of one."""
     with pytest.raises(ConfigError, match=r"POST /photos.*/photos/\{id\}"):
         book(name)
+
+
+@pytest.mark.parametrize("routes", [["POST /photos"], "POST /photos", {3: {}}])
+def test_routes_are_written_with_what_is_different_there(routes: Any) -> None:
+    """The message shows how."""
+    with pytest.raises(ConfigError, match=r"POST /photos"):
+        RuleBook(Rules(), routes)
 
 
 def test_invented_paths_take_no_memory_for_ever() -> None:

@@ -69,6 +69,16 @@ def test_a_limit_of_uploads_is_none_of_json() -> None:
         assert ask(app, method="POST", body=b"a" * 2000, content_type=kind).status == status
 
 
+@pytest.mark.parametrize("decompress", [False, True])
+def test_a_length_that_is_no_number_is_none(decompress: bool) -> None:
+    """Some servers hand on whatever was sent; a number too long to be read is too large."""
+    app = TonnageWSGI(replying(b"ok"), max_body="1K", decompress=decompress)
+    for said, status in (("²", 200), ("-1", 200), ("1e3", 200), ("9" * 5000, 413)):
+        server = {"CONTENT_LENGTH": said, "HTTP_CONTENT_ENCODING": "gzip"}
+        # The validator itself reads the number.
+        assert ask(app, method="POST", server=server, is_strict=False).status == status
+
+
 class Endless(io.RawIOBase):
     """A body that never ends; counts what was read of it."""
 
@@ -228,6 +238,19 @@ def test_the_rate_of_an_address_is_limited() -> None:
     assert ask(app, server={"REMOTE_ADDR": "192.0.2.2"}).status == 200
 
 
+def test_refusals_say_what_is_left_too() -> None:
+    """Whatever they are made for, before the application or in place of its answer."""
+
+    def refusing(environ: Any, start_response: Any) -> list[bytes]:
+        raise RequestRefusedError(TEAPOT)
+
+    for app, body, status in ((echo, b"ab", 413), (refusing, b"", 418), (echo, b"a", 200)):
+        limited = TonnageWSGI(app, max_body="1", rate_limit="2/1h", rate_store=RateTable(8))
+        answer = ask(limited, method="POST", body=body)
+        assert (answer.status, answer.headers["ratelimit"].split(";")[1]) == (status, "r=1")
+        assert answer.headers["ratelimit-policy"] == '"default";q=2;w=3600'
+
+
 def test_a_key_of_ones_own_sees_the_environ() -> None:
     """A middleware in front may have put the user there."""
     from tonnage.web.path.rates import Limit
@@ -295,6 +318,40 @@ def test_bombs_and_rubbish_are_refused() -> None:
     refused(post(b"?", "rot13"), 415, "unsupported_content_encoding")
     decompression: Any = app._lanes.all()[0].decompression
     assert decompression.held_bytes == 0
+
+
+def test_how_far_bodies_unpack_is_an_option_and_a_routes() -> None:
+    """As in the other door."""
+    routes = {"POST /logs": {"decompress_ratio": 2000}, "POST /few": {"decompress_ratio": 20}}
+
+    def statuses(**options: Any) -> list[int]:
+        app = TonnageWSGI(echo, decompress=True, max_body="1M", routes=routes, **options)
+        body = gzip.compress(bytes(200_000))
+        return [
+            ask(app, method="POST", path=path, body=body, content_encoding="gzip").status
+            for path in ("/", "/logs", "/few")
+        ]
+
+    assert statuses() == [413, 200, 413]
+    assert statuses(decompress_ratio=None) == [200, 200, 413]
+
+
+def test_what_is_compressed_and_what_is_shown_are_options() -> None:
+    """As in the other door."""
+    pytest.importorskip("starlette")
+    shop, raw = "https://shop.example", ("Content-Type", "image/x-raw")
+    app = TonnageWSGI(
+        replying(LONG_TEXT, headers=[raw]),
+        compress=True,
+        compress_types=["image/x-raw"],
+        cors_origins=[shop],
+        cors_expose=["X-Total"],
+    )
+    answer = ask(app, origin=shop, accept_encoding="gzip")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["access-control-expose-headers"].endswith("RateLimit-Policy, X-Total")
+    plain = TonnageWSGI(replying(LONG_TEXT), compress=True, compress_min="1M")
+    assert "content-encoding" not in ask(plain, accept_encoding="gzip").headers
 
 
 def test_other_sites_may_call_as_the_options_say() -> None:

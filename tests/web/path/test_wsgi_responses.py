@@ -50,6 +50,26 @@ def test_a_response_that_is_too_large_is_replaced(
     assert "GET /rows" in caplog.text
 
 
+def test_a_path_cannot_write_lines_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor fill it; a method cannot either, where a server takes any."""
+    path = "/a\nERROR all is lost" + "x" * 9999
+    server = {"REQUEST_METHOD": "GET\x1b[2J"}
+    with caplog.at_level(logging.WARNING, "tonnage.requests"):
+        for said in ({}, server):
+            ask(limited_response(replying(b"a" * 2000)), path, server=said, is_strict=False)
+    assert len(caplog.messages) == 2
+    for message in caplog.messages:
+        assert message.isprintable()
+        assert len(message) < 500
+
+
+@pytest.mark.parametrize(("said", "status"), [("²", 200), ("9" * 5000, 500)])
+def test_a_length_that_is_no_number_is_none(said: str, status: int) -> None:
+    """A number too long to be read is too large."""
+    app = limited_response(streaming(b"a", headers=[TEXT, ("Content-Length", said)]))
+    assert ask(app, is_strict=False).status == status
+
+
 def test_a_response_that_becomes_too_large_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     """The server gets an error, so that it closes; the application's iterable is closed."""
     closed = []

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextvars import Context
+from math import inf
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -105,18 +106,20 @@ class Deadlines:
         loop = task.get_loop() if task is not None else asyncio.get_running_loop()
         last, clock = self._last
         if last is not loop or clock is None:
-            clock = self._clocks.get(loop)
-            if clock is None:
-                clock = self._clocks[loop] = _Clock()
-            self._last = loop, clock
-        if clock.threads is None and task is not None:
-            clock.find_threads()
+            clock = self._clock_of(loop)
         timed.seconds, timed._clock, timed._task = seconds, clock, task
-        if task is not None and (cancelled := task.cancelling()):
-            timed._cancelled_before = cancelled
+        if task is not None and task.cancelling():
+            timed._cancelled_before = task.cancelling()
         clock.open.add(timed)
-        if clock.timer is None or seconds < 10 * clock.step_seconds:
+        if seconds < clock.least_seconds:
             clock.wind(loop, seconds)
+
+    def _clock_of(self, loop: asyncio.AbstractEventLoop) -> _Clock:
+        clock = self._clocks.get(loop)
+        if clock is None:
+            clock = self._clocks[loop] = _Clock()
+        self._last = loop, clock
+        return clock
 
     @property
     def is_winding(self) -> bool:
@@ -132,12 +135,16 @@ class _Clock:
         self.open: set[Timed] = set()
         self.timer: asyncio.TimerHandle | None = None
         self.step_seconds = STEP_SECONDS
+        #: Who has less time needs shorter steps; as does everybody while there is no timer.
+        self.least_seconds = inf
         self._looked_at_seconds = 0.0
         #: What bounds anyio's threads in this loop; None: anyio is not there yet.
         self.threads: Any = None
 
     def wind(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """See to it that steps are short enough for *seconds*."""
+        if self.threads is None:
+            self._find_threads()
         step = min(STEP_SECONDS, max(_LEAST_STEP_SECONDS, seconds / 10))
         if self.timer is not None:
             if step >= self.step_seconds:
@@ -147,9 +154,9 @@ class _Clock:
         self._looked_at_seconds = loop.time()
         self._schedule(loop, step)
 
-    def find_threads(self) -> None:
-        """Find anyio's pool; to be called in a task."""
-        if "anyio" in sys.modules:
+    def _find_threads(self) -> None:
+        # Only a task can ask for them.
+        if "anyio" in sys.modules and asyncio.current_task() is not None:
             from anyio import to_thread
 
             self.threads = to_thread.current_default_thread_limiter()
@@ -164,12 +171,12 @@ class _Clock:
         )
 
     def _schedule(self, loop: asyncio.AbstractEventLoop, step_seconds: float) -> None:
-        self.step_seconds = step_seconds
+        self.step_seconds, self.least_seconds = step_seconds, 10 * step_seconds
         # In a context of its own: it would keep what the first request has put into its.
         self.timer = loop.call_later(step_seconds, self._look, loop, context=Context())
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.timer = None
+        self.timer, self.least_seconds = None, inf
         self._pass(loop.time())
         # With nothing in flight there is no timer: an idle process sleeps.
         if self.open:

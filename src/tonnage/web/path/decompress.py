@@ -46,14 +46,10 @@ class Decompression:
     """What request bodies are unpacked with, for one process.
 
     Args:
-        max_ratio: how many times larger than sent a body may become.
         most_held_bytes: what open decompressors may hold together.
     """
 
-    def __init__(
-        self, *, max_ratio: float = MOST_RATIO, most_held_bytes: int = MOST_HELD_BYTES
-    ) -> None:
-        self._max_ratio = max_ratio
+    def __init__(self, *, most_held_bytes: int = MOST_HELD_BYTES) -> None:
         self._most_held_bytes = most_held_bytes
         self._held_bytes = 0
         self._lock = threading.Lock()
@@ -64,12 +60,18 @@ class Decompression:
         """What the open decompressors hold, in bytes."""
         return self._held_bytes
 
-    def begin(self, scope: Scope, max_bytes: int | None = None) -> RequestDecoder | None:
+    def begin(
+        self,
+        scope: Scope,
+        max_bytes: int | None = None,
+        max_ratio: float | None = MOST_RATIO,
+    ) -> RequestDecoder | None:
         """Return what unpacks the body of the request, or None if there is nothing to unpack.
 
         Args:
             scope: of an HTTP request, with lower-case header names.
             max_bytes: how large the body may be, unpacked.
+            max_ratio: how many times larger than sent it may become; None: any number of times.
 
         Raises:
             RequestRefusedError: 415 where the coding is not known here, 503 where as many bodies
@@ -92,7 +94,7 @@ class Decompression:
         return RequestDecoder(
             make,
             max_bytes=max_bytes,
-            max_ratio=self._max_ratio,
+            max_ratio=max_ratio,
             on_close=lambda: self._release(held_bytes),
         )
 
@@ -135,7 +137,7 @@ class RequestDecoder:
         make: Callable[[], Decoder],
         *,
         max_bytes: int | None,
-        max_ratio: float,
+        max_ratio: float | None,
         on_close: Callable[[], None],
     ) -> None:
         self.is_finished = False
@@ -242,6 +244,8 @@ class RequestDecoder:
         if self._max_bytes is not None and self._unpacked_bytes > self._max_bytes:
             limit = format_bytes(self._max_bytes)
             raise RequestRefusedError(_too_large(f"more than {limit}", self._max_bytes))
+        if self._max_ratio is None:
+            return
         allowed = max(FREE_BYTES, self._max_ratio * self._taken_bytes)
         if self._unpacked_bytes > allowed:
             raise RequestRefusedError(_too_large(f"more than {self._max_ratio:g} times its size"))

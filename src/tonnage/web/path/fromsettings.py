@@ -14,6 +14,7 @@ from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tonnage.config import PathSettings
+    from tonnage.web.path.cors import Cors
     from tonnage.web.path.problem import Shape
     from tonnage.web.respond import ASGIApp
 
@@ -24,6 +25,7 @@ def prepare(settings: PathSettings) -> None:
     Raises:
         ConfigError: a limit makes no sense, or what it needs is not installed.
     """
+    _check_words(settings)
     if not is_needed(settings):
         return
     from tonnage.web.path.rules import RuleBook, read_rules
@@ -37,6 +39,14 @@ def prepare(settings: PathSettings) -> None:
         from tonnage.web.path.cors import check_origins
 
         check_origins(settings.cors_origins, credentials=settings.cors_credentials)
+
+
+def _check_words(settings: PathSettings) -> None:
+    from tonnage.web.path.checks import content_types, names
+
+    for option in ("remove_headers", "cors_methods", "cors_headers", "cors_expose"):
+        names(option, getattr(settings, option))
+    content_types("compress_types", settings.compress_types)
 
 
 def is_needed(settings: PathSettings) -> bool:
@@ -69,15 +79,28 @@ def with_path(
         routes=settings.routes,
         remove_headers=settings.remove_headers or (),
         compress_level=settings.compress_level,
+        compress_min=settings.compress_min_bytes,
+        compress_types=settings.compress_types or (),
+        decompress_ratio=settings.decompress_ratio,
         may_compress=may_compress,
         cors_origins=settings.cors_origins or (),
-        cors_methods=settings.cors_methods,
-        cors_headers=settings.cors_headers or (),
-        cors_credentials=settings.cors_credentials,
-        cors_max_age=round(settings.cors_max_age_seconds),
+        **{f"cors_{name}": value for name, value in _cors(settings).items()},
         shape=shape,
         **_limits(settings),
     )
+
+
+def cors_from(settings: PathSettings) -> Cors | None:
+    """Return what pages of other sites may do, for answers that never come by the path; or None.
+
+    Raises:
+        ConfigError: as :func:`prepare`.
+    """
+    if not settings.cors_origins:
+        return None
+    from tonnage.web.path.parts import make_cors
+
+    return make_cors(settings.cors_origins, **_cors(settings))
 
 
 def load_shape(settings: PathSettings) -> Shape | None:
@@ -99,6 +122,16 @@ def load_shape(settings: PathSettings) -> Shape | None:
     if not callable(found):
         raise ConfigError(f"--problem-shape {settings.problem_shape!r} is not a function")
     return found  # type: ignore[no-any-return]
+
+
+def _cors(settings: PathSettings) -> dict[str, Any]:
+    return {
+        "methods": settings.cors_methods,
+        "headers": settings.cors_headers or (),
+        "expose": settings.cors_expose or (),
+        "credentials": settings.cors_credentials,
+        "max_age": settings.cors_max_age_seconds,
+    }
 
 
 def _limits(settings: PathSettings) -> dict[str, Any]:

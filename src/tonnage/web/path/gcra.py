@@ -29,7 +29,7 @@ _NANOSECONDS = 1_000_000_000
 # A year: beyond it no process lives to see the limit, and a TAT stays far below 2**63 ns.
 _LONGEST_SECONDS = 366 * 86_400.0
 
-_WRITE: Final = "write for example 100/15m, 20/1h, or 100 per 15 minutes"
+WRITE: Final = "write for example 100/15m, 20/1h, or 100 per 15 minutes"
 
 _RATE = re.compile(
     r"\s*(?P<count>\d+)\s*(?:/|per\b)\s*(?P<number>\d+(?:\.\d+)?)?\s*(?P<unit>[a-z]+)?"
@@ -73,9 +73,11 @@ class Rate:
 
     def __init__(self, count: int, period_seconds: float, *, burst: int | None = None) -> None:
         burst = count if burst is None else burst
+        if type(count) is not int or type(burst) is not int:
+            raise ConfigError(f"{count!r} requests, a burst of {burst!r}: write whole numbers")
         if not (count >= 1 and 0 < period_seconds <= _LONGEST_SECONDS):
             raise ConfigError(
-                f"{count} requests in {period_seconds:g} s is not a rate: {_WRITE}, up to a year"
+                f"{count} requests in {period_seconds:g} s is not a rate: {WRITE}, up to a year"
             )
         if not 1 <= burst <= count:
             raise ConfigError(
@@ -134,13 +136,13 @@ def parse_rate(text: str | Rate) -> Rate:
     """
     if isinstance(text, Rate):
         return text
-    match = _RATE.fullmatch(text)
+    match = _RATE.fullmatch(str(text))
     if not match or not (match["number"] or match["unit"]):
-        raise ConfigError(f"{text!r} is not a rate: {_WRITE}")
+        raise ConfigError(f"{text!r} is not a rate: {WRITE}")
     # A bare number is seconds, as it is for every other duration here.
     unit = _UNITS.get((match["unit"] or "s").lower())
     if unit is None:
-        raise ConfigError(f"{text!r} has no unit of time that is known: {_WRITE}")
+        raise ConfigError(f"{text!r} has no unit of time that is known: {WRITE}")
     burst = int(match["burst"]) if match["burst"] else None
     return Rate(int(match["count"]), float(match["number"] or 1) * unit, burst=burst)
 

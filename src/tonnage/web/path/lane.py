@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tonnage.web.path.checks import function
 from tonnage.web.path.parts import (
     make_compression,
     make_cors,
@@ -78,24 +79,40 @@ class Lanes:
         *,
         remove_headers: Collection[str],
         compress_level: int,
+        compress_min: str | int,
+        compress_types: Collection[str],
         may_compress: Callable[[], bool],
         cors_origins: Collection[str],
         cors_methods: Collection[str] | None,
         cors_headers: Collection[str],
+        cors_expose: Collection[str],
         cors_credentials: bool,
-        cors_max_age: int | None,
+        cors_max_age: str | float | None,
         shape: Shape | None,
         rate_store: Store | None,
     ) -> None:
         self._book = RuleBook(read_rules(limits), routes)
+        function("shape", shape)
+        function("may_compress", may_compress)
         every = self._book.all()
         removed = make_removed(remove_headers)
         limiters = make_limiters(every, rate_store)
-        compression = make_compression(every, compress_level, may_compress)
+        compression = make_compression(
+            every,
+            level=compress_level,
+            least=compress_min,
+            types=compress_types,
+            may_compress=may_compress,
+        )
         decompression = make_decompression(every)
         #: What other sites' pages may do; None: that is the application's affair.
         self.cors = make_cors(
-            cors_origins, cors_methods, cors_headers, cors_credentials, cors_max_age
+            cors_origins,
+            methods=cors_methods,
+            headers=cors_headers,
+            expose=cors_expose,
+            credentials=cors_credentials,
+            max_age=cors_max_age,
         )
         self._by_name = {
             rules.name: Lane(

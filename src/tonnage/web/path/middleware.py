@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RequestRefusedError
+from tonnage.web.path.checks import whole
 from tonnage.web.path.deadlines import Deadlines
 from tonnage.web.path.frameworks import listen
 from tonnage.web.path.heads import announced_bytes
@@ -29,7 +30,7 @@ from tonnage.web.path.lane import Lanes
 from tonnage.web.path.passage import Passage
 from tonnage.web.path.problem import Problem, body_too_large, problem_in
 from tonnage.web.proxy import believe
-from tonnage.web.respond import respond
+from tonnage.web.respond import respond, was_cut
 
 if TYPE_CHECKING:
     from tonnage.web.path.lane import Lane
@@ -58,15 +59,21 @@ class Tonnage:
             :func:`~tonnage.web.path.rates.parse_limits`.
         compress: whether responses are compressed that get smaller by it.
         decompress: whether bodies are unpacked that come packed.
+        decompress_ratio: how many times larger than sent they may become (from 64 KB on); None:
+            any number of times, up to the limit of their size.
         routes: by route (``"POST /photos"``), which of the limits are different there.
         remove_headers: names of headers that no response is to have.
         compress_level: gzip's, from 1 (fast) to 9 (small).
+        compress_min: bodies known to be smaller are not compressed.
+        compress_types: content types to compress besides the usual ones.
         may_compress: asked before a response is compressed; says no while memory is short.
         cors_origins: whose pages may call this (see :class:`~tonnage.web.path.cors.Cors`).
         cors_methods: what they may ask for.
         cors_headers: what they may send.
+        cors_expose: names of response headers that they may read besides the harmless ones and
+            those of refusals.
         cors_credentials: whether with cookies.
-        cors_max_age: how many seconds a browser remembers a permission.
+        cors_max_age: how long a browser remembers a permission, such as ``"24h"``.
         proxy_hops: how many proxies in front are yours; the address they saw is the client's.
         shape: makes the JSON of refusals from a :class:`~tonnage.web.path.problem.Problem`.
         rate_store: where rate limits count; by default a table of this process and those that it
@@ -87,15 +94,19 @@ class Tonnage:
         rate_limit: LimitsLike | None = None,
         compress: bool = False,
         decompress: bool = False,
+        decompress_ratio: float | None = 20,
         routes: Mapping[str, Mapping[str, Any]] | None = None,
         remove_headers: Collection[str] = (),
         compress_level: int = 6,
+        compress_min: str | int = "1K",
+        compress_types: Collection[str] = (),
         may_compress: Callable[[], bool] = lambda: True,
         cors_origins: Collection[str] = (),
         cors_methods: Collection[str] | None = None,
         cors_headers: Collection[str] = (),
+        cors_expose: Collection[str] = (),
         cors_credentials: bool = False,
-        cors_max_age: int | None = None,
+        cors_max_age: str | float | None = None,
         proxy_hops: int = 0,
         shape: Shape | None = None,
         rate_store: Store | None = None,
@@ -110,20 +121,24 @@ class Tonnage:
                 "rate_limit": rate_limit,
                 "compress": compress,
                 "decompress": decompress,
+                "decompress_ratio": decompress_ratio,
             },
             routes,
             remove_headers=remove_headers,
             compress_level=compress_level,
+            compress_min=compress_min,
+            compress_types=compress_types,
             may_compress=may_compress,
             cors_origins=cors_origins,
             cors_methods=cors_methods,
             cors_headers=cors_headers,
+            cors_expose=cors_expose,
             cors_credentials=cors_credentials,
             cors_max_age=cors_max_age,
             shape=shape,
             rate_store=rate_store,
         )
-        self._hops = proxy_hops
+        self._hops = whole("proxy_hops", proxy_hops, 0)
         self._shape = shape
         self._deadlines = Deadlines()
         listen()
@@ -157,6 +172,8 @@ class Tonnage:
                 passage.leave()
         if not passage.is_complete:
             await passage.end()
+            if passage.is_cut:
+                was_cut.set(True)
 
     def _instead(self, scope: Scope, lane: Lane, passage: Passage) -> Awaitable[None] | None:
         """Return what answers *scope* before anything of its body is read; None: nothing does."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tonnage.errors import ConfigError
+from tonnage.units import parse_bytes, parse_seconds
+from tonnage.web.path.checks import content_types, names, read, texts, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -39,8 +41,9 @@ def make_limiters(every: tuple[Rules, ...], store: Store | None) -> dict[str, Ra
     clients = Clients(store.secret)
     default, limiters = every[0], dict[str, RateLimiter]()
     for rules in limited:
-        # A route that has no limit of its own shares the one of all: it counts there.
-        owner = default if rules.rate_limit == default.rate_limit else rules
+        # A route that names no limit shares the one of all: it counts there. One that names its own
+        # counts apart, even if it says the same: so it is not asked whether they are equal.
+        owner = default if rules.rate_limit is default.rate_limit else rules
         limiters[rules.name] = limiters.get(owner.name) or RateLimiter(
             rules.rate_limit, name=owner.name, store=store, clients=clients
         )
@@ -48,18 +51,26 @@ def make_limiters(every: tuple[Rules, ...], store: Store | None) -> dict[str, Ra
 
 
 def make_compression(
-    every: tuple[Rules, ...], level: int, may_compress: Callable[[], bool]
+    every: tuple[Rules, ...],
+    *,
+    level: int,
+    least: str | int,
+    types: Collection[str],
+    may_compress: Callable[[], bool],
 ) -> Compression | None:
     """Return what compresses responses, if any of the rules asks for it.
 
     Raises:
-        ConfigError: there is no such level.
+        ConfigError: there is no such level, size or content type.
     """
+    level = whole("compress_level", level, 1, 9)
+    min_bytes = read("compress_min", least, parse_bytes)
+    further = content_types("compress_types", types)
     if not any(rules.compress for rules in every):
         return None
     from tonnage.web.path.compress import Compression
 
-    return Compression(level=level, may_compress=may_compress)
+    return Compression(level=level, min_bytes=min_bytes, types=further, may_compress=may_compress)
 
 
 def make_decompression(every: tuple[Rules, ...]) -> Decompression | None:
@@ -73,40 +84,43 @@ def make_decompression(every: tuple[Rules, ...]) -> Decompression | None:
 
 def make_cors(
     origins: Collection[str],
+    *,
     methods: Collection[str] | None,
     headers: Collection[str],
+    expose: Collection[str],
     credentials: bool,
-    max_age_seconds: int | None,
+    max_age: str | float | None,
 ) -> Cors | None:
     """Return what pages of other sites may do, if any may do anything.
 
     Raises:
-        ConfigError: an origin makes no sense, or Starlette is not installed.
+        ConfigError: one of them makes no sense, or Starlette is not installed.
     """
-    if not _several("cors_origins", origins):
+    sites = texts("cors_origins", origins)
+    asked = names("cors_methods", methods)
+    sent = names("cors_headers", headers)
+    shown = names("cors_expose", expose)
+    if credentials and "*" in shown:
+        raise ConfigError("CORS with credentials needs cors_expose by name: '*' means none there")
+    age_seconds = None if max_age is None else read("cors_max_age", max_age, parse_seconds)
+    if not sites:
         return None
-    from tonnage.web.path.cors import DAY_SECONDS, METHODS, Cors
+    from tonnage.web.path.cors import DAY_SECONDS, EXPOSED, METHODS, Cors
 
     return Cors(
-        origins,
-        methods=_several("cors_methods", methods or METHODS),
-        headers=_several("cors_headers", headers),
+        sites,
+        methods=asked or METHODS,
+        headers=sent,
+        exposed=(*EXPOSED, *shown),
         credentials=credentials,
-        max_age_seconds=DAY_SECONDS if max_age_seconds is None else max_age_seconds,
+        max_age_seconds=DAY_SECONDS if age_seconds is None else round(age_seconds),
     )
 
 
-def make_removed(names: Collection[str]) -> frozenset[bytes]:
-    """Return the *names* of headers that no response is to have, as responses have them.
+def make_removed(given: Collection[str]) -> frozenset[bytes]:
+    """Return the *given* names of headers that no response is to have, as responses have them.
 
     Raises:
-        ConfigError: it is one text.
+        ConfigError: one is no name of a header.
     """
-    several = _several("remove_headers", names)
-    return frozenset(name.strip().lower().encode("latin-1") for name in several)
-
-
-def _several(option: str, given: Collection[str]) -> Collection[str]:
-    if isinstance(given, str):
-        raise ConfigError(f"{option}={given!r} is one text: write a list, as in [{given!r}]")
-    return given
+    return frozenset(name.lower().encode() for name in names("remove_headers", given))

@@ -23,6 +23,7 @@ from tonnage.web.path.frameworks import refusal_behind
 from tonnage.web.path.heads import Head
 from tonnage.web.path.problem import (
     body_too_large,
+    log_refusal,
     response_too_large,
     too_late,
 )
@@ -52,8 +53,6 @@ _BODY: Final = "http.response.body"
 # What may be sent before a response, and is none.
 _ASIDE: Final = frozenset(("http.response.early_hint", "http.response.push", "http.response.debug"))
 
-_LONGEST_SHOWN: Final = 200
-
 
 class Passage(Timed):
     """The way of one request, and back."""
@@ -77,6 +76,8 @@ class Passage(Timed):
     _held: Message | None = None
     _encoder: Encoder | None = None
     _decoder: RequestDecoder | None = None
+    # The request as it came, where the application sees it unpacked.
+    _packed_scope: Scope | None = None
     _answering: asyncio.Future[None] | None = None
 
     def __init__(self, lane: Lane, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,10 +101,12 @@ class Passage(Timed):
         Raises:
             RequestRefusedError: it cannot be.
         """
-        decoder = decompression.begin(self.scope, self.body_limit_bytes)
+        decoder = decompression.begin(
+            self.scope, self.body_limit_bytes, self._lane.rules.decompress_ratio
+        )
         if decoder is not None:
             self._decoder, self.holds_memory = decoder, True
-            self.scope = decoder.scope(self.scope)
+            self._packed_scope, self.scope = self.scope, decoder.scope(self.scope)
             self._receive = decoder.receiver(self._receive)
 
     # What the application is given.
@@ -203,6 +206,11 @@ class Passage(Timed):
             self._decoder.close()
 
     @property
+    def is_cut(self) -> bool:
+        """Whether its response was ended where it was."""
+        return self._state is _CUT
+
+    @property
     def is_refused(self) -> bool:
         """Whether errors of the application are made by a limit."""
         return self._problem is not None
@@ -287,20 +295,20 @@ class Passage(Timed):
 
     def _cut(self, problem: Problem) -> None:
         self._state, self._problem = _CUT, problem
-        _log(self.scope, problem, "its response had begun, so its connection is closed")
+        log_refusal(self.scope, problem, "its response had begun, so its connection is closed")
 
     def _replace(self, problem: Problem) -> Awaitable[None]:
         self._state, self._problem = _REPLACED, problem
+        # What the application is not told of may still be on its way.
+        scope = self._packed_scope or self.scope
         if problem.status >= 500:
-            _log(self.scope, problem, f"answered {problem.status}")
+            log_refusal(scope, problem, f"answered {problem.status}")
         lane = self._lane
-        send = (
-            self._forward if lane.cors is None else _shown_to(lane.cors, self.scope, self._forward)
-        )
+        send = self._forward if lane.cors is None else _shown_to(lane.cors, scope, self._forward)
         answer = problem.answer(lane.shape)
         if self.added:
             answer = replace(answer, headers=(*answer.headers, *self.added))
-        return respond(self.scope, self._receive, send, answer)
+        return respond(scope, self._receive, send, answer)
 
 
 def _shown_to(cors: Cors, scope: Scope, send: Send) -> Send:
@@ -310,13 +318,6 @@ def _shown_to(cors: Cors, scope: Scope, send: Send) -> Send:
         return send(cors.start(scope, message) if message["type"] == _START else message)
 
     return send_with_permission
-
-
-def _log(scope: Scope, problem: Problem, outcome: str) -> None:
-    # A path may hold anything, lines for the log too.
-    path = scope["path"][:_LONGEST_SHOWN]
-    shown = path if path.isprintable() else ascii(path)
-    logger.warning("%s %s: %s: %s", scope["method"], shown, problem.detail, outcome)
 
 
 async def _nothing() -> None:

@@ -15,11 +15,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RequestRefusedError
 from tonnage.units import format_bytes
 from tonnage.web.answer import Answer
+
+if TYPE_CHECKING:
+    from tonnage.web.respond import Scope
 
 logger = logging.getLogger("tonnage.requests")
 
@@ -80,6 +83,7 @@ def problem_in(error: BaseException | None) -> Problem | None:
 
 
 _MOST_CAUSES: Final = 8
+_LONGEST_SHOWN: Final = 200
 
 
 def body_too_large(limit_bytes: int) -> Problem:
@@ -112,6 +116,16 @@ def too_late(seconds: float) -> Problem:
         " try again later",
         {"seconds": seconds},
     )
+
+
+def log_refusal(scope: Scope, problem: Problem, outcome: str) -> None:
+    """Write into the log that the request of *scope* has met *problem*, and with which *outcome*.
+
+    Method and path may hold anything, lines for the log too: they are escaped, and cut.
+    """
+    said = f"{scope['method']} {scope['path']}"[:_LONGEST_SHOWN]
+    shown = said if said.isprintable() else ascii(said)
+    logger.warning("%s: %s: %s", shown, problem.detail, outcome)
 
 
 def _json(value: Any) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Final
 
 from tonnage.errors import ConfigError
-from tonnage.web.path.gcra import Rate, parse_rate
+from tonnage.web.path.gcra import WRITE, Rate, parse_rate
 
 #: Returns who a request counts for; None: the limit is not for this request.
 KeyOf = Callable[[MutableMapping[str, Any]], str | None]
@@ -29,7 +29,8 @@ class Limit:
             missing, each address, so that leaving it out gains nothing. Or a function of the
             scope that returns a text; where it returns None, this limit is not for the request.
         burst: how many requests may come at once, if not all of the rate.
-        name: what clients are told that it is called, if not as its rule.
+        name: what clients are told that it is called, if not as its rule. Limits of the same name,
+            rate and key count together, also those of several routes.
 
     Raises:
         ConfigError: the rate or the key makes no sense.
@@ -49,7 +50,7 @@ class Limit:
         if burst is not None:
             parsed = Rate(parsed.count, parsed.period_seconds, burst=burst)
         self.rate: Final = parsed
-        self.key: Final = _parse_key(key) if isinstance(key, str) else key
+        self.key: Final = key if callable(key) else _parse_key(key)
         self.name: Final = name
 
     def __str__(self) -> str:
@@ -80,6 +81,8 @@ def parse_limits(given: LimitsLike) -> tuple[Limit, ...]:
         return (Limit(given),)
     if isinstance(given, str):
         return tuple(_parse_limit(text) for text in given.split(","))
+    if not isinstance(given, Sequence):
+        raise ConfigError(f"{given!r} is not a rate: {WRITE}")
     return tuple(limit for each in given for limit in parse_limits(each))
 
 
@@ -89,7 +92,7 @@ def _parse_limit(text: str) -> Limit:
 
 
 def _parse_key(text: str) -> str:
-    kind, _, name = text.strip().lower().partition(":")
+    kind, _, name = str(text).strip().lower().partition(":")
     if kind == BY_ADDRESS and not name:
         return BY_ADDRESS
     if kind != _HEADER or len(name.split()) != 1 or not name.isascii():

@@ -99,18 +99,17 @@ class RateTable:
         if words[at] != key:
             at = self._find(key, at, now_ns)
         at += 1
-        full_ns, cost_ns = rate.full_ns, rate.interval_ns * cost
         while True:
             tat_ns = words[at]
-            # As Rate.left_ns has it; a call would cost as much as all of this.
-            left_ns = full_ns - cost_ns - (tat_ns - now_ns if tat_ns > now_ns else 0)
+            left_ns = rate.left_ns(tat_ns, now_ns, cost)
             if left_ns < 0:
-                if tat_ns - now_ns > full_ns:
+                if tat_ns - now_ns > rate.full_ns:
                     # Not from this rate: another key claimed the cell at the same time.
-                    words[at] = now_ns + full_ns
-                return max(left_ns, -cost_ns)
+                    words[at] = now_ns + rate.full_ns
+                return max(left_ns, -rate.interval_ns * cost)
+            later_ns = now_ns + rate.full_ns - left_ns
             if words[at] == tat_ns:
-                words[at] = now_ns + full_ns - left_ns
+                words[at] = later_ns
                 return left_ns
 
     def give_back(self, key: int, rate: Rate, cost: int = 1) -> None:

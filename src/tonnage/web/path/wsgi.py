@@ -20,12 +20,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tonnage.errors import ConfigError, RequestRefusedError
+from tonnage.web.path.checks import whole
 from tonnage.web.path.frameworks import listen
 from tonnage.web.path.lane import Lane, Lanes
 from tonnage.web.path.problem import Problem, body_too_large
-from tonnage.web.path.wsgirequest import CountedInput, believe, scope_of, unpack
+from tonnage.web.path.wsgirequest import (
+    CountedInput,
+    length_bytes,
+    note_client,
+    scope_of,
+    unpack,
+)
 from tonnage.web.path.wsgiresponse import WSGIResponse
-from tonnage.web.proxy import Proxied
+from tonnage.web.proxy import believe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
     from tonnage.web.path.rules import Rules
     from tonnage.web.path.wsgirequest import Environ
     from tonnage.web.path.wsgiresponse import StartResponse, WSGIApp
-    from tonnage.web.respond import Receive, Scope, Send
+    from tonnage.web.respond import Scope
 
 
 class TonnageWSGI:
@@ -52,15 +59,21 @@ class TonnageWSGI:
             :func:`~tonnage.web.path.rates.parse_limits`.
         compress: whether responses are compressed that get smaller by it.
         decompress: whether bodies are unpacked that come packed.
+        decompress_ratio: how many times larger than sent they may become (from 64 KB on); None:
+            any number of times, up to the limit of their size.
         routes: by route (``"POST /photos"``), which of the limits are different there.
         remove_headers: names of headers that no response is to have.
         compress_level: gzip's, from 1 (fast) to 9 (small).
+        compress_min: bodies known to be smaller are not compressed.
+        compress_types: content types to compress besides the usual ones.
         may_compress: asked before a response is compressed; says no while memory is short.
         cors_origins: whose pages may call this (see :class:`~tonnage.web.path.cors.Cors`).
         cors_methods: what they may ask for.
         cors_headers: what they may send.
+        cors_expose: names of response headers that they may read besides the harmless ones and
+            those of refusals.
         cors_credentials: whether with cookies.
-        cors_max_age: how many seconds a browser remembers a permission.
+        cors_max_age: how long a browser remembers a permission, such as ``"24h"``.
         proxy_hops: how many proxies in front are yours; the address they saw is the client's.
         shape: makes the JSON of refusals from a :class:`~tonnage.web.path.problem.Problem`.
         rate_store: where rate limits count; by default a table of this process and those that it
@@ -81,15 +94,19 @@ class TonnageWSGI:
         rate_limit: LimitsLike | None = None,
         compress: bool = False,
         decompress: bool = False,
+        decompress_ratio: float | None = 20,
         routes: Mapping[str, Mapping[str, Any]] | None = None,
         remove_headers: Collection[str] = (),
         compress_level: int = 6,
+        compress_min: str | int = "1K",
+        compress_types: Collection[str] = (),
         may_compress: Callable[[], bool] = lambda: True,
         cors_origins: Collection[str] = (),
         cors_methods: Collection[str] | None = None,
         cors_headers: Collection[str] = (),
+        cors_expose: Collection[str] = (),
         cors_credentials: bool = False,
-        cors_max_age: int | None = None,
+        cors_max_age: str | float | None = None,
         proxy_hops: int = 0,
         shape: Shape | None = None,
         rate_store: Store | None = None,
@@ -104,14 +121,18 @@ class TonnageWSGI:
                 "rate_limit": rate_limit,
                 "compress": compress,
                 "decompress": decompress,
+                "decompress_ratio": decompress_ratio,
             },
             routes,
             remove_headers=remove_headers,
             compress_level=compress_level,
+            compress_min=compress_min,
+            compress_types=compress_types,
             may_compress=may_compress,
             cors_origins=cors_origins,
             cors_methods=cors_methods,
             cors_headers=cors_headers,
+            cors_expose=cors_expose,
             cors_credentials=cors_credentials,
             cors_max_age=cors_max_age,
             shape=shape,
@@ -121,15 +142,15 @@ class TonnageWSGI:
             _check(lane.rules)
         self._cors = self._lanes.cors
         self._shape = shape
-        self._proxied = Proxied(_nobody, proxy_hops) if proxy_hops else None
+        self._hops = whole("proxy_hops", proxy_hops, 0)
         listen()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the request of *environ*, or have the application answer it within its limits."""
         scope = scope_of(environ)
-        if self._proxied is not None:
-            self._proxied(scope, _never, _never)
-            believe(scope, environ)
+        if self._hops:
+            believe(scope, self._hops)
+            note_client(scope, environ)
         lane = self._lanes.find(scope)
         response = WSGIResponse(scope, start_response, lane)
         if self._cors is not None and scope["method"] == "OPTIONS":
@@ -155,12 +176,11 @@ class TonnageWSGI:
         limit = rules.body_limit_bytes(environ.get("CONTENT_TYPE", "").encode("latin-1"))
         if limit is None:
             return
-        announced = environ.get("CONTENT_LENGTH") or ""
-        if announced.isdigit() and int(announced) > limit:
+        if (length_bytes(environ) or 0) > limit:
             raise RequestRefusedError(body_too_large(limit))
         decoder = None
         if lane.decompression is not None:
-            decoder = lane.decompression.begin(scope, limit)
+            decoder = lane.decompression.begin(scope, limit, rules.decompress_ratio)
         if decoder is None:
             environ["wsgi.input"] = response.body = CountedInput(environ["wsgi.input"], limit)
             return
@@ -181,11 +201,3 @@ def _check(rules: Rules) -> None:
         raise ConfigError(
             f"{rules.name}: decompress needs max_body too: WSGI bodies are unpacked in memory"
         )
-
-
-def _nobody(scope: Scope, receive: Receive, send: Send) -> Any:
-    """Stand for the application behind Proxied, which changes the scope before it calls."""
-
-
-async def _never(*_: object) -> Any:
-    raise NotImplementedError

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.errors import RequestRefusedError
 from tonnage.units import KIB
+from tonnage.web.path.heads import announced_bytes
 from tonnage.web.path.problem import body_too_large
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def scope_of(environ: Environ) -> Scope:
         "path": root + _text(environ.get("PATH_INFO", "")),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
         "headers": headers,
-        "client": (address, int(port) if port.isdigit() else 0) if address else None,
+        "client": (address, int(port) if port.isdecimal() else 0) if address else None,
         "wsgi.environ": environ,
     }
     if _PEER in environ:
@@ -67,7 +68,12 @@ def scope_of(environ: Environ) -> Scope:
     return scope
 
 
-def believe(scope: Scope, environ: Environ) -> None:
+def length_bytes(environ: Environ) -> int | None:
+    """Return how long the body says it is; None: it says nothing that makes sense."""
+    return announced_bytes((environ.get("CONTENT_LENGTH") or "").encode("latin-1"))
+
+
+def note_client(scope: Scope, environ: Environ) -> None:
     """Put what proxies have said of the client from *scope* into *environ*."""
     client = scope["client"]
     if client is not None:
@@ -133,9 +139,9 @@ def unpack(environ: Environ, decoder: RequestDecoder) -> None:
     Raises:
         RequestRefusedError: it is too large, or not in its coding.
     """
-    announced = environ.get("CONTENT_LENGTH") or ""
-    is_terminated = not announced and bool(environ.get("wsgi.input_terminated"))
-    left = int(announced) if announced.isdigit() else 0
+    announced = length_bytes(environ)
+    is_terminated = announced is None and bool(environ.get("wsgi.input_terminated"))
+    left = announced or 0
     stream: Readable = environ["wsgi.input"]
     body = io.BytesIO()
     while not decoder.is_finished:

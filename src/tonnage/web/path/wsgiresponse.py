@@ -11,7 +11,6 @@ close the connection without ending the response.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tonnage.errors import RequestRefusedError
 from tonnage.units import KIB
 from tonnage.web.path.frameworks import refusal_behind
-from tonnage.web.path.problem import problem_in, response_too_large
+from tonnage.web.path.heads import announced_bytes
+from tonnage.web.path.problem import log_refusal, problem_in, response_too_large
 
 if TYPE_CHECKING:
     from tonnage.web.answer import Answer
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     WSGIApp = Callable[[Any, Any], Iterable[bytes]]
 
 Headers = list[tuple[str, str]]
-
-logger = logging.getLogger("tonnage.requests")
 
 # How far it has come. HELD: start_response was called, and nothing sent. REPLACED: ours was sent.
 _NOT_BEGUN, _HELD, _BEGUN, _REPLACED = range(4)
@@ -93,12 +91,12 @@ class WSGIResponse:
         self._added = headers
 
     def answer(self, answer: Answer) -> Iterable[bytes]:
-        """Return *answer* in place of a response, readable for a page of another site."""
+        """Return *answer* in place of a response, with what is added to all of them."""
         self._state = _REPLACED
         start: Message = {
             "type": _START,
             "status": answer.status,
-            "headers": answer.all_headers(),
+            "headers": [*answer.all_headers(), *self._added],
         }
         if self._lane.cors is not None:
             start = self._lane.cors.start(self._scope, start)
@@ -109,7 +107,7 @@ class WSGIResponse:
     def refuse(self, problem: Problem) -> Iterable[bytes]:
         """Return what *problem* says, in place of a response."""
         if problem.status >= 500:
-            _log(self._scope, problem, f"answered {problem.status}")
+            log_refusal(self._scope, problem, f"answered {problem.status}")
         return self.answer(problem.answer(self._lane.shape))
 
     def run(self, app: WSGIApp, environ: Environ) -> Iterable[bytes]:
@@ -193,7 +191,8 @@ class WSGIResponse:
     def _note_cut(self, problem: Problem) -> None:
         self._problem = problem
         if self._state is _BEGUN:
-            _log(self._scope, problem, "its response had begun, so its connection is closed")
+            outcome = "its response had begun, so its connection is closed"
+            log_refusal(self._scope, problem, outcome)
 
     def _chunks(self) -> Iterable[bytes]:
         if self._file is not None and self._file[0] is self._iterable:
@@ -327,10 +326,6 @@ def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 def _content_length(headers: Headers) -> int | None:
     for name, value in headers:
-        if name.lower() == "content-length" and value.isdigit():
-            return int(value)
+        if name.lower() == "content-length":
+            return announced_bytes(value.encode("latin-1"))
     return None
-
-
-def _log(scope: Scope, problem: Problem, outcome: str) -> None:
-    logger.warning("%s %s: %s: %s", scope["method"], scope["path"], problem.detail, outcome)

@@ -1,0 +1,46 @@
+"""The option table: every setting Tonnage has, written once.
+
+Flags, environment variables, the ``[tool.tonnage]`` table of pyproject.toml, ``--help`` and the
+reference page in the documentation all derive from `OPTIONS`. Here options are described, and what
+makes sense as a value of each; :mod:`tonnage.config` finds the values.
+
+To add an option: one entry in the module of its group, one field of the same name in the record of
+its group in :mod:`tonnage.config`, and ``make docs``.
+"""
+
+from __future__ import annotations
+
+from tonnage.options import (
+    admission,
+    application,
+    memory,
+    network,
+    processes,
+    requests,
+    telling,
+)
+from tonnage.options.option import Option
+
+__all__ = ["GROUPS", "OPTIONS", "Option"]
+
+GROUPS = {
+    "app": "Application",
+    "listen": "Network",
+    "memory": "Memory",
+    "process": "Processes",
+    "recycling": "Recycling",
+    "admission": "Admission and health",
+    "path": "Requests and responses",
+    "logging": "Logging",
+    "reports": "Reports and alerts",
+}
+
+OPTIONS: tuple[Option, ...] = (
+    *application.OPTIONS,
+    *network.OPTIONS,
+    *memory.OPTIONS,
+    *processes.OPTIONS,
+    *admission.OPTIONS,
+    *requests.OPTIONS,
+    *telling.OPTIONS,
+)
