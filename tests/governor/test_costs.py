@@ -253,3 +253,27 @@ def test_it_says_what_it_knows() -> None:
         "<RouteCost GET /work: known, 6 seen, mean 8.00 MB, worst 8.00 MB>"
     )
     assert "small, 7 seen" in repr(route(*[4 * KIB / MIB] * 7))
+
+
+def test_one_that_ran_out_of_memory_is_remembered_where_its_growth_is_not_seen() -> None:
+    """The next is tried with twice as much; what it frees within one step shows nowhere."""
+    cost = route(1, 1)
+    cost.note_out_of_memory(0.1, 100 * MIB, ROOM, now_seconds=10.0)
+    assert cost.whole(ROOM).worst_bytes == 200 * MIB
+
+    for _ in range(10):
+        cost.observe(0.0, 0.0, seconds=0.1)
+        assert 135 * MIB < cost.worst_bytes <= 150 * MIB
+    assert not cost.is_small
+    for _ in range(500):
+        cost.observe(0.0, 0.0, seconds=0.1)
+    assert cost.worst_bytes < 5 * MIB
+
+
+def test_one_that_had_all_room_and_ran_out_says_nothing_of_the_next() -> None:
+    """To keep as much for each would keep everybody else waiting."""
+    cost = route(1, 1)
+    cost.note_out_of_memory(0.1, 350 * MIB, ROOM, now_seconds=10.0)
+    cost.observe(0.0, 0.0, seconds=0.1)
+
+    assert cost.worst_bytes < 5 * MIB

@@ -56,6 +56,11 @@ CLOSED_SECONDS = (1.0, 60.0)
 
 # A request that had this share of all room has had it all.
 TRIED_SHARE = 0.8
+# After one has run out of memory, the next is expected to take so many times what that one had ...
+TRIAL_FACTOR = 2.0
+# ... and if it comes through, one of the route may take so much: what is taken and freed again within
+# one step is not seen, so what was measured says little.
+NEEDED_FACTOR = 1.5
 
 # Old observations fade: means over about 32 requests, the worst over about 128.
 _MEAN_SHARE = 1 / 32
@@ -236,7 +241,7 @@ class RouteCost:
         """Close the route for a while: a request has run out of memory.
 
         The next one is expected to take twice as much, where there is as much, and is let in once
-        that is free. One that has had nearly all the room and failed says nothing of the next: to
+        that is free; those after it, half as much again as the one that failed. One that has had nearly all the room and failed says nothing of the next: to
         expect as much again would keep everybody else waiting, and the fuse will hold it as well.
 
         Args:
@@ -250,7 +255,9 @@ class RouteCost:
         n[_COUNT] = n[_SMALL] = 0.0
         n[_CLOSED_UNTIL] = now_seconds + min(max(seconds * CLOSED_FACTOR, least), most)
         n[_TRIAL] = (
-            min(2.0 * had_bytes, room_bytes) if had_bytes < room_bytes * TRIED_SHARE else 0.0
+            min(TRIAL_FACTOR * had_bytes, room_bytes)
+            if had_bytes < room_bytes * TRIED_SHARE
+            else 0.0
         )
 
     def close_as(self, other: RouteCost) -> None:
@@ -277,10 +284,11 @@ class RouteCost:
             # One observation, of this request alone: slow start begins anew.
             n[_COUNT] = 0.0
         count = n[_COUNT] = n[_COUNT] + 1.0
-        n[_TRIAL] = 0.0
+        needed, n[_TRIAL] = n[_TRIAL] / TRIAL_FACTOR * NEEDED_FACTOR, 0.0
         share = max(1.0 / count, _MEAN_SHARE)
         self._learn(_FIRST_MEAN, first, share, anew=count == 1.0)
         self._learn(_LATER_MEAN, later, share, anew=count == 1.0)
+        n[_FIRST_WORST] = max(n[_FIRST_WORST], needed - n[_LATER_WORST])
         n[_SECONDS] += (seconds - n[_SECONDS]) * share
         n[_TOTAL] += 1.0
         n[_SMALL] = float(
