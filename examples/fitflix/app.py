@@ -1,10 +1,10 @@
 """FitFlix: plans, activities and events of a gym. FastAPI over SQLite.
 
-Nothing here knows of Tonnage: the limits that a request meets are in ``pyproject.toml`` beside it.
-What they ask of the application is in how it answers: lists come in pages and without what is long,
-all that goes out whole has a size that somebody chose, and what may be of any size is sent in parts
-that are made when the last one has gone. There is no cache yet, and no pool of connections; nor
-does it ask who may create an event.
+The limits that a request meets are in ``pyproject.toml`` beside it. What they ask of the
+application is in how it answers: lists come in pages and without what is long, all that goes out
+whole has a size that somebody chose, and what may be of any size is sent in parts that are made
+when the last one has gone. What many ask for is kept for 5 minutes, or until an event is created.
+There is no pool of connections yet; nor does it ask who may create an event.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import io
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
@@ -24,6 +24,8 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, HTTPException, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, Field
+
+from tonnage import Cache
 
 HERE = FilePath(__file__).parent
 DATABASE = FilePath(os.environ.get("FITFLIX_DATA", HERE / "data")) / "fitflix.sqlite3"
@@ -36,6 +38,9 @@ Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Start = Annotated[
     AwareDatetime, Field(ge=datetime(2020, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))
 ]
+
+# Of each worker; there is one, unless the options say otherwise.
+cache: Cache[list[Row]] = Cache("fitflix", max_entries=100, max_bytes="8M", ttl="5m")
 
 SUMMARY = "events.id, activities.name AS activity, title, starts_at, seats"
 EVENTS = "FROM events JOIN activities ON activities.id = activity_id"
@@ -88,13 +93,13 @@ app = FastAPI(title="FitFlix", summary="Plans, activities and events of a gym.")
 @app.get("/plans")
 def plans(database: Database) -> list[Row]:
     """Return what a membership can be."""
-    return database.execute("SELECT * FROM plans ORDER BY cents_a_month LIMIT 100").fetchall()
+    return _kept(database, "SELECT * FROM plans ORDER BY cents_a_month LIMIT 100")
 
 
 @app.get("/activities")
 def activities(database: Database) -> list[Row]:
     """Return what there is to do."""
-    return database.execute("SELECT * FROM activities ORDER BY name LIMIT 100").fetchall()
+    return _kept(database, "SELECT * FROM activities ORDER BY name LIMIT 100")
 
 
 @app.get("/events")
@@ -105,7 +110,7 @@ def events(
 ) -> dict[str, Any]:
     """Return a page of events, without their descriptions."""
     query = f"SELECT {SUMMARY} {EVENTS} WHERE events.id > ? ORDER BY events.id LIMIT ?"
-    page = database.execute(query, (after, limit)).fetchall()
+    page = _kept(database, query, after, limit, tags=["events"])
     return {"events": page, "next": page[-1]["id"] if len(page) == limit else None}
 
 
@@ -113,10 +118,10 @@ def events(
 def event(database: Database, event_id: Id) -> Row:
     """Return one event, with its description."""
     query = f"SELECT {SUMMARY}, description {EVENTS} WHERE events.id = ?"
-    found: Row | None = database.execute(query, (event_id,)).fetchone()
-    if found is None:
+    found = _kept(database, query, event_id, tags=["events"])
+    if not found:
         raise HTTPException(404, f"there is no event {event_id}")
-    return found
+    return found[0]
 
 
 @app.post("/events", status_code=201)
@@ -132,8 +137,18 @@ def create(database: Database, new: NewEvent, response: Response) -> Row:
             )
     except sqlite3.IntegrityError:
         raise HTTPException(422, f"there is no activity {new.activity_id}") from None
+    cache.invalidate("events")
     response.headers["Location"] = f"/events/{made.lastrowid}"
     return {"id": made.lastrowid, **values}
+
+
+def _kept(
+    database: sqlite3.Connection, query: str, *values: int, tags: Collection[str] = ()
+) -> list[Row]:
+    """Return the rows of *query*, from the cache if they are there."""
+    return cache.get_or_make(
+        (query, values), lambda: database.execute(query, values).fetchall(), tags=tags
+    )
 
 
 @app.get("/export.json")

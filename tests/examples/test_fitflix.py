@@ -72,6 +72,16 @@ def test_a_created_event_is_found(client: Client) -> None:
     assert client.get(made.headers["location"]).json()["title"] == "Yoga at dawn"
 
 
+def test_a_created_event_shows_in_a_list_that_was_kept(client: Client) -> None:
+    """Who creates one takes out what lists them."""
+    first = client.ask("POST", "/events", json.dumps(EVENT).encode(), JSON).json()
+    after = f"/events?after={first['id']}"
+    assert client.get(after).json()["events"] == []
+    second = client.ask("POST", "/events", json.dumps(EVENT).encode(), JSON).json()
+
+    assert [event["id"] for event in client.get(after).json()["events"]] == [second["id"]]
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [({"activity_id": 99}, 422), ({"seats": 0}, 422), ({"starts_at": "0001-01-01T00:00:00Z"}, 422)],

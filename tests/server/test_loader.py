@@ -267,6 +267,29 @@ def logged() -> Iterator[list[logging.LogRecord]]:
     logger.removeHandler(handler)
 
 
+@pytest.fixture(autouse=True)
+def loggers_go_on() -> Iterator[None]:
+    """Turn on again, for the tests that follow, what an application has turned off."""
+    yield
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
+
+
+def test_an_application_that_sets_up_its_log_does_not_turn_ours_off(tmp_path: Path) -> None:
+    """What its worker has to say of it is nothing that it could name."""
+    ours, other = logging.getLogger("tonnage.requests"), logging.getLogger("other.library")
+    name = f"target_{next(_serial)}"
+    source = FAILING.replace("raise KeyError", "import os\nos.environ.get") + CALLABLE
+    (tmp_path / f"{name}.py").write_text(source)
+    given = settings(tmp_path, f"{name}:app")
+
+    loaded = load_or_tell(given, lambda *_, **__: None, functools.partial(load, given))
+    assert loaded is not None
+    assert (ours.disabled, other.disabled) == (False, True)
+
+
+CALLABLE = "async def app(scope, receive, send): ..."
 FAILING = """
 import logging.config
 logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})

@@ -34,7 +34,7 @@ class Shelf:
         if self.queue.find(key):
             self.hits += 1
             return
-        self.queue.add(key, Entry(weight))
+        self.queue.put(key, Entry(weight))
         while self.queue.weight > self.queue.max_weight:
             self.queue.evict()
 
@@ -124,7 +124,7 @@ def test_what_it_weighs_is_the_sum() -> None:
         if what < 0.1:
             shelf.queue.pop(key)
         elif what < 0.2:
-            shelf.queue.replace(key, Entry(rng.randrange(1, 40)))
+            shelf.queue.put(key, Entry(rng.randrange(1, 40)))
             while shelf.queue.weight > 500:
                 shelf.queue.evict()
         else:

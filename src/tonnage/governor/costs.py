@@ -58,8 +58,8 @@ CLOSED_SECONDS = (1.0, 60.0)
 TRIED_SHARE = 0.8
 # After one has run out of memory, the next is expected to take so many times what that one had ...
 TRIAL_FACTOR = 2.0
-# ... and if it comes through, one of the route may take so much: what is taken and freed again within
-# one step is not seen, so what was measured says little.
+# ... and if it comes through, one of the route may take so much: what is taken and freed again
+# within one step is not seen, so what was measured says little.
 NEEDED_FACTOR = 1.5
 
 # Old observations fade: means over about 32 requests, the worst over about 128.
@@ -241,8 +241,9 @@ class RouteCost:
         """Close the route for a while: a request has run out of memory.
 
         The next one is expected to take twice as much, where there is as much, and is let in once
-        that is free; those after it, half as much again as the one that failed. One that has had nearly all the room and failed says nothing of the next: to
-        expect as much again would keep everybody else waiting, and the fuse will hold it as well.
+        that is free; those after it, half as much again as the one that failed. One that has had
+        nearly all the room and failed says nothing of the next: to expect as much again would keep
+        everybody else waiting, and the fuse will hold it as well.
 
         Args:
             seconds: how long the request has run.

@@ -71,6 +71,16 @@ def configure(
     chatty.addFilter(Chatter(shown=level <= logging.DEBUG, access_log=settings.access_log))
 
 
+def speak_again() -> None:
+    """Undo what an application's ``dictConfig`` does to us, that turns off what it does not name.
+
+    Unless it says ``"disable_existing_loggers": False``, which it mostly does not.
+    """
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] == "tonnage":
+            logger.disabled = False
+
+
 class Chatter(logging.Filter):
     """Lowers uvicorn's accounts of itself to debug: the supervisor says what matters of them."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tonnage.errors import ConfigError, TargetError
+from tonnage.ops.logging import speak_again
 from tonnage.web.path.fromsettings import load_shape, with_path
 
 if TYPE_CHECKING:
@@ -116,16 +117,18 @@ def load_or_tell(
     traceback is logged as well: it is what the author needs.
     """
     try:
-        return load()
+        loaded = load()
     except TargetError as error:
         tell("failed", usage=True, error=str(error))
     except BaseException as error:  # the application may raise anything
-        # The import may have set up a log of its own, which turns off those that it does not name.
-        logger.disabled = False
+        speak_again()
         trace = (type(error), error, _own_part(error))
         logger.error("importing %s failed", settings.target, exc_info=trace)
         said = f"importing {settings.target} failed: {type(error).__name__}: {error}"
         tell("failed", usage=False, error=said[:_LONGEST_MESSAGE])
+    else:
+        speak_again()
+        return loaded
     return None
 
 

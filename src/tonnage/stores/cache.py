@@ -180,7 +180,14 @@ class Cache(Generic[V]):
                 self._too_large += weight > self.max_bytes
                 self._take_out(key, "replaced")
                 return False
-            self._put(key, _Entry(value, weight, expires_seconds, kept))
+            queue = self._queue
+            before = queue.put(key, _Entry(value, weight, expires_seconds, kept))
+            if before is not None and before.tags:
+                self._untag(key, before)
+            for tag in kept:
+                self._tagged.setdefault(tag, set()).add(key)
+            while queue.weight > self.max_bytes or queue.count > self._most_entries:
+                self._evict("evicted")
             return True
 
     def delete(self, key: Hashable) -> bool:
@@ -394,16 +401,6 @@ class Cache(Generic[V]):
         if seconds <= 0:
             return None
         return self._clock() + seconds * (1 - self._jitter * random.random())
-
-    def _put(self, key: Hashable, entry: _Entry) -> None:
-        queue = self._queue
-        before = queue.replace(key, entry)
-        if before is not None and before.tags:
-            self._untag(key, before)
-        for tag in entry.tags:
-            self._tagged.setdefault(tag, set()).add(key)
-        while queue.weight > self.max_bytes or queue.count > self._most_entries:
-            self._evict("evicted")
 
     def _evict(self, why: str) -> None:
         key, entry = self._queue.evict()

@@ -1,7 +1,7 @@
 """Which entries of a cache stay: S3-FIFO, with weights.
 
     queue = S3Fifo(max_weight=32 * MIB)
-    queue.add("key", entry)          # entry.weight, entry.uses
+    queue.put("key", entry)          # entry.weight, entry.uses
     queue.find("key")                # counts as a use
     while queue.weight > queue.max_weight:
         key, entry = queue.evict()
@@ -91,34 +91,27 @@ class S3Fifo(Generic[E]):
         entry = self._main.get(key)
         return self._small.get(key) if entry is None else entry
 
-    def add(self, key: Hashable, entry: E) -> None:
-        """Put *entry* in, which is the only one of *key*."""
-        self.weight += entry.weight
-        self.count += 1
-        uses = self._left.pop(key) if self._left.is_filled else None
-        if uses is not None:
-            entry.uses = min(uses + 1, MOST_USES)
-            if entry.uses >= self._price(entry):
-                entry.uses = 0
-                self._main[key] = entry
-                return
-        self._small[key] = entry
-        self._small_weight += entry.weight
-
-    def replace(self, key: Hashable, entry: E) -> E | None:
-        """Put *entry* in the place of the one of *key*, and return that; None: there was none."""
-        queue = self._main
-        before = queue.get(key)
-        if before is None:
-            queue = self._small
-            before = queue.get(key)
+    def put(self, key: Hashable, entry: E) -> E | None:
+        """Put *entry* in; return the one of *key* whose place it takes; None: there was none."""
+        weight = entry.weight
+        before = self._main.get(key)
+        if before is not None:
+            self._main[key] = entry
+        else:
+            before = self._small.get(key)
             if before is None:
-                self.add(key, entry)
+                self.count += 1
+                self.weight += weight
+                if self._left.is_filled and self._is_let_in(key, entry):
+                    self._main[key] = entry
+                else:
+                    self._small[key] = entry
+                    self._small_weight += weight
                 return None
-            self._small_weight += entry.weight - before.weight
-        queue[key] = entry
+            self._small[key] = entry
+            self._small_weight += weight - before.weight
         entry.uses = before.uses
-        self.weight += entry.weight - before.weight
+        self.weight += weight - before.weight
         return before
 
     def pop(self, key: Hashable) -> E | None:
@@ -170,6 +163,17 @@ class S3Fifo(Generic[E]):
         self._main.clear()
         self.weight = self.count = self._small_weight = 0
         self._left = _Left()
+
+    def _is_let_in(self, key: Hashable, entry: E) -> bool:
+        """Whether *entry* has left of late, and was asked for often enough for the main queue."""
+        uses = self._left.pop(key)
+        if uses is None:
+            return False
+        entry.uses = min(uses + 1, MOST_USES)
+        if entry.uses < self._price(entry):
+            return False
+        entry.uses = 0
+        return True
 
     def _price(self, entry: E) -> int:
         """Return what a lap costs *entry*, in uses: more for a heavier one."""
