@@ -287,7 +287,7 @@ def needed(
     return before_recycle(history, reason, used_bytes=used * MIB, now_seconds=now_seconds)
 
 
-@pytest.mark.parametrize("reason", [Reason.STUCK, Reason.TOO_LARGE])
+@pytest.mark.parametrize("reason", [Reason.STUCK, Reason.TOO_LARGE, Reason.NOT_BACK])
 def test_what_is_soon_in_use_again_was_no_relief(reason: Reason) -> None:
     """As where each worker loads a model with its first request: three times, and not a fourth."""
     now, history = NOW, History()
@@ -311,15 +311,17 @@ def test_what_is_soon_in_use_again_was_no_relief(reason: Reason) -> None:
         # It lasted for long enough.
         (LASTING_SECONDS + 0.1, USED, Reason.STUCK, 0, True),
         (LASTING_SECONDS + 0.1, USED, Reason.NOT_BACK, 0, True),
-        # For another reason, so this says nothing of it.
-        (6.0, USED, Reason.NOT_BACK, 1, False),
-        (6.0, USED, Reason.TOO_LARGE, 1, False),
+        # Whatever has come of it: by turns it was stuck, and ran out of memory.
+        (6.0, USED, Reason.NOT_BACK, 2, True),
+        (6.0, USED, Reason.TOO_LARGE, 2, True),
+        # A leak comes back by itself, so this says nothing of it.
+        (6.0, USED, Reason.LEAK, 1, False),
     ],
 )
 def test_a_relief_is_judged_when_the_next_recycle_is_called_for(
     after_seconds: float, used: int, reason: Reason, without_relief: int, is_judged: bool
 ) -> None:
-    """By what is in use then, if it is soon and for the same reason."""
+    """By what is in use then, if it is soon."""
     history = relieved(History(without_relief=1), NOW)
     assert history.without_relief == 1
 
@@ -330,7 +332,7 @@ def test_a_relief_is_judged_when_the_next_recycle_is_called_for(
 
 
 def test_a_relief_of_another_kind_leaves_the_trial_alone() -> None:
-    """A request that ran out of memory meanwhile does not make the counting begin anew."""
+    """A leak that is recycled meanwhile does not make the counting begin anew."""
     history = needed(relieved(History(), NOW), NOW + 6)
     history = relieved(history, NOW + 6)
 
@@ -353,4 +355,5 @@ def test_without_a_trial_nothing_is_judged() -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_only_what_should_stay_free_is_put_on_trial(reason: Reason) -> None:
     """A leak comes back by itself, and is recycled for as long as it does."""
-    assert reason.has_to_last is (reason in {Reason.TOO_LARGE, Reason.STUCK})
+    lasting = {Reason.TOO_LARGE, Reason.STUCK, Reason.NOT_BACK}
+    assert reason.has_to_last is (reason in lasting)

@@ -54,7 +54,8 @@ def test_three_recycles_without_lasting_relief_and_one_worker_less(tmp_path: Pat
             for client in clients:
                 client.join(20.0)
 
-        assert server.log.count(" is recycled: it keeps memory") == 3
+        # For what they hold, or for what was left when a request ran out of memory.
+        assert server.log.count(" is recycled: it k") == 3
         assert (details["desiredWorkers"], details["plannedWorkers"]) == (1, 2)
         assert "1 of 2 workers" in details["note"]
         assert server.get("/").status == 200

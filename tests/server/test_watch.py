@@ -110,8 +110,7 @@ def test_a_look_is_published(tower: Tower) -> None:
 def test_what_the_workers_hold_is_not_others(tower: Tower) -> None:
     """The ceiling for the workers is what everything else leaves."""
     tower.worker()
-    block = bytearray(32 * MIB)
-    block[::PAGE] = b"x" * (len(block) // PAGE)
+    block = touched(32 * MIB)
 
     tower.look(100)
 

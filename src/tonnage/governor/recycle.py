@@ -70,10 +70,9 @@ class Reason(IntEnum):
     def has_to_last(self) -> bool:
         """Whether what it gives back has to stay free.
 
-        That of a leak does not, which is recycled for as long as it leaks; nor that of requests
-        which ran out of memory.
+        That of a leak does not, which is recycled for as long as it leaks.
         """
-        return self in (Reason.TOO_LARGE, Reason.STUCK)
+        return Reason.TOO_LARGE <= self <= Reason.NOT_BACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +259,7 @@ def before_recycle(
         return history
     if now_seconds > trial.until_seconds:
         return replace(history, without_relief=0, trial=None)
-    if reason is not trial.reason:
+    if not reason.has_to_last:
         return history
     if trial.is_lost(used_bytes):
         return _in_vain(replace(history, trial=None), now_seconds)
@@ -294,7 +293,8 @@ def after_recycle(
         )
     # What is still on trial stays so.
     trial = trial or history.trial
-    return History(
+    return replace(
+        history,
         without_relief=0 if trial is None else history.without_relief,
         not_before_seconds=now_seconds + COOL_DOWN_SECONDS,
         trial=trial,

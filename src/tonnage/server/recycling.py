@@ -307,7 +307,7 @@ class Recycler:
             begun_seconds=self._clock(),
             held_bytes=chosen.own_bytes,
             used_bytes=situation.used_bytes,
-            has_to_last=reason.has_to_last and not chosen.leak_bytes_per_second,
+            has_to_last=self._has_to_last(chosen, reason),
             start_first=start_first,
         )
         logger.debug(
@@ -377,7 +377,7 @@ class Recycler:
         )
 
     def _account(self, now: _Replacement, freed_bytes: int, situation: Situation) -> None:
-        seconds, trial = self._clock(), None
+        before, seconds, trial = self._history, self._clock(), None
         if now.has_to_last:
             trial = Trial(now.reason, now.used_bytes, freed_bytes, seconds + LASTING_SECONDS)
         self._history = after_recycle(
@@ -388,18 +388,28 @@ class Recycler:
             now_seconds=seconds,
             trial=trial,
         )
-        if self._history.given_up_until_seconds is not None:
+        if self._history.given_up_until_seconds != before.given_up_until_seconds:
             self._give_up("recycling workers has not brought memory back", situation)
+
+    def _has_to_last(self, chosen: Candidate, reason: Reason) -> bool:
+        """Return whether the relief counts only if it lasts.
+
+        What a request has left behind that ran out of memory has to go in any case, where there is
+        no worker that could be given up for it.
+        """
+        if chosen.leak_bytes_per_second or (reason is Reason.NOT_BACK and self._crew.size == 1):
+            return False
+        return reason.has_to_last
 
     def _still_helps(self, chosen: Candidate, reason: Reason, situation: Situation) -> bool:
         """Judge the last recycle by the next one that is called for; return whether to do that."""
         if chosen.leak_bytes_per_second:
             return True
-        now = self._clock()
+        before = self._history
         self._history = before_recycle(
-            self._history, reason, used_bytes=situation.used_bytes, now_seconds=now
+            before, reason, used_bytes=situation.used_bytes, now_seconds=self._clock()
         )
-        if self._history.may(now):
+        if self._history.given_up_until_seconds == before.given_up_until_seconds:
             return True
         what = f"was in use again within {LASTING_SECONDS:g} s"
         self._give_up(f"what recycling workers brought back {what}", situation)
