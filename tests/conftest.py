@@ -1,0 +1,19 @@
+"""What each test leaves behind for the others: nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def everything_is_said() -> Iterator[None]:
+    """Have no test's log cut short by the filters of a server that another has made."""
+    yield
+    for name in ("uvicorn.error", "tonnage.requests"):
+        logger = logging.getLogger(name)
+        logger.filters = [
+            each for each in logger.filters if type(each).__module__ != "tonnage.server.noise"
+        ]
