@@ -123,6 +123,14 @@ def test_of_two_bursts_the_slower_has_some_room_too() -> None:
     assert sum(found) <= 60
 
 
+def test_two_bursts_leave_the_slack_of_one() -> None:
+    """Who fails first has let go of its own, while the other goes on growing."""
+    fast, slow = strand(150, told=50, per_second=250), strand(150, told=50, per_second=240)
+
+    for free in (16, 30, 60, 200):
+        assert sum(allowed_mb([fast, slow], free)) <= free - SLACK_MB
+
+
 def test_what_others_were_promised_is_not_the_bursts() -> None:
     """It may take what is free beyond that."""
     innocent, burst = strand(60, promised=30, fuse=300), strand(100, per_second=400, fuse=300)

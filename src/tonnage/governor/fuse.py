@@ -144,7 +144,8 @@ def fuses(strands: list[Strand], free_bytes: int) -> list[int]:
     # While one takes all it can get, the requests of the others go on: their slack is whole until
     # nothing else is left, or a burst that is looked at often would have half of it with each look.
     # Each has its slack or its share, whichever is more; together that is never more than the rest.
-    spare = max(0, rest - SLACK_BYTES * max(0, quiet if bursts else quiet - 1))
+    # That goes for two bursts as well: who fails first has let go of its own, and needs some then.
+    spare = max(0, rest - SLACK_BYTES * max(0, len(strands) - 1))
     # Of two bursts the slower one has other requests beside it too, if it grows in a thread.
     least = min(SLACK_BYTES, spare // bursts) if bursts else 0
     shared = spare - least * bursts
