@@ -54,7 +54,6 @@ DEFAULT_BYTES: Final = 16 * MIB
 JITTER: Final = 0.1
 
 _FOREVER: Final = float("inf")
-_MISSING: Final[Any] = object()
 
 
 class _Entry:
