@@ -35,6 +35,7 @@ __all__ = [
     "RecyclingSettings",
     "ReportSettings",
     "Settings",
+    "StoreSettings",
     "load_settings",
 ]
 
@@ -44,6 +45,9 @@ NO_OPTIONS = re.compile(r"TONNAGE_(PREPARED|TEST_\w+|SERVICE_\w+|PORT_\w+)")
 
 # The files that have to be known before the others can be read; an env file cannot name them.
 FOUND_FIRST = ("config", "env_file")
+
+# What the environment decides, where nobody says otherwise.
+_CACHE_TTL_SECONDS: Mapping[object, float] = {"production": 300.0, "development": 60.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,16 @@ class PathSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What the stores of an application start from."""
+
+    redis_url: str | None = field(repr=False)
+    use_redis: bool
+    cache_ttl_seconds: float
+    spool_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
 class LoggingSettings:
     """What is logged, and how."""
 
@@ -203,6 +217,7 @@ class Settings:
     recycling: RecyclingSettings
     admission: AdmissionSettings
     path: PathSettings
+    stores: StoreSettings
     logging: LoggingSettings
     reports: ReportSettings
     sources: Mapping[str, str] = field(repr=False)
@@ -268,7 +283,10 @@ def load_settings(
     if values["env"] is None:
         watched = (on_terminal or _stderr_is_terminal)()
         values["env"] = "development" if watched else "production"
-    for name in ("app_dir", "env_file", "config", "uds", "report_dir"):
+    if values["cache_ttl"] is None:
+        values["cache_ttl"] = _CACHE_TTL_SECONDS[values["env"]]
+    values["spool_dir"] = values["spool_dir"] or Path("tonnage-spool")
+    for name in ("app_dir", "env_file", "config", "uds", "report_dir", "spool_dir"):
         path = values[name]
         values[name] = directory / path if isinstance(path, Path) else None
     values["routes"] = values["routes"] or {}
@@ -295,6 +313,7 @@ def _build(
         recycling=RecyclingSettings(**groups["recycling"]),
         admission=AdmissionSettings(**groups["admission"]),
         path=PathSettings(**groups["path"]),
+        stores=StoreSettings(**groups["stores"]),
         logging=LoggingSettings(**groups["logging"]),
         reports=ReportSettings(**groups["reports"]),
         sources=MappingProxyType(dict(sources)),

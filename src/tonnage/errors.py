@@ -8,6 +8,11 @@
     + PlanError            the processes asked for do not fit into the memory limit
   x WorkerError            a worker or the zygote could not be started or did not stay up
   x ActionError            a running server refuses what it is asked to do, or cannot be reached
+  x StoreError             a cache, a writer or a spool cannot do what it was asked for
+    + RecordsRejectedError a sink cannot take these records, now or later: one of them is at fault
+    + WriterFullError      a writer's buffer or spool has no room for a record
+    + WriterClosedError    a writer takes no more records
+    + SpoolError           the disk does not take what is to be kept there
   x RequestRefusedError    a request breaks a limit; raised in the application while it is served
 
 A message is one line that says what is wrong and what to do about it: the command line prints it
@@ -52,6 +57,26 @@ class WorkerError(TonnageError):
 
 class ActionError(TonnageError):
     """A running server refuses what it was asked to do, and says why, or it cannot be reached."""
+
+
+class StoreError(TonnageError):
+    """A cache, a writer or a spool cannot do what it was asked for."""
+
+
+class RecordsRejectedError(StoreError):
+    """A sink cannot take these records, now or later; of several, one at least is at fault."""
+
+
+class WriterFullError(StoreError):
+    """A writer has no room for a record, in memory or on disk; it was not taken."""
+
+
+class WriterClosedError(StoreError):
+    """A writer takes no more records, since it is closed or the process ends."""
+
+
+class SpoolError(StoreError):
+    """The disk does not take what is to be kept there: it is full, gone, or no disk."""
 
 
 class RequestRefusedError(TonnageError):

@@ -17,6 +17,7 @@ from tonnage.options import (
     network,
     processes,
     requests,
+    stores,
     telling,
 )
 from tonnage.options.option import Option
@@ -31,6 +32,7 @@ GROUPS = {
     "recycling": "Recycling",
     "admission": "Admission and health",
     "path": "Requests and responses",
+    "stores": "Stores",
     "logging": "Logging",
     "reports": "Reports and alerts",
 }
@@ -42,5 +44,6 @@ OPTIONS: tuple[Option, ...] = (
     *processes.OPTIONS,
     *admission.OPTIONS,
     *requests.OPTIONS,
+    *stores.OPTIONS,
     *telling.OPTIONS,
 )

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tonnage.governor.page import SharedPage
+from tonnage.host.commons import open_commons
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.malloc import allocator_environment, allocator_kind
 from tonnage.host.prctl import adopt_orphans, name_process, use_huge_pages
@@ -24,6 +25,7 @@ from tonnage.server.assignment import Assignment
 from tonnage.server.listener import Listener, open_listener
 from tonnage.server.loader import check_target
 from tonnage.server.nursery import Nursery
+from tonnage.stores.settings import use
 from tonnage.web.path.fromsettings import prepare
 
 if TYPE_CHECKING:
@@ -66,12 +68,15 @@ def start(settings: Settings) -> int:
     Raises:
         TonnageError: the server cannot start; what was opened by then is closed again.
     """
+    # First, since all processes keep what was open by then: they share it.
+    open_commons()
     inherited = open_descriptors()
     configure(settings.logging)
     for warning in settings.warnings:
         logger.warning("%s", warning)
     check_target(settings.app.target)
     prepare(settings.path)
+    use(settings.stores)
     for name, value in settings.env_file_variables.items():
         os.environ.setdefault(name, value)
     # Until the supervisor's loop takes signals; as PID 1 we would not even be ended by them.

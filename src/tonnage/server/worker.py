@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tonnage.worker")
 
 HEARTBEAT_SECONDS = 0.1
+# However little time is left, stores are told to close.
+LEAST_CLOSE_SECONDS = 0.2
 # Growth beyond this means that requests allocate blocks worth a huge page.
 LARGE_BYTES = 6 * MIB
 
@@ -136,6 +138,7 @@ class Worker:
             look=lambda: self._gate.look(),
             gc_interval_seconds=assignment.settings.memory.gc_interval_seconds,
         )
+        self._stop_by_seconds = 0.0
         self._shape = load_shape(assignment.settings.path)
         self._gate = self._make_gate(loaded)
         self._server = HttpServer(
@@ -168,6 +171,7 @@ class Worker:
             loop.remove_reader(self._channel.fileno())
             end_with_parent(signal.SIGKILL)
             self._upkeep.lift_fuse()
+        self._close_stores()
         self._channel.send("drained")
         return 0
 
@@ -273,8 +277,16 @@ class Worker:
 
     def _on_drain(self) -> None:
         self._slot.state = WorkerState.DRAINING
+        self._stop_by_seconds = time.monotonic() + self._assignment.settings.process.stop_seconds
         self._gate.drain()
         self._upkeep.end_trace()
+
+    def _close_stores(self) -> None:
+        """Let writers and their like finish, in the time that is left; nothing else runs now."""
+        if "tonnage.stores.background" in sys.modules:
+            from tonnage.stores.background import close
+
+            close(max(LEAST_CLOSE_SECONDS, self._stop_by_seconds - time.monotonic() - 0.5))
 
     def _on_thread_done(self, request: Request) -> None:
         self._gate.settle(request)

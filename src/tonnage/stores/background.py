@@ -1,0 +1,125 @@
+"""What stores do beside requests: flushing, listening, sweeping; in one thread with an event loop.
+
+    background().start(writer.flush())        # from any thread; a concurrent.futures.Future
+    background().on_close(writer.close)       # awaited there when the process ends
+    close(seconds=10)                         # the server, when it has answered its last request
+
+Promises: one thread for each process that uses it, begun by the first use, so that importing an
+application starts none; a forked child begins anew. It serves applications with and without an
+event loop of their own alike. When a process ends in an orderly way, what was registered is closed
+within a deadline: under ``tonnage run`` after the last request, elsewhere when Python ends.
+
+Knows nothing of what runs there. Bounded by its users: each store has some tasks at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from concurrent.futures import Future
+
+R = TypeVar("R")
+
+logger = logging.getLogger("tonnage.stores")
+
+#: How long what is registered has to close where no server says.
+CLOSE_SECONDS: Final = 10.0
+
+
+class Background:
+    """The thread and its event loop."""
+
+    def __init__(self) -> None:
+        self.loop: Final = asyncio.new_event_loop()
+        # One for each store that has something to finish.
+        self._closers: list[Callable[[], Awaitable[object]]] = []
+        self._thread = threading.Thread(target=self._run, name="tonnage-stores", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller runs in this thread."""
+        return threading.current_thread() is self._thread
+
+    def start(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
+        """Have *coroutine* run there; its result and its error are the future's."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def call(self, function: Callable[..., object], *given: object) -> None:
+        """Have *function* called there, soon."""
+        self.loop.call_soon_threadsafe(function, *given)
+
+    def on_close(self, closer: Callable[[], Awaitable[object]]) -> None:
+        """Have *closer* called and awaited before the process ends; the last one comes first."""
+        self._closers.append(closer)
+
+    def forget(self, closer: Callable[[], Awaitable[object]]) -> None:
+        """Undo :meth:`on_close`; nothing happens if it was not there."""
+        if closer in self._closers:
+            self._closers.remove(closer)
+
+    def close(self, seconds: float) -> None:
+        """Close what was registered, together within *seconds*; what takes longer is left."""
+        closers, self._closers = self._closers[::-1], []
+        if not closers or not self._thread.is_alive():
+            return
+        try:
+            self.start(_close_all(closers, seconds)).result(seconds + 1)
+        except TimeoutError:
+            logger.warning("stores did not close within %g s", seconds)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+
+async def _close_all(closers: list[Callable[[], Awaitable[object]]], seconds: float) -> None:
+    tasks = [asyncio.ensure_future(_close_one(closer)) for closer in closers]
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()
+    if late:
+        logger.warning("%d stores did not finish within %g s", len(late), seconds)
+        await asyncio.wait(late, timeout=0.5)
+
+
+async def _close_one(closer: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await closer()
+    except Exception:
+        logger.exception("a store could not be closed")
+
+
+_making = threading.Lock()
+_background: Background | None = None
+
+
+def background() -> Background:
+    """Return the thread of this process; begun when first asked for."""
+    global _background  # one for a process
+    with _making:
+        if _background is None:
+            _background = Background()
+        return _background
+
+
+def close(seconds: float = CLOSE_SECONDS) -> None:
+    """Close what has something to finish, within *seconds*; waits for it."""
+    if _background is not None:
+        _background.close(seconds)
+
+
+def _after_fork() -> None:
+    global _background, _making  # its thread is not here
+    _background, _making = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(close)

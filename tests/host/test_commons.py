@@ -1,0 +1,111 @@
+"""Memory that processes share by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tonnage.errors import StoreError
+from tonnage.host.commons import COMMONS_BYTES, Commons
+
+
+def in_child(work: object) -> int:
+    """Run *work* in a fork; return its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()  # type: ignore[operator]
+        finally:
+            os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def test_whoever_asks_for_a_name_gets_the_same_pages() -> None:
+    commons = Commons()
+    first, other = commons.share("first", 4096), commons.share("other", 8192)
+    assert (bytes(first.bytes[:8]), len(other.bytes)) == (bytes(8), 8192)
+    first.words[0] = 7
+    assert commons.share("first", 4096).words[0] == 7
+    assert other.words[0] == 0
+
+
+def test_what_a_child_makes_is_found_by_its_parent_and_its_siblings() -> None:
+    commons = Commons()
+
+    def write() -> None:
+        commons.share("made by a child", 4096).words[3] = 42
+
+    def check() -> None:
+        assert commons.share("made by a child", 4096).words[3] == 42
+
+    assert in_child(write) == 0
+    assert in_child(check) == 0
+    assert commons.share("made by a child", 4096).words[3] == 42
+
+
+def test_another_size_or_too_much_is_refused() -> None:
+    commons = Commons()
+    commons.share("rates", 4096)
+    with pytest.raises(StoreError, match="'rates' is shared with 4096 bytes already"):
+        commons.share("rates", 8192)
+    with pytest.raises(StoreError, match="bytes at most that are left"):
+        commons.share("huge", COMMONS_BYTES)
+    with pytest.raises(StoreError, match="whole words"):
+        commons.share("odd", 4097)
+    # What was refused has taken no place.
+    commons.share("huge", 4096)
+
+
+def test_too_many_names_are_refused() -> None:
+    commons = Commons()
+    for number in range(255):
+        commons.share(f"region {number}", 8)
+    with pytest.raises(StoreError, match="there are 255 such names already"):
+        commons.share("one more", 8)
+
+
+def test_a_lock_keeps_out_other_processes_and_threads() -> None:
+    commons = Commons()
+    region = commons.share("counted", 4096)
+
+    def count() -> None:
+        for _ in range(2000):
+            with region.locked():
+                region.words[0] = region.words[0] + 1
+
+    pids = []
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            count()
+            os._exit(0)
+        pids.append(pid)
+    threads = [threading.Thread(target=count) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0
+    assert region.words[0] == 8000
+
+
+def test_the_lock_of_a_process_that_is_killed_is_free_again() -> None:
+    commons = Commons()
+    region = commons.share("held", 4096)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with region.locked():
+            os.write(writing, b"x")
+            signal.pause()
+    assert os.read(reading, 1) == b"x"
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with region.locked():
+        region.words[0] = 1
+    os.close(reading)
+    os.close(writing)

@@ -1,0 +1,77 @@
+"""The thread beside requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tonnage.stores.background import Background, background
+
+
+async def _where() -> str:
+    return threading.current_thread().name
+
+
+def test_it_runs_in_one_thread_of_its_own() -> None:
+    assert background() is background()
+    assert background().start(_where()).result(5) == "tonnage-stores"
+    assert not background().is_here
+
+
+def test_what_is_registered_is_closed_together_and_within_the_deadline(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own = Background()
+    closed: list[str] = []
+
+    async def close_well() -> None:
+        closed.append("well")
+
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async def dawdle() -> None:
+        await asyncio.sleep(60)
+
+    async def never() -> None:
+        closed.append("never")
+
+    for each in (close_well, fail, dawdle, never):
+        own.on_close(each)
+    own.forget(never)
+    own.close(0.2)
+    assert closed == ["well"]
+    assert "a store could not be closed" in caplog.text
+    assert "1 stores did not finish within 0.2 s" in caplog.text
+    own.close(0.2)
+    assert closed == ["well"]
+
+
+def test_a_child_begins_anew() -> None:
+    background().start(_where()).result(5)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            status = background().start(_where()).result(5) != "tonnage-stores"
+        finally:
+            os._exit(int(status))
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_at_the_end_of_the_interpreter_stores_are_closed() -> None:
+    code = """
+from tonnage.stores.background import background
+
+async def close():
+    print("closed")
+
+background().on_close(close)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("closed\n", "")
