@@ -24,6 +24,7 @@ def in_child(work: object) -> int:
 
 
 def test_whoever_asks_for_a_name_gets_the_same_pages() -> None:
+    """Whoever asks for a name gets the same pages."""
     commons = Commons()
     first, other = commons.share("first", 4096), commons.share("other", 8192)
     assert (bytes(first.bytes[:8]), len(other.bytes)) == (bytes(8), 8192)
@@ -33,6 +34,7 @@ def test_whoever_asks_for_a_name_gets_the_same_pages() -> None:
 
 
 def test_what_a_child_makes_is_found_by_its_parent_and_its_siblings() -> None:
+    """What a child makes is found by its parent and its siblings."""
     commons = Commons()
 
     def write() -> None:
@@ -47,6 +49,7 @@ def test_what_a_child_makes_is_found_by_its_parent_and_its_siblings() -> None:
 
 
 def test_another_size_or_too_much_is_refused() -> None:
+    """Another size or too much is refused."""
     commons = Commons()
     commons.share("rates", 4096)
     with pytest.raises(StoreError, match="'rates' is shared with 4096 bytes already"):
@@ -60,6 +63,7 @@ def test_another_size_or_too_much_is_refused() -> None:
 
 
 def test_too_many_names_are_refused() -> None:
+    """Too many names are refused."""
     commons = Commons()
     for number in range(255):
         commons.share(f"region {number}", 8)
@@ -68,6 +72,7 @@ def test_too_many_names_are_refused() -> None:
 
 
 def test_a_lock_keeps_out_other_processes_and_threads() -> None:
+    """A lock keeps out other processes and threads."""
     commons = Commons()
     region = commons.share("counted", 4096)
 
@@ -94,6 +99,7 @@ def test_a_lock_keeps_out_other_processes_and_threads() -> None:
 
 
 def test_the_lock_of_a_process_that_is_killed_is_free_again() -> None:
+    """The lock of a process that is killed is free again."""
     commons = Commons()
     region = commons.share("held", 4096)
     reading, writing = os.pipe()

@@ -18,6 +18,7 @@ async def _where() -> str:
 
 
 def test_it_runs_in_one_thread_of_its_own() -> None:
+    """It runs in one thread of its own."""
     assert background() is background()
     assert background().start(_where()).result(5) == "tonnage-stores"
     assert not background().is_here
@@ -26,6 +27,7 @@ def test_it_runs_in_one_thread_of_its_own() -> None:
 def test_what_is_registered_is_closed_together_and_within_the_deadline(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """What is registered is closed together and within the deadline."""
     own = Background()
     closed: list[str] = []
 
@@ -53,6 +55,7 @@ def test_what_is_registered_is_closed_together_and_within_the_deadline(
 
 
 def test_a_child_begins_anew() -> None:
+    """A child begins anew."""
     background().start(_where()).result(5)
     pid = os.fork()
     if pid == 0:
@@ -65,6 +68,7 @@ def test_a_child_begins_anew() -> None:
 
 
 def test_at_the_end_of_the_interpreter_stores_are_closed() -> None:
+    """At the end of the interpreter stores are closed."""
     code = """
 from tonnage.stores.background import background
 
