@@ -364,3 +364,32 @@ def test_recycling_above_less_than_a_fresh_worker_is_told() -> None:
     )
     high = replace(NO_WISHES, recycle_above_bytes=100 * MIB)
     assert plan_for(512 * MIB, SMALL_APP, wishes=high).warnings == ()
+
+
+def test_stores_have_a_line_and_leave_room_for_requests() -> None:
+    """What caches and writers may hold, in all workers; they give way, so they refuse nothing."""
+    app = replace(SMALL_APP, stores=(("sessions", 4 * MIB), ("events", 8 * MIB)))
+    wishes = replace(NO_WISHES, workers=2)
+    without, plan = (plan_for(512 * MIB, each, wishes=wishes) for each in (SMALL_APP, app))
+    line = plan.line("stores")
+    assert (line.bytes, line.note) == (
+        24 * MIB,
+        "at most, in each of 2 workers: events 8 MB, sessions 4 MB",
+    )
+    assert plan.room_bytes == without.room_bytes - 24 * MIB
+    assert (plan.workers, plan.warnings) == (2, without.warnings)
+
+
+def test_stores_that_do_not_fit_get_what_is_left() -> None:
+    """Down to the least room for requests; a warning says how much that is."""
+    many = tuple((f"cache {number}", 100 * MIB) for number in range(5))
+    plan = plan_for(512 * MIB, replace(SMALL_APP, stores=many))
+    assert plan.line("stores").note == (
+        "at most, in each of 2 workers: cache 0 100 MB, cache 1 100 MB, cache 2 100 MB and 2 more"
+    )
+    assert plan.room_bytes == 32 * MIB
+    assert sum(line.bytes for line in plan.lines) == 512 * MIB
+    assert plan.warnings == (
+        "caches and writers may hold 1,000 MB in 2 workers together, and 373 MB are left:"
+        " they give way when memory is short, but lower their max_bytes to keep what they hold",
+    )

@@ -45,7 +45,7 @@ Memory limit 512 MB: cgroup v2 memory.max of /app; host has 24 GB
   2 workers                           18 MB  calculated  2 x 9 MB: 6 MB + 12% of the zygote's private 24 MB
   threads                              4 MB  calculated  2 x 16 x 100 KB of stack and arena
   queue                                5 MB  configured  160 waiting requests x 32 KB
-  cache, pools, jobs                   0 MB  configured  none configured
+  stores                               0 MB  configured  the import makes none
   room for requests                  411 MB  calculated  the rest
   -----------------------------------------
   limit                              512 MB

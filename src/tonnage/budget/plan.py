@@ -13,7 +13,7 @@ How the limit is divided, from the top down:
     limit
       reserve            the free floor (or what lies above EXHAUSTED), and the guard
       ------------------ the ceiling: above it new work waits
-      supervisor, zygote, workers, threads, queue, cache/pools/jobs
+      supervisor, zygote, workers, threads, queue, stores
       room for requests  the rest, which admission hands out
 """
 
@@ -64,6 +64,8 @@ SCARCE_WORKER_BYTES = 16 * MIB
 LIMIT_STEP_BYTES = 16 * MIB
 """A limit that a refusal suggests is a multiple of this."""
 
+_NAMED_STORES = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -101,7 +103,7 @@ class Plan:
 
     @property
     def room_bytes(self) -> int:
-        """What requests may allocate together."""
+        """What requests may allocate together, while the stores are full."""
         return self.line("room").bytes
 
     @property
@@ -146,6 +148,7 @@ def make_plan(
             *_doubts(parts, workers, cpus),
             *_doubts_about_worker_memory(limit_bytes, app, wishes),
             *_doubts_about_recycling(parts, wishes),
+            *_doubts_about_stores(parts, workers),
         ),
     )
 
@@ -238,7 +241,7 @@ def _lines(parts: Parts, workers: int, app: AppSize | None, wishes: Wishes) -> t
     threads_note = f"{pools} x {format_bytes(THREAD_BYTES)} of stack and arena"
     queue_how: How = "calculated" if wishes.queue_requests is None else "configured"
     waiting = f"{parts.queue_requests} waiting requests x {format_bytes(WAITING_REQUEST_BYTES)}"
-    threads_bytes = parts.threads_bytes(workers)
+    threads_bytes, stores_bytes = parts.threads_bytes(workers), parts.stores_bytes(workers)
     alerter = Line("alerter", "alerts", parts.alerter_bytes, "calculated", "the process that sends")
     return (
         Line(
@@ -260,9 +263,38 @@ def _lines(parts: Parts, workers: int, app: AppSize | None, wishes: Wishes) -> t
         ),
         Line("threads", "threads", threads_bytes, "calculated", threads_note),
         Line("queue", "queue", parts.queue_bytes, queue_how, waiting),
-        Line("stores", "cache, pools, jobs", 0, "configured", "none configured"),
-        Line("room", "room for requests", parts.room_bytes(workers), "calculated", "the rest"),
+        Line("stores", "stores", stores_bytes, "configured", _stores_note(app, wishes, workers)),
+        Line(
+            "room",
+            "room for requests",
+            parts.room_bytes(workers) - stores_bytes,
+            "calculated",
+            "the rest",
+        ),
     )
+
+
+def _stores_note(app: AppSize | None, wishes: Wishes, workers: int) -> str:
+    if not wishes.preload or app is None:
+        return "not known before the import"
+    if not app.stores:
+        return "the import makes none"
+    largest = sorted(app.stores, key=lambda store: -store[1])
+    named = ", ".join(f"{name} {_mb(size_bytes)}" for name, size_bytes in largest[:_NAMED_STORES])
+    others = len(largest) - _NAMED_STORES
+    each = "at most " if workers == 1 else f"at most, in each of {workers} workers: "
+    return each + named + (f" and {others} more" if others > 0 else "")
+
+
+def _doubts_about_stores(parts: Parts, workers: int) -> list[str]:
+    asked_bytes, planned_bytes = workers * parts.store_bytes, parts.stores_bytes(workers)
+    if asked_bytes <= planned_bytes:
+        return []
+    each = "" if workers == 1 else f" in {workers} workers together"
+    return [
+        f"caches and writers may hold {_mb(asked_bytes)}{each}, and {_mb(planned_bytes)} are left:"
+        " they give way when memory is short, but lower their max_bytes to keep what they hold"
+    ]
 
 
 def _reserve_note(limit_bytes: int, wishes: Wishes) -> str:

@@ -67,7 +67,8 @@ class AppSize:
 
     `zygote_bytes` is the PSS of the process after the import, `private_anon_bytes` its private
     anonymous part. `worker_own_bytes` is what a forked worker holds of its own, or None where no
-    worker was measured. `seconds` is how long the import took.
+    worker was measured. `seconds` is how long the import took. `stores` are the caches, writers and the like
+    that it has made, each with what it may hold in every worker, in bytes.
     """
 
     zygote_bytes: int
@@ -75,6 +76,7 @@ class AppSize:
     worker_own_bytes: int | None
     how: How
     seconds: float
+    stores: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,9 @@ class Parts:
     """The sizes that follow from a limit, an app and the wishes, for any number of workers.
 
     `worker_bytes` is one worker without its threads; `pool_bytes` is its threads, not rounded.
+    `store_bytes` is what the app's stores may hold in one worker. They give way when memory is
+    short, so they neither refuse a plan nor cost a worker its place: where the rest is less than
+    they may hold, they get what is left above the least room for requests.
     """
 
     limit_bytes: int
@@ -117,13 +122,19 @@ class Parts:
     pool_bytes: int
     queue_requests: int
     queue_bytes: int
+    store_bytes: int = 0
+
+    def stores_bytes(self, workers: int) -> int:
+        """What the stores of *workers* may hold, as far as it fits."""
+        left = (self.room_bytes(workers) - LEAST_ROOM_BYTES) // MIB * MIB
+        return min(_up(workers * self.store_bytes), max(0, left))
 
     def threads_bytes(self, workers: int) -> int:
         """All pool threads of *workers*, rounded up to whole MB."""
         return _up(workers * self.pool_bytes)
 
     def room_bytes(self, workers: int) -> int:
-        """The rest of the limit; negative when the parts alone exceed it."""
+        """The rest of the limit, for requests and stores; negative when the parts exceed it."""
         server = SUPERVISOR_BYTES + self.zygote_bytes + self.alerter_bytes
         fixed = self.reserve_bytes + server + self.queue_bytes
         return self.limit_bytes - fixed - workers * self.worker_bytes - self.threads_bytes(workers)
@@ -171,6 +182,7 @@ def divide(limit_bytes: int, exhausted_bytes: int, app: AppSize | None, wishes: 
         pool_bytes=wishes.threads * THREAD_BYTES,
         queue_requests=queue_requests,
         queue_bytes=_up(queue_requests * WAITING_REQUEST_BYTES),
+        store_bytes=sum(size_bytes for _, size_bytes in app.stores) if app is not None else 0,
     )
 
 

@@ -200,6 +200,14 @@ class Registry:
         with self._writing:
             self._entries = tuple(each for each in self._entries if each is not entry)
 
+    def bounds(self) -> list[tuple[str, int]]:
+        """Return, of those that say it as ``max_bytes``, what each may hold at most."""
+        return [
+            (entry.name, most_bytes)
+            for entry, consumer in self._living()
+            if type(most_bytes := getattr(consumer, "max_bytes", None)) is int and most_bytes > 0
+        ]
+
     def uses(self) -> list[Use]:
         """Return what each living consumer says it holds; one that cannot say so holds nothing."""
         return [

@@ -62,4 +62,5 @@ def size_of(zygote: Zygote) -> AppSize:
         worker_own_bytes=None,
         how="measured",
         seconds=zygote.seconds,
+        stores=zygote.stores,
     )

@@ -50,6 +50,8 @@ class Zygote:
         self.begun_seconds = time.monotonic()
         self.seconds = 0.0
         self.why_not: str | None = None
+        #: Caches and the like that the import has made, with their bounds in bytes.
+        self.stores: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def start(cls, assignment: Assignment) -> Zygote:
@@ -84,6 +86,7 @@ class Zygote:
             raise error(message["error"])
         self.seconds = message["seconds"]
         self.why_not = message["why_not"]
+        self.stores = tuple((name, size_bytes) for name, size_bytes in message["stores"])
         for opened in message["sockets"]:
             logger.warning(
                 "importing the application opened %s, which all workers would share: open "
@@ -168,6 +171,7 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
         "ready",
         seconds=time.perf_counter() - begun,
         why_not=why_not_fork(),
+        stores=_stores(),
         sockets=sockets_opened(known),
     )
     while True:
@@ -197,6 +201,13 @@ def _import(assignment: Assignment) -> Loaded:
     Heap().trim()
     drop_file_pages()
     return loaded
+
+
+def _stores() -> list[tuple[str, int]]:
+    """Return the caches and the like that the import has made, with their bounds in bytes."""
+    from tonnage.governor.consumers import registry
+
+    return registry.bounds()
 
 
 def _fork_worker(assignment: Assignment, fd: int, channel: Channel, loaded: Loaded) -> None:
