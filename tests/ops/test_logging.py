@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import pty
 import re
+import threading
+import time
 import tty
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -15,7 +18,10 @@ from typing import Any, Literal
 import pytest
 
 from tonnage.config import LoggingSettings
-from tonnage.ops.logging import MAX_TEXT_CHARS, configure
+from tonnage.logs.context import current
+from tonnage.logs.outflow import WAIT_SECONDS
+from tonnage.logs.texts import MAX_TEXT_CHARS
+from tonnage.ops.logging import configure
 
 NAMES = ("tonnage", "uvicorn", "uvicorn.error", "uvicorn.access")
 
@@ -287,13 +293,148 @@ def test_log_that_nobody_takes_does_not_stop_the_caller(
     logging.getLogger("tonnage").error("lost")
 
 
-def test_record_that_cannot_be_formatted_is_reported(
-    pipe: Pipe, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_record_that_cannot_be_formatted_is_reported(pipe: Pipe) -> None:
     """A wrong placeholder is a mistake of ours; the caller goes on, and the place is named."""
     configure(settings(), fd=pipe.fd)
 
     logging.getLogger("tonnage").error("%d MB", "many")
 
-    assert pipe.text() == ""
-    assert "test_record_that_cannot_be_formatted_is_reported" in capsys.readouterr().err
+    written = pipe.text()
+    assert "ERROR    a record could not be formatted: TypeError(" in written
+    assert f"at {__file__}:" in written
+
+
+class FullPipe:
+    """A pipe that waits for its reader, as stderr does, and is full."""
+
+    def __init__(self) -> None:
+        self.reading, self.fd = os.pipe()
+        os.set_blocking(self.reading, False)
+        # As small as they come, so that a test can fill it.
+        fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(self.fd, b"." * 4095 + b"\n")
+
+    def text(self) -> str:
+        """Return what is in it, which makes room."""
+        try:
+            return os.read(self.reading, 2**16).decode()
+        except BlockingIOError:
+            return ""
+
+    def close(self) -> None:
+        """Close both ends."""
+        os.close(self.reading)
+        os.close(self.fd)
+
+
+@pytest.fixture
+def full() -> Iterator[FullPipe]:
+    """Yield a pipe that is full."""
+    pipe = FullPipe()
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture(params=["told not to wait", "waiting for room"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write as today's Linux can, and as others can."""
+    if request.param == "waiting for room":
+        monkeypatch.delattr(os, "RWF_NOWAIT")
+
+
+@pytest.mark.usefixtures("_way")
+def test_nobody_waits_for_a_reader_who_does_not_read(full: FullPipe) -> None:
+    """The first line waits for a moment, those that follow do not; all are counted."""
+    configure(settings("json"), fd=full.fd)
+    began = time.monotonic()
+
+    for number in range(1000):
+        logging.getLogger("tonnage").warning("%d", number)
+
+    # A thousand waits would be 50 s; without bounds it would be for ever.
+    assert WAIT_SECONDS <= time.monotonic() - began < 5.0
+    assert full.text() == "." * 4095 + "\n"
+    logging.getLogger("tonnage").warning("again")
+    notice, again = full.text().splitlines()
+    assert "1000 line(s) of this log were dropped since " in json.loads(notice)["message"]
+    assert json.loads(again)["message"] == "again"
+    logging.getLogger("tonnage").warning("once more")
+    (line,) = full.text().splitlines()
+    assert json.loads(line)["message"] == "once more"
+
+
+@pytest.mark.usefixtures("_way")
+def test_a_slow_reader_gets_every_line(full: FullPipe) -> None:
+    """There is room within the time that a line waits."""
+    configure(settings(), fd=full.fd)
+    reader = threading.Timer(WAIT_SECONDS / 5, full.text)
+    reader.start()
+
+    logging.getLogger("tonnage").warning("waited")
+
+    reader.join()
+    assert "waited" in full.text()
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next(full: FullPipe) -> None:
+    """Of one that is longer than the pipe a part is out; it counts as dropped."""
+    full.text()
+    configure(settings(), fd=full.fd)
+
+    logging.getLogger("tonnage").warning("x" * 8000)
+    assert len(full.text()) == 4096
+    logging.getLogger("tonnage").warning("whole")
+
+    nothing, notice, whole = full.text().split("\n")[:3]
+    assert nothing == ""
+    assert "1 line(s) of this log were dropped" in notice
+    assert whole.endswith("whole")
+
+
+def test_a_child_does_not_tell_of_what_its_parent_dropped(full: FullPipe) -> None:
+    """Each process tells of its own lines, so that no line is counted twice."""
+    configure(settings(), fd=full.fd)
+    logging.getLogger("tonnage").warning("dropped")
+    full.text()
+
+    child = os.fork()
+    if not child:
+        try:
+            logging.getLogger("tonnage").warning("child")
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert full.text().count("\n") == 1
+    logging.getLogger("tonnage").warning("parent")
+    assert "1 line(s) of this log were dropped" in full.text()
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_secrets_are_hidden(pipe: Pipe, log_format: Literal["json", "text"]) -> None:
+    """In messages, fields and exceptions."""
+    configure(settings(log_format), fd=pipe.fd)
+    try:
+        raise ValueError("no connection to redis://app:hunter2@cache/0")
+    except ValueError:
+        logging.getLogger("tonnage").exception(
+            "GET /login?token=hunter2", extra={"fields": {"admin_token": "hunter2"}}
+        )
+
+    written = pipe.text()
+    assert "hunter2" not in written
+    assert written.count("***") == 4  # the traceback has the line of code too
+    assert "redis://app:***@cache/0" in written
+
+
+def test_the_id_of_the_request_is_a_field(pipe: Pipe) -> None:
+    """Where requests have one."""
+    configure(settings(), fd=pipe.fd)
+
+    token = current.set("abc")
+    logging.getLogger("tonnage").warning("slow")
+    current.reset(token)
+    logging.getLogger("tonnage").warning("idle")
+
+    slow, idle = pipe.text().splitlines()
+    assert slow.endswith("slow request_id=abc")
+    assert idle.endswith("idle")

@@ -19,7 +19,7 @@ from tests.server.accidents import (
     statistics,
 )
 
-from tonnage.ops.logging import MAX_TEXT_CHARS
+from tonnage.logs.texts import MAX_TEXT_CHARS
 from tonnage.server.advice import advice
 from tonnage.server.facts import Death, Incident, Kill, KillReason, Program
 from tonnage.server.postmortem import Cause, Sureness, growth_of, judge, suspect

@@ -1,20 +1,24 @@
 """The log: one line an event on stderr, text for people or JSON for machines.
 
 ``configure()`` sets up the loggers ``tonnage`` and ``uvicorn``, and no other: what the application
-logs, and how, is the application's. Each line is one ``write()`` without a buffer, so lines of
-several processes do not mix and nothing is left behind by a process that ends or forks. (A pipe
-keeps a write whole up to 4 KB; of longer lines, only tracebacks as a rule, pieces can mix.)
+logs, and how, is the application's (:mod:`tonnage.logs` has something for it). Each line is one
+``write()`` without a buffer or a thread, so lines of several processes do not mix and nothing is
+left behind by a process that ends or forks. (A pipe keeps a write whole up to 4 KB; of longer
+lines, only tracebacks as a rule, pieces can mix.)
+
+Where stderr is a full pipe which nobody reads, a line waits a twentieth of a second for room, and
+while there is none the others do not wait at all: they are dropped. The first one that finds room
+again is preceded by one that says how many were (:mod:`tonnage.logs.outflow`).
 
 Figures go beside the message, ``logger.warning("memory ...", extra={"fields": {"used": 431}})``:
-keys of their own in JSON, ``used=431`` at the end of a line of text.
+keys of their own in JSON, ``used=431`` at the end of a line of text. So is the id of the request
+that is being served, where there are ids. Secrets are hidden (:mod:`tonnage.logs.masking`).
 
-Does not rotate, buffer or send: whoever runs the process takes its stderr. Where that is a full
-pipe which nobody reads, a write waits, as it does for every program.
+Does not rotate, buffer or send: whoever runs the process takes its stderr.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -23,12 +27,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tonnage.config import LoggingSettings
+from tonnage.logs.context import request_id
+from tonnage.logs.masking import Mask
+from tonnage.logs.outflow import Outflow
+from tonnage.logs.texts import cut, cut_front, encodable, json_text, visible
 
 _STDERR: Final = 2
-# Longer texts are cut: an error message may hold a whole request. The end of a traceback is what
-# tells most, and the beginning of a message.
-MAX_TEXT_CHARS: Final = 8192
-_CUT: Final = " [...] "
 
 _COLORS: Final = {
     logging.DEBUG: "\x1b[2m",
@@ -38,10 +42,7 @@ _COLORS: Final = {
 }
 _PLAIN: Final = "\x1b[0m"
 
-# A line break inside a message is indented, so that it cannot be taken for a line of its own, and
-# other control characters are spelled out, since a terminal would obey them: a message may quote
-# what a client has sent.
-_VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {9: "\t", 10: "\n  "}
+_mask: Final = Mask()
 
 
 def configure(
@@ -105,20 +106,25 @@ class LineHandler(logging.Handler):
 
     def __init__(self, fd: int) -> None:
         super().__init__()
-        self._fd = fd
+        self._flow = Outflow(fd, self._notice)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write *record*; a record that cannot be formatted is reported in its place."""
+        """Write *record*; one that cannot be formatted is named in its place."""
         try:
-            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-        except Exception:  # noqa: BLE001  (as in the standard library: a log must not fail the caller)
-            self.handleError(record)
-            return
-        try:
-            while line:
-                line = line[os.write(self._fd, line) :]
-        except OSError:
-            return  # stderr is closed, or full and not to be waited for: nowhere to say so
+            line = self._line(record)
+        except Exception as error:  # noqa: BLE001  (as in the standard library: a log must not fail the caller)
+            place = f"{record.pathname}:{record.lineno}"
+            message = f"a record could not be formatted: {error!r}, at {place}"
+            line = self._line(_record(record.name, logging.ERROR, message))
+        self._flow.write(line)
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+
+    def _notice(self, lines: int, since: float) -> bytes:
+        at = time.strftime("%H:%M:%S", time.localtime(since))
+        message = f"{lines} line(s) of this log were dropped since {at}: nobody read them"
+        return self._line(_record("tonnage.log", logging.WARNING, message))
 
 
 class TextFormatter(logging.Formatter):
@@ -133,12 +139,12 @@ class TextFormatter(logging.Formatter):
         level = f"{record.levelname:<8}"
         if self._color and record.levelno in _COLORS:
             level = f"{_COLORS[record.levelno]}{level}{_PLAIN}"
-        text = _cut(record.getMessage())
+        text = _message(record)
         text += "".join(f" {key}={value}" for key, value in _fields(record).items())
         if trace := _exception(self, record):
             text += f"\n{trace}"
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
-        return f"{at} {level} {text.translate(_VISIBLE)}"
+        return f"{at} {level} {visible(text)}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -151,30 +157,29 @@ class JsonFormatter(logging.Formatter):
             "time": moment.isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": _encodable(_cut(record.getMessage())),
+            "message": encodable(_message(record)),
             "pid": record.process,
         }
         if trace := _exception(self, record):
-            line["exception"] = _encodable(trace)
-        fields = {_encodable(str(key)): value for key, value in _fields(record).items()}
+            line["exception"] = encodable(trace)
+        fields = {encodable(key): value for key, value in _fields(record).items()}
         try:
             # The line's own keys win, and stay in front.
-            return _json(line | fields | line)
+            return json_text(line | fields | line)
         except (ValueError, TypeError, RecursionError):
-            return _json(line | {"fields": _cut(repr(fields))})
+            return json_text(line | {"fields": cut(repr(fields))})
 
 
-def _json(line: Mapping[str, Any]) -> str:
-    text = json.dumps(
-        line, ensure_ascii=False, allow_nan=False, default=repr, separators=(",", ":")
-    )
-    return _encodable(text)
+def _message(record: logging.LogRecord) -> str:
+    return _mask.text(cut(record.getMessage()))
 
 
-def _fields(record: logging.LogRecord) -> Mapping[Any, Any]:
-    """Return what was given as ``extra={"fields": {...}}``."""
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what was given as ``extra={"fields": {...}}``, and the request's id."""
     fields = getattr(record, "fields", None)
-    return fields if isinstance(fields, Mapping) else {}
+    found = _mask(fields) if isinstance(fields, Mapping) else {}
+    served = request_id()
+    return found if served is None else {"request_id": served, **found}
 
 
 def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
@@ -184,13 +189,8 @@ def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
         formatter.formatStack(record.stack_info) if record.stack_info else None,
     ]
     text = "\n".join(filter(None, parts))
-    return text if len(text) <= MAX_TEXT_CHARS else _CUT.lstrip() + text[-MAX_TEXT_CHARS:]
+    return _mask.text(cut_front(text)) if text else ""
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + _CUT.rstrip()
-
-
-def _encodable(text: str) -> str:
-    """Return *text* without lone surrogates, which a file name may hold and JSON may not."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def _record(name: str, level: int, message: str) -> logging.LogRecord:
+    return logging.LogRecord(name, level, __file__, 0, message, None, None)

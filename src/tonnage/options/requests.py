@@ -107,6 +107,13 @@ OPTIONS: tuple[Option, ...] = (
         default_note="all stay",
     ),
     Option(
+        "request_ids",
+        "path",
+        SWITCH,
+        "false",
+        "give each request an id, its X-Request-ID or a new one, for log and response",
+    ),
+    Option(
         "cors_origins",
         "path",
         WORDS,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tonnage.web.path.compress import Compression
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.decompress import Decompression
+    from tonnage.web.path.parts import Limiter
     from tonnage.web.path.problem import Shape
-    from tonnage.web.path.ratelimit import RateLimiter
     from tonnage.web.path.ratetable import Store
     from tonnage.web.respond import Scope
 
@@ -44,7 +44,8 @@ class Lane:
         compression: compresses its responses.
         decompression: unpacks its requests.
         cors: what other sites' pages may do.
-        removed: names, in lower case, of headers that no response is to have.
+        removed: names, in lower case, of headers that no response of the application is to have.
+        request_ids: whether its requests get an id.
         shape: makes the JSON of our answers; None: problem details.
     """
 
@@ -52,11 +53,12 @@ class Lane:
     limits_bodies: bool
     response_limit_bytes: int | None
     timeout_seconds: float | None
-    limiter: RateLimiter | None
+    limiter: Limiter | None
     compression: Compression | None
     decompression: Decompression | None
     cors: Cors | None
     removed: frozenset[bytes]
+    request_ids: bool
     shape: Shape | None
 
 
@@ -88,6 +90,7 @@ class Lanes:
         cors_expose: Collection[str],
         cors_credentials: bool,
         cors_max_age: str | float | None,
+        request_ids: bool,
         shape: Shape | None,
         rate_store: Store | None,
     ) -> None:
@@ -95,7 +98,7 @@ class Lanes:
         function("shape", shape)
         function("may_compress", may_compress)
         every = self._book.all()
-        removed = make_removed(remove_headers)
+        removed = make_removed(remove_headers, request_ids=request_ids)
         limiters = make_limiters(every, rate_store)
         compression = make_compression(
             every,
@@ -125,6 +128,7 @@ class Lanes:
                 decompression=decompression if rules.decompress else None,
                 cors=self.cors,
                 removed=removed,
+                request_ids=request_ids,
                 shape=shape,
             )
             for rules in every

@@ -6,6 +6,9 @@ each costs every process something.
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from tonnage.errors import ConfigError
@@ -20,15 +23,21 @@ if TYPE_CHECKING:
     from tonnage.web.path.decompress import Decompression
     from tonnage.web.path.ratelimit import RateLimiter
     from tonnage.web.path.ratetable import Store
+    from tonnage.web.path.redisrates import RedisRates, SharedRateLimiter
     from tonnage.web.path.rules import Rules
 
+    Limiter = RateLimiter | SharedRateLimiter
 
-def make_limiters(every: tuple[Rules, ...], store: Store | None) -> dict[str, RateLimiter]:
+logger = logging.getLogger("tonnage.requests")
+
+
+def make_limiters(every: tuple[Rules, ...], store: Store | None) -> dict[str, Limiter]:
     """Return the rate limiter of each rule that has one, by the rule's name.
 
     Args:
         every: all rules, the default first.
-        store: where it is counted; None: in the table of this process.
+        store: where it is counted; None: in the table of all workers, and in Redis besides where
+            that is configured.
     """
     limited = [rules for rules in every if rules.rate_limit]
     if not limited:
@@ -37,17 +46,47 @@ def make_limiters(every: tuple[Rules, ...], store: Store | None) -> dict[str, Ra
     from tonnage.web.path.ratelimit import RateLimiter
     from tonnage.web.path.ratetable import default_table
 
-    store = default_table() if store is None else store
-    clients = Clients(store.secret)
-    default, limiters = every[0], dict[str, RateLimiter]()
+    shared = None
+    if store is None:
+        store, shared = default_table(), _redis_rates()
+    clients = Clients(store.secret if shared is None else shared.secret)
+    default = every[0]
+    limiters: dict[str, Limiter] = {}
     for rules in limited:
         # A route that names no limit shares the one of all: it counts there. One that names its own
         # counts apart, even if it says the same: so it is not asked whether they are equal.
         owner = default if rules.rate_limit is default.rate_limit else rules
-        limiters[rules.name] = limiters.get(owner.name) or RateLimiter(
-            rules.rate_limit, name=owner.name, store=store, clients=clients
-        )
+        limiter = limiters.get(owner.name)
+        if limiter is None:
+            here = RateLimiter(rules.rate_limit, name=owner.name, store=store, clients=clients)
+            limiter = here if shared is None else shared.limiter(here)
+        limiters[rules.name] = limiter
     return limiters
+
+
+def _redis_rates() -> RedisRates | None:
+    """Return what counts for all instances; None: nothing does.
+
+    What reads the settings takes 1.5 MB. Where the server has not done that already, it takes a
+    variable to have it done.
+    """
+    variables = ("TONNAGE_REDIS_URL", "REDIS_URL")
+    if "tonnage.config" not in sys.modules and not any(name in os.environ for name in variables):
+        return None
+    from tonnage.stores.redis.connecting import check, configured_url
+
+    url = configured_url()
+    if url is None:
+        return None
+    try:
+        check(url)
+    except ConfigError as error:
+        # The variable may be there for the application's own sake.
+        logger.warning("rate limits are not shared with other instances: %s", error)
+        return None
+    from tonnage.web.path.redisrates import RedisRates
+
+    return RedisRates(url)
 
 
 def make_compression(
@@ -117,10 +156,13 @@ def make_cors(
     )
 
 
-def make_removed(given: Collection[str]) -> frozenset[bytes]:
+def make_removed(given: Collection[str], *, request_ids: bool = False) -> frozenset[bytes]:
     """Return the *given* names of headers that no response is to have, as responses have them.
+
+    With *request_ids*, an application's own is among them: ours takes its place.
 
     Raises:
         ConfigError: one is no name of a header.
     """
-    return frozenset(name.lower().encode() for name in names("remove_headers", given))
+    removed = frozenset(name.lower().encode() for name in names("remove_headers", given))
+    return removed | {b"x-request-id"} if request_ids else removed

@@ -63,6 +63,8 @@ class TonnageWSGI:
             any number of times, up to the limit of their size.
         routes: by route (``"POST /photos"``), which of the limits are different there.
         remove_headers: names of headers that no response is to have.
+        request_ids: whether each request gets an id, from its X-Request-ID or a new one; see
+            :mod:`tonnage.web.path.requestid`.
         compress_level: gzip's, from 1 (fast) to 9 (small).
         compress_min: bodies known to be smaller are not compressed.
         compress_types: content types to compress besides the usual ones.
@@ -76,8 +78,8 @@ class TonnageWSGI:
         cors_max_age: how long a browser remembers a permission, such as ``"24h"``.
         proxy_hops: how many proxies in front are yours; the address they saw is the client's.
         shape: makes the JSON of refusals from a :class:`~tonnage.web.path.problem.Problem`.
-        rate_store: where rate limits count; by default a table of this process and those that it
-            forks from now on.
+        rate_store: where rate limits count; by default the table of all workers of a server, and
+            Redis besides where REDIS_URL is set.
 
     Raises:
         ConfigError: a limit makes no sense, cannot be kept here, or needs what is not installed.
@@ -97,6 +99,7 @@ class TonnageWSGI:
         decompress_ratio: float | None = 20,
         routes: Mapping[str, Mapping[str, Any]] | None = None,
         remove_headers: Collection[str] = (),
+        request_ids: bool = False,
         compress_level: int = 6,
         compress_min: str | int = "1K",
         compress_types: Collection[str] = (),
@@ -125,6 +128,7 @@ class TonnageWSGI:
             },
             routes,
             remove_headers=remove_headers,
+            request_ids=request_ids,
             compress_level=compress_level,
             compress_min=compress_min,
             compress_types=compress_types,
@@ -143,6 +147,10 @@ class TonnageWSGI:
         self._cors = self._lanes.cors
         self._shape = shape
         self._hops = whole("proxy_hops", proxy_hops, 0)
+        if request_ids:
+            from tonnage.web.path.requestid import identify
+
+            self._identify = identify
         listen()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -153,6 +161,9 @@ class TonnageWSGI:
             note_client(scope, environ)
         lane = self._lanes.find(scope)
         response = WSGIResponse(scope, start_response, lane)
+        if lane.request_ids:
+            response.add((self._identify(scope),))
+            environ["tonnage.request_id"] = scope["tonnage.request_id"]
         if self._cors is not None and scope["method"] == "OPTIONS":
             preflight = self._cors.preflight(scope, self._shape)
             if preflight is not None:
@@ -167,7 +178,7 @@ class TonnageWSGI:
         """Count the request, and make its body ready to be read; or refuse it."""
         rules = lane.rules
         if lane.limiter is not None:
-            said = lane.limiter.check(scope)
+            said = lane.limiter.check_in_thread(scope)
             if isinstance(said, Problem):
                 raise RequestRefusedError(said)
             response.add(said)

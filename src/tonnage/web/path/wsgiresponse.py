@@ -88,7 +88,7 @@ class WSGIResponse:
 
     def add(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         """Have *headers* added to it."""
-        self._added = headers
+        self._added += headers
 
     def answer(self, answer: Answer) -> Iterable[bytes]:
         """Return *answer* in place of a response, with what is added to all of them."""

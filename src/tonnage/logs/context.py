@@ -1,0 +1,17 @@
+"""Which request is being served: its id, for each line that is logged meanwhile.
+
+The path sets it where request ids are on (:mod:`tonnage.web.path.requestid`). It is a context
+variable: tasks that the request starts have it, and threads to which frameworks copy the context.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Final
+
+current: Final[ContextVar[str | None]] = ContextVar("tonnage_request_id", default=None)
+
+
+def request_id() -> str | None:
+    """Return the id of the request that is being served here; None: there is none, or no ids."""
+    return current.get()
