@@ -15,7 +15,8 @@ from benchmarks.server import StartError
 
 NAMES = (
     "overload", "mix", "recovery", "burst", "leak", "cache", "recycle",
-    "hello", "path", "memory", "kill", "stop", "stores",
+    "hello", "path", "memory", "kill", "stop", "stores", "sharedlevel", "writers", "flood",
+    "durable",
 )  # fmt: skip
 """Each is a module here with ``SUMMARY``, ``add_options(parser)`` and ``run(chosen)``."""
 

@@ -31,9 +31,9 @@ def add_clients(parser: argparse.ArgumentParser, *, seconds: float, clients: int
     add_limit(parser)
 
 
-def add_limit(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--limit``."""
-    parser.add_argument("--limit", type=_bytes, default="512M", help="memory limit of the cgroup")
+def add_limit(parser: argparse.ArgumentParser, limit: str = "512M") -> None:
+    """Declare ``--limit``, *limit* by default."""
+    parser.add_argument("--limit", type=_bytes, default=limit, help="memory limit of the cgroup")
 
 
 def add_peers(parser: argparse.ArgumentParser, peers: str) -> None:

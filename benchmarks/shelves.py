@@ -9,17 +9,22 @@ A cache that cannot be bounded in bytes is not given the trace that needs it.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import json
 import random
 import sys
 import time
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
 MIB = 2**20
+SPEED_ENTRIES = 50_000
 KEYS = 100_000
 ASKED = 1_000_000
 SCAN_EVERY, SCAN = 50_000, 10_000
@@ -39,11 +44,30 @@ class Shelf(Protocol):
 class _Own:
     """Ours."""
 
+    policy = "s3fifo"
+    ttl: int | None = None
+
     def __init__(self, entries: int | None, size_bytes: int | None) -> None:
         from tonnage import Cache
 
-        self.cache: Any = Cache("shelf", max_entries=entries, max_bytes=size_bytes or 2**40)
+        self.cache: Any = Cache(
+            "shelf",
+            max_entries=entries,
+            max_bytes=size_bytes or 2**40,
+            ttl=self.ttl,
+            policy=self.policy,
+        )
         self.get, self.set = self.cache.get, self.cache.set
+
+
+class _OwnTimed(_Own):
+    """Ours, where entries expire."""
+
+    ttl = 300
+
+
+class _OwnLru(_Own):
+    policy = "lru"
 
 
 class _Mapping:
@@ -107,6 +131,8 @@ class _Theine:
 
 SHELVES: dict[str, Callable[[int | None, int | None], Shelf]] = {
     "tonnage": _Own,
+    "tonnage, ttl": _OwnTimed,
+    "tonnage, lru": _OwnLru,
     "cachetools.LRU": _cachetools("LRUCache"),
     "cachetools.LFU": _cachetools("LFUCache"),
     "cachebox.LRU": _cachebox("LRUCache"),
@@ -118,32 +144,41 @@ SHELVES: dict[str, Callable[[int | None, int | None], Shelf]] = {
 AWAITED = ("aiocache", "cashews")
 
 
-def zipf(seed: int = 1) -> Iterator[int]:
-    """Yield keys of which few are asked for often, with a scan now and then."""
+def zipf(seed: int = 1) -> Sequence[int]:
+    """Return keys of which few are asked for often, with a scan now and then."""
     rng = random.Random(seed)
-    bounds = list(accumulate(1 / (at + 1) ** 0.99 for at in range(KEYS)))
     names = rng.sample(range(KEYS), KEYS)
     scanned = 10 * KEYS
-    for at in range(ASKED):
-        yield names[bisect_left(bounds, rng.random() * bounds[-1])]
+    # All at once and compact, so that it changes no memory while a cache is measured.
+    found = array("l")
+    for at, rank in enumerate(_ranks(rng, KEYS, ASKED)):
+        found.append(names[rank])
         if at % SCAN_EVERY == SCAN_EVERY - 1:
-            yield from range(scanned, scanned + SCAN)
+            found.extend(range(scanned, scanned + SCAN))
             scanned += SCAN
+    return found
 
 
-def loop(length: int = 12_000) -> Iterator[int]:
-    """Yield the same keys in the same order, again and again; a few more than fit into 10,000."""
-    for _ in range(ASKED // length // 4):
-        yield from range(length)
+def loop(length: int = 12_000) -> Sequence[int]:
+    """Return the same keys in the same order, again and again; a few more than fit into 10,000."""
+    return array("l", range(length)) * (ASKED // length // 4)
 
 
-def sizes(seed: int = 2) -> list[int]:
+def _ranks(rng: random.Random, keys: int, count: int) -> Iterator[int]:
+    """Yield *count* ranks of so many *keys*, as often asked for as Zipf's law says."""
+    bounds = list(accumulate(1 / (at + 1) ** 0.99 for at in range(keys)))
+    for _ in range(count):
+        yield bisect_left(bounds, rng.random() * bounds[-1])
+
+
+def sizes(seed: int = 2) -> Sequence[int]:
     """Return how large values are: between 64 B and 256 KB, most of them small."""
     rng = random.Random(seed)
-    return [int(min(262_144.0, max(64.0, rng.lognormvariate(8, 1.6)))) for _ in range(2 * KEYS + 3)]
+    drawn = (rng.lognormvariate(8, 1.6) for _ in range(2 * KEYS + 3))
+    return array("l", (int(min(262_144.0, max(64.0, size))) for size in drawn))
 
 
-def hit_ratio(shelf: Shelf, trace: Iterator[int], weigh: list[int] | None = None) -> float:
+def hit_ratio(shelf: Shelf, trace: Sequence[int], weigh: Sequence[int] | None = None) -> float:
     """Return the share of *trace* that was there."""
     hits = asked = 0
     for key in trace:
@@ -164,29 +199,53 @@ def anonymous_bytes() -> int:
 
 
 def speed(name: str) -> dict[str, float]:
-    """Return gets and sets a second with 50,000 entries of 1 KB, and bytes for each entry."""
-    count = 50_000
-    shelf = SHELVES[name](count, None)
-    values = [VALUE + str(at).encode() for at in range(count)]
-    keys = [f"key:{at}" for at in range(count)]
+    """Return sets and gets a second, and bytes for each entry; once more with bytes counted."""
+    found = _speed(partial(SHELVES[name], SPEED_ENTRIES, None))
+    try:
+        weighed = _speed(partial(SHELVES[name], None, 2**40))
+    except NotImplementedError:
+        return found
+    return found | {f"{what}, weighed": weighed[what] for what in _SPEEDS}
+
+
+_SPEEDS = ("sets", "gets", "gets, cold")
+
+
+def _speed(make: Callable[[], Shelf]) -> dict[str, float]:
+    values = [VALUE + str(at).encode() for at in range(SPEED_ENTRIES)]
+    keys = [f"key:{at}" for at in range(SPEED_ENTRIES)]
+    rng = random.Random(3)
+    cold = rng.sample(keys, SPEED_ENTRIES)
+    popular = [cold[rank] for rank in _ranks(rng, SPEED_ENTRIES, SPEED_ENTRIES)]
+    give_back()
     before = anonymous_bytes()
-    begun = time.perf_counter()
+    shelf = make()
+    best = {"sets": _a_second(_set_all, shelf, keys, values)}
+    taken = anonymous_bytes() - before
+    best |= {"gets": 0.0, "gets, cold": 0.0}
+    for _ in range(3):
+        best["gets, cold"] = max(best["gets, cold"], _a_second(_get_all, shelf, cold))
+        best["gets"] = max(best["gets"], _a_second(_get_all, shelf, popular))
+        del shelf
+        shelf = make()
+        best["sets"] = max(best["sets"], _a_second(_set_all, shelf, keys, values))
+    return best | {"overhead_bytes": taken / SPEED_ENTRIES}
+
+
+def _set_all(shelf: Shelf, keys: list[str], values: list[bytes]) -> None:
     for key, value in zip(keys, values, strict=True):
         shelf.set(key, value)
-    set_seconds = time.perf_counter() - begun
-    taken = anonymous_bytes() - before
-    random.Random(3).shuffle(keys)
-    get_seconds = float("inf")
-    for _ in range(3):
-        begun = time.perf_counter()
-        for key in keys:
-            shelf.get(key)
-        get_seconds = min(get_seconds, time.perf_counter() - begun)
-    return {
-        "sets": count / set_seconds,
-        "gets": count / get_seconds,
-        "overhead_bytes": taken / count,
-    }
+
+
+def _get_all(shelf: Shelf, keys: list[str]) -> None:
+    for key in keys:
+        shelf.get(key)
+
+
+def _a_second(do: Callable[..., None], *given: Any) -> float:
+    begun = time.perf_counter()
+    do(*given)
+    return SPEED_ENTRIES / (time.perf_counter() - begun)
 
 
 def ratios(name: str) -> dict[str, float]:
@@ -201,14 +260,42 @@ def ratios(name: str) -> dict[str, float]:
 
 def weighed(name: str) -> dict[str, float]:
     """Return the hit ratio where bytes are counted, and what that took."""
-    weigh = sizes()
+    weigh, trace = sizes(), zipf()
     try:
         shelf = SHELVES[name](None, NOMINAL_BYTES)
     except NotImplementedError:
         return {}
+    give_back()
     before = anonymous_bytes()
-    found = hit_ratio(shelf, zipf(), weigh)
-    return {"zipf bytes": found, "real_bytes": anonymous_bytes() - before}
+    found = hit_ratio(shelf, trace, weigh)
+    return {"zipf bytes": found} | _real("mixed", before)
+
+
+def small(name: str) -> dict[str, float]:
+    """Return what values of 1 KB take of what they may, of twice as many as fit."""
+    try:
+        shelf = SHELVES[name](None, NOMINAL_BYTES)
+    except NotImplementedError:
+        return {}
+    give_back()
+    before = anonymous_bytes()
+    for at in range(2 * NOMINAL_BYTES // 1024):
+        shelf.set(f"key:{at}", VALUE + str(at).encode())
+    return _real("small", before)
+
+
+def _real(what: str, before_bytes: int) -> dict[str, float]:
+    """Return what was taken of the bound; and once more after the heap was trimmed."""
+    taken_bytes = anonymous_bytes() - before_bytes
+    give_back()
+    trimmed_bytes = anonymous_bytes() - before_bytes
+    return {what: taken_bytes / NOMINAL_BYTES, f"{what}, trimmed": trimmed_bytes / NOMINAL_BYTES}
+
+
+def give_back() -> None:
+    """Give back what the preparations have left, so that it does not hide what comes next."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def herd(name: str) -> dict[str, float]:
@@ -252,7 +339,7 @@ def herd(name: str) -> dict[str, float]:
     return {"made": made}
 
 
-MEASURES = {"speed": speed, "ratios": ratios, "weighed": weighed, "herd": herd}
+MEASURES = {"speed": speed, "ratios": ratios, "weighed": weighed, "small": small, "herd": herd}
 
 
 if __name__ == "__main__":

@@ -11,11 +11,20 @@ change. What an application may use besides:
 ``tonnage.UploadError``                why an upload was refused; a RequestRefusedError
 ``tonnage.RequestRefusedError``        raise it to have a request answered with a ``Problem``
 ``tonnage.Problem``                    what a client is told (RFC 9457)
+``tonnage.BatchWriter``                records that are stored many at a time, within a bound
+``tonnage.Heartbeats``                 sessions that have ended once they are silent
 ``tonnage.Cache``                      a cache with a bound in bytes that gives its memory back
+``tonnage.SecurityMonitor``            failed log-ins and suspicious activity, kept and answered
+``tonnage.SecurityRule``               how many of them are too many, and what follows
+``tonnage.redis_client()``             redis-py's client for the application's own use, with bounds
 ``tonnage.register(cache, priority)``  let a cache of your own give memory back when it is short
 ``tonnage.unregister(cache)``          and no longer
 ``tonnage.Consumer``                   what such a cache has to be (a protocol, for type checkers)
 ``tonnage.Registration``               what ``register`` returns; its ``close()`` ends it
+``tonnage.setup_logging()``            a log that no request waits for: JSON, or text and files
+``tonnage.get_logger(name)``           a structlog logger that writes to it
+``tonnage.log_statistics()``           how many of its lines were written and dropped
+``tonnage.request_id()``               the id of the request that is being served
 =====================================  ===========================================================
 
 Importing the package itself costs nothing and starts nothing: each name is loaded when it is used.
@@ -29,7 +38,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tonnage.errors import RequestRefusedError
     from tonnage.governor.consumers import Consumer, Registration, register, unregister
+    from tonnage.logs.application import get_logger, log_statistics, setup_logging
+    from tonnage.logs.context import request_id
     from tonnage.stores.cache import Cache
+    from tonnage.stores.heartbeats.heartbeats import Heartbeats
+    from tonnage.stores.redis.connecting import redis_client
+    from tonnage.stores.security.monitor import SecurityMonitor
+    from tonnage.stores.security.rules import Rule as SecurityRule
+    from tonnage.stores.writer.batchwriter import BatchWriter
     from tonnage.web.path.middleware import Tonnage
     from tonnage.web.path.problem import Problem
     from tonnage.web.path.rates import Limit as RateLimit
@@ -37,35 +53,53 @@ if TYPE_CHECKING:
     from tonnage.web.path.wsgi import TonnageWSGI
 
 __all__ = [
+    "BatchWriter",
     "Cache",
     "Consumer",
+    "Heartbeats",
     "Problem",
     "RateLimit",
     "Registration",
     "RequestRefusedError",
+    "SecurityMonitor",
+    "SecurityRule",
     "Tonnage",
     "TonnageWSGI",
     "UploadError",
     "Uploads",
     "__version__",
+    "get_logger",
+    "log_statistics",
+    "redis_client",
     "register",
+    "request_id",
+    "setup_logging",
     "unregister",
 ]
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "BatchWriter": "tonnage.stores.writer.batchwriter:BatchWriter",
     "Cache": "tonnage.stores.cache:Cache",
     "Consumer": "tonnage.governor.consumers:Consumer",
+    "Heartbeats": "tonnage.stores.heartbeats.heartbeats:Heartbeats",
     "Problem": "tonnage.web.path.problem:Problem",
     "RateLimit": "tonnage.web.path.rates:Limit",
     "Registration": "tonnage.governor.consumers:Registration",
     "RequestRefusedError": "tonnage.errors:RequestRefusedError",
+    "SecurityMonitor": "tonnage.stores.security.monitor:SecurityMonitor",
+    "SecurityRule": "tonnage.stores.security.rules:Rule",
     "Tonnage": "tonnage.web.path.middleware:Tonnage",
     "TonnageWSGI": "tonnage.web.path.wsgi:TonnageWSGI",
     "UploadError": "tonnage.web.path.uploads:UploadError",
     "Uploads": "tonnage.web.path.uploads:Uploads",
+    "get_logger": "tonnage.logs.application:get_logger",
+    "log_statistics": "tonnage.logs.application:log_statistics",
+    "redis_client": "tonnage.stores.redis.connecting:redis_client",
     "register": "tonnage.governor.consumers:register",
+    "request_id": "tonnage.logs.context:request_id",
+    "setup_logging": "tonnage.logs.application:setup_logging",
     "unregister": "tonnage.governor.consumers:unregister",
 }
 

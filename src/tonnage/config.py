@@ -131,6 +131,7 @@ class AdmissionSettings:
     queue_requests: int | None
     retry_after_seconds: float | None
     health_path: str
+    api_aliases: bool
     admin_token: str | None = field(repr=False)
 
 
@@ -150,6 +151,7 @@ class PathSettings:
     decompress: bool
     decompress_ratio: int
     remove_headers: tuple[str, ...] | None
+    request_ids: bool
     cors_origins: tuple[str, ...] | None
     cors_methods: tuple[str, ...]
     cors_headers: tuple[str, ...] | None
@@ -168,6 +170,7 @@ class StoreSettings:
     redis_url: str | None = field(repr=False)
     use_redis: bool
     cache_ttl_seconds: float
+    cache_dir: Path | None
     spool_dir: Path
 
 
@@ -286,7 +289,7 @@ def load_settings(
     if values["cache_ttl"] is None:
         values["cache_ttl"] = _CACHE_TTL_SECONDS[values["env"]]
     values["spool_dir"] = values["spool_dir"] or Path("tonnage-spool")
-    for name in ("app_dir", "env_file", "config", "uds", "report_dir", "spool_dir"):
+    for name in ("app_dir", "env_file", "config", "uds", "report_dir", "cache_dir", "spool_dir"):
         path = values[name]
         values[name] = directory / path if isinstance(path, Path) else None
     values["routes"] = values["routes"] or {}

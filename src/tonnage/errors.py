@@ -13,6 +13,7 @@
     + WriterFullError      a writer's buffer or spool has no room for a record
     + WriterClosedError    a writer takes no more records
     + SpoolError           the disk does not take what is to be kept there
+    + RedisAwayError       Redis does not answer, or not in time; it may have done what it was asked
   x RequestRefusedError    a request breaks a limit; raised in the application while it is served
 
 A message is one line that says what is wrong and what to do about it: the command line prints it
@@ -77,6 +78,10 @@ class WriterClosedError(StoreError):
 
 class SpoolError(StoreError):
     """The disk does not take what is to be kept there: it is full, gone, or no disk."""
+
+
+class RedisAwayError(StoreError):
+    """Redis does not answer, or not in time, or too many wait for it already."""
 
 
 class RequestRefusedError(TonnageError):

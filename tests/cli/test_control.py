@@ -103,6 +103,31 @@ def hand(place: Place) -> Hand:
 Printed = pytest.CaptureFixture[str]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name", "shown"),
+    [
+        ([], None, "2 worker(s) clear all caches\n"),
+        (["events"], "events", "2 worker(s) clear events\n"),
+    ],
+)
+def test_cache_clear_empties_one_or_all(
+    hand: Hand, capsys: Printed, arguments: list[str], name: str | None, shown: str
+) -> None:
+    """And says so."""
+    assert main(["cache", "clear", *arguments]) == 0
+
+    assert hand.asked == [("clear", name)]
+    assert capsys.readouterr().out == shown
+
+
+def test_a_cache_can_only_be_cleared(hand: Hand, capsys: Printed) -> None:
+    """Whoever forgets to say so does not see everything go."""
+    for arguments in ([], ["events"]):
+        assert main(["cache", *arguments]) == 2
+        assert "tonnage cache --help" in capsys.readouterr().err
+    assert hand.asked == []
+
+
 def test_reclaim_shows_what_came_free(hand: Hand, capsys: Printed) -> None:
     """Once the workers have answered; by what freed it, and by worker."""
     hand.reclaims = [{"state": "running"}, RECLAIMED]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
-from tests.support.server import ROOT, Running
+from tests.support.server import ROOT, Running, clean_environment
 
 from tonnage.units import MIB
 
@@ -199,3 +201,27 @@ def next_message(stream: HTTPResponse) -> str:
     while (line := stream.readline()) not in (b"\n", b""):
         lines.append(line)
     return b"".join(lines).decode().strip()
+
+
+def test_the_plan_says_what_its_cache_may_hold(data: Path) -> None:
+    """It is known from the import, before anything is served."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tonnage", "plan", "--json"],
+        cwd=ROOT / "examples" / "fitflix",
+        env=clean_environment() | {"FITFLIX_DATA": str(data)},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    lines = {line["key"]: line for line in json.loads(done.stdout)["lines"]}
+    assert lines["stores"]["bytes"] == 8 * MIB
+    assert lines["stores"]["note"] == "at most fitflix 8 MB"
+
+
+def test_operators_find_health_and_the_cache_where_they_always_were(server: Running) -> None:
+    """Below /api; and no page of another site clears anything."""
+    assert server.get("/api/health").json()["status"] == "OK"
+    assert "rss" in server.get("/api/health/memory").json()["memory"]
+    foreign = {"Origin": "https://evil.example"}
+    assert server.request("POST", "/api/cache/clear", headers=foreign).status == 403
+    assert server.request("POST", "/api/cache/clear").json()["cleared"] is None

@@ -56,6 +56,12 @@ class Hand:
         """Return the next state."""
         return self.traces.pop(0) if len(self.traces) > 1 else self.traces[0]
 
+    def clear_caches(self, name: str | None) -> str:
+        """Note it, or refuse."""
+        self._refuse()
+        self.asked.append(("clear", name))
+        return f"2 worker(s) clear {name or 'all caches'}"
+
     def postmortems(self) -> list[dict[str, Any]]:
         """Return the prepared ones."""
         return [{"name": name, "summary": f"about {name}"} for name in self.reports]
@@ -112,6 +118,8 @@ def head_of(line: str, *headers: str) -> Head:
         ("POST /leaks", ("trace", None, USUAL_TRACE_SECONDS)),
         ("POST /leaks?seconds=2.5&worker=0", ("trace", 0, 2.5)),
         ("POST /leaks?worker=1&seconds=2m", ("trace", 1, 120.0)),
+        ("POST /cache/clear", ("clear", None)),
+        ("POST /cache/clear?name=events", ("clear", "events")),
         (f"GET /postmortems/{NAME}", ("postmortem", NAME)),
         (f"GET /postmortems/{NAME}.json", ("postmortem", NAME)),
         (f"GET /postmortems/{NAME}.txt", ("postmortem", NAME)),

@@ -118,3 +118,20 @@ def test_reports_are_listed_and_read(server: Whole) -> None:
     assert found is not None
     assert found["summary"] == listed["summary"]
     assert server.operator.postmortem("nothing") is None
+
+
+def test_all_workers_are_told_to_clear_their_caches(server: Whole) -> None:
+    """One of them, or all."""
+    assert server.operator.clear_caches("events") == "2 worker(s) clear the caches called 'events'"
+    assert server.operator.clear_caches(None) == "2 worker(s) clear all caches"
+
+    expected = [{"kind": "clear", "name": "events"}, {"kind": "clear", "name": None}]
+    assert server.messages(0) == server.messages(1) == expected
+
+
+def test_without_workers_no_cache_is_cleared(server: Whole) -> None:
+    """And that is said."""
+    for index in (0, 1):
+        server.dies(index, KILLED)
+
+    assert refusal(lambda: server.operator.clear_caches(None)).startswith("there is no worker")

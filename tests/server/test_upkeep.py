@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 from tests.support.process import data_limit
 from tests.web.virtual import run
 
+from tonnage import Cache
 from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage, Slot
@@ -20,6 +22,7 @@ from tonnage.host.malloc import Heap
 from tonnage.host.reins import limit_data
 from tonnage.server.channel import Channel
 from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES, Upkeep, as_level
+from tonnage.stores import bulletin
 from tonnage.units import MIB
 from tonnage.web.outofmemory import MemoryFailure
 
@@ -408,3 +411,20 @@ def test_a_worker_without_a_fuse_is_given_none_by_a_grant(build: Build) -> None:
 
     assert home.slot.data_limit_bytes == 0
     assert data_limit(0) == before
+
+
+def test_a_beat_obeys_what_other_workers_say_to_caches(build: Build) -> None:
+    """An idle worker looks nothing up, and is to give the memory back."""
+    home = build()
+    cache: Cache[str] = Cache("beaten", redis=False)
+    cache.set("a", "x")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            bulletin.clear("beaten")
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert cache.used_bytes > 0
+    home.upkeep.beat(home.now_seconds)
+    assert cache.used_bytes == 0

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from tonnage.stores.background import Background, background
+from tonnage.stores.background import Background, background, begin, on_begin
 
 
 async def _where() -> str:
@@ -52,6 +52,25 @@ def test_what_is_registered_is_closed_together_and_within_the_deadline(
     assert "1 stores did not finish within 0.2 s" in caplog.text
     own.close(0.2)
     assert closed == ["well"]
+
+
+def test_what_is_to_begin_with_the_worker_does_while_it_lives() -> None:
+    """What is to begin with the worker does, while it lives."""
+    begun: list[str] = []
+
+    class Store:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def begin(self) -> None:
+            begun.append(self.name)
+
+    stores = [Store("first"), Store("second")]
+    for store in stores:
+        on_begin(store.begin)
+    del store, stores[1]
+    begin()
+    assert [each for each in begun if each in ("first", "second")] == ["first"]
 
 
 def test_a_child_begins_anew() -> None:

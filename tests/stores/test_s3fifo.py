@@ -5,43 +5,41 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
+from tests.support.entries import entry_of
 
-from tonnage.stores.s3fifo import MOST_USES, S3Fifo
+from tonnage.stores.s3fifo import S3Fifo
 from tonnage.units import MIB
-
-
-@dataclass(slots=True)
-class Entry:
-    """An entry of so much weight."""
-
-    weight: int = 1
-    uses: int = 0
 
 
 class Shelf:
     """A queue that is kept within its bound, and counts hits."""
 
     def __init__(self, max_weight: int) -> None:
-        self.queue: S3Fifo[Entry] = S3Fifo(max_weight)
-        self.hits = self.asked = 0
+        self.max_weight = max_weight
+        self.queues = S3Fifo()
+        self.hits = 0
 
     def ask(self, key: object, weight: int = 1) -> None:
         """Look *key* up, and put it in if it is missing."""
-        self.asked += 1
-        if self.queue.find(key):
+        found = self.queues.entries.get(key)
+        if found:
+            found.uses += 1
             self.hits += 1
             return
-        self.queue.put(key, Entry(weight))
-        while self.queue.weight > self.queue.max_weight:
-            self.queue.evict()
+        self.queues.put(entry_of(key, weight))
+        self.make_room()
+
+    def make_room(self) -> None:
+        """Come back within the bound."""
+        while self.queues.weight > self.max_weight:
+            self.queues.evict()
 
     @property
     def held(self) -> set[object]:
         """The keys that are there."""
-        return {key for key, _ in self.queue.items()}
+        return set(self.queues.entries)
 
 
 def popular(count: int, keys: int, seed: int) -> Iterator[int]:
@@ -60,22 +58,25 @@ def test_a_scan_passes_through() -> None:
         shelf.ask(key)
 
     assert {*range(50)} <= shelf.held
-    assert shelf.queue.count == 100
+    assert len(shelf.held) == 100
 
 
 def test_who_comes_back_after_it_has_left_stays() -> None:
     """It is remembered for a while, and goes to the main queue."""
     shelf = Shelf(100)
-    for key in range(101):
-        shelf.ask(key)
-    assert 0 not in shelf.held
-    for key in [0, *range(1000, 1200), 0, *range(2000, 2200), 0]:
-        shelf.ask(key)
-    before = shelf.hits
-    for key in [*range(3000, 3500), 0]:
-        shelf.ask(key)
+    back = [f"back {at}" for at in range(20)]
+    scanned = iter(range(10_000))
+    for _ in range(4):
+        for key in back:
+            shelf.ask(key)
+        for _ in range(120):
+            shelf.ask(next(scanned))
+    assert shelf.hits < 20, "they had left each time"
+    for _ in range(500):
+        shelf.ask(next(scanned))
 
-    assert shelf.hits == before + 1
+    # Some were forgotten: their places were taken.
+    assert len(shelf.held.intersection(back)) > 10
 
 
 def test_many_light_entries_are_worth_more_than_a_heavy_one() -> None:
@@ -117,26 +118,50 @@ def test_it_has_more_hits_than_the_least_recently_used() -> None:
 
 
 def test_what_it_weighs_is_the_sum() -> None:
-    """Whatever is put in, replaced and taken out."""
+    """Whatever is put in, weighed anew and taken out."""
     rng, shelf = random.Random(1), Shelf(500)
+    queues = shelf.queues
     for _ in range(20_000):
         key, what = rng.randrange(200), rng.random()
-        if what < 0.1:
-            shelf.queue.pop(key)
-        elif what < 0.2:
-            shelf.queue.put(key, Entry(rng.randrange(1, 40)))
-            while shelf.queue.weight > 500:
-                shelf.queue.evict()
+        there = queues.entries.get(key)
+        if what < 0.1 and there:
+            queues.remove(there)
+        elif what < 0.2 and there:
+            queues.reweigh(there, rng.randrange(1, 40))
+            shelf.make_room()
         else:
             shelf.ask(key, rng.randrange(1, 40))
-        assert shelf.queue.weight <= 500
-    entries = [entry for _, entry in shelf.queue.items()]
-    assert shelf.queue.weight == sum(entry.weight for entry in entries)
-    assert shelf.queue.count == len(entries)
-    assert all(0 <= entry.uses <= MOST_USES for entry in entries)
+        assert queues.weight == sum(each.weight for each in queues.entries.values()) <= 500
 
-    while shelf.queue.count:
-        shelf.queue.evict()
-    assert shelf.queue.weight == 0
-    with pytest.raises(KeyError):
-        shelf.queue.evict()
+    while queues.entries:
+        queues.evict()
+    assert queues.weight == 0
+    with pytest.raises(IndexError):
+        queues.evict()
+
+
+def test_who_was_taken_out_leaves_nothing() -> None:
+    """Neither its value, nor a hole for ever: what is invalidated again and again never has its
+    turn to be evicted."""
+    queues = S3Fifo()
+    for at in range(1000):
+        entry = entry_of(at % 10, 1)
+        queues.put(entry)
+        queues.remove(entry)
+        assert not hasattr(entry, "value")
+
+    assert len(queues._small) + len(queues._main) < 100
+    assert not queues.entries
+
+
+def test_who_was_taken_out_and_comes_again_stands_at_the_end() -> None:
+    """Its hole does not stand for it."""
+    shelf = Shelf(10)
+    for key in range(10):
+        shelf.ask(key)
+    shelf.queues.remove(shelf.queues.entries[0])
+    shelf.ask(0)
+    shelf.ask("new")
+
+    assert 0 in shelf.held
+    assert 1 not in shelf.held

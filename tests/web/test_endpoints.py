@@ -9,12 +9,16 @@ from tests.web.virtual import run
 from tests.web.world import Response, call, http
 
 from tonnage.governor.page import SharedPage
+from tonnage.host import commons
 from tonnage.ops.health import Health
+from tonnage.stores.cache import Cache
+from tonnage.stores.security.monitor import SecurityMonitor
 from tonnage.web.endpoints import Endpoints
 from tonnage.web.proxy import Proxied
 from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 LOCAL, REMOTE = ("127.0.0.1", 4711), ("203.0.113.7", 4711)
+HERE = {"client": LOCAL}
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,3 +104,106 @@ def test_websockets_are_the_applications() -> None:
     scope = {"type": "websocket", "path": "/health", "headers": [], "client": LOCAL}
 
     assert run(call(endpoints(), scope)).status == 299
+
+
+# Security events, and clearing caches.
+
+
+@pytest.fixture
+def cache() -> Cache[int]:
+    """Return a cache with something in it."""
+    cache: Cache[int] = Cache("endpoints", ttl=None)
+    cache.set("answer", 42)
+    return cache
+
+
+@pytest.fixture
+def monitor(monkeypatch: pytest.MonkeyPatch) -> SecurityMonitor:
+    """Return a monitor with an event, in shared memory of its own."""
+    monkeypatch.setattr(commons, "_commons", None)
+    monitor = SecurityMonitor()
+    monitor.attempt("203.0.113.7", succeeded=False)
+    return monitor
+
+
+def test_without_a_monitor_the_path_is_the_applications(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have such a route; else it says 404."""
+    monkeypatch.setattr(commons, "_commons", None)
+
+    assert ask(endpoints(), "/security/events", LOCAL).status == 299
+
+
+@pytest.mark.usefixtures("monitor")
+def test_security_events_are_for_operators() -> None:
+    """As the details of health, and never for another site's page."""
+    app = endpoints("s3cret")
+    mine = ask(app, "/security/events", LOCAL)
+    theirs = ask(app, "/security/events", LOCAL, origin="https://evil.example")
+
+    assert [event["kind"] for event in json.loads(mine.body)["events"]] == ["login_failed"]
+    assert (theirs.status, ask(app, "/security/events", REMOTE).status) == (403, 403)
+    assert ask(app, "/security/events", REMOTE, authorization="Bearer s3cret").status == 200
+    assert ask(app, "/security/events", LOCAL, "POST").status == 299
+
+
+def test_clearing_empties_the_caches(cache: Cache[int]) -> None:
+    """All of them, or those of a name."""
+    app = endpoints()
+    other = run(call(app, {**http("/cache/clear", "POST"), "query_string": b"name=other"} | HERE))
+    assert json.loads(other.body)["cleared"] == "other"
+    assert cache.get("answer") == 42
+
+    answer = ask(app, "/cache/clear", LOCAL, "POST")
+
+    assert (answer.status, json.loads(answer.body)) == (
+        200,
+        {"cleared": None, "detail": "all caches are cleared, in every worker"},
+    )
+    assert cache.get("answer") is None
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "status"),
+    [
+        (REMOTE, {}, 403),
+        (LOCAL, {"x_forwarded_for": "203.0.113.7"}, 403),
+        (LOCAL, {"origin": "https://evil.example"}, 403),
+        (LOCAL, {"sec_fetch_site": "cross-site"}, 403),
+        (LOCAL, {"host": "evil.example:8000"}, 403),
+        (REMOTE, {"authorization": "Bearer s3cret"}, 200),
+        (LOCAL, {"origin": "http://localhost:8000", "host": "localhost:8000"}, 200),
+    ],
+)
+def test_clearing_is_for_operators(
+    cache: Cache[int], client: object, headers: dict[str, str], status: int
+) -> None:
+    """And a page of another site cannot have the browser do it."""
+    assert ask(endpoints("s3cret"), "/cache/clear", client, "POST", **headers).status == status
+    assert (cache.get("answer") is None) == (status == 200)
+
+
+def test_reading_clears_nothing(cache: Cache[int]) -> None:
+    """A link is followed by whoever prepares a preview."""
+    answer = ask(endpoints(), "/cache/clear", LOCAL)
+
+    assert (answer.status, dict(answer.headers)[b"allow"]) == (405, b"POST")
+    assert cache.get("answer") == 42
+
+
+def test_a_query_without_sense_clears_nothing(cache: Cache[int]) -> None:
+    """Who misspells the name must not see everything go."""
+    scope = {**http("/cache/clear", "POST"), "query_string": b"nane=events"} | HERE
+
+    assert run(call(endpoints(), scope)).status == 400
+    assert cache.get("answer") == 42
+
+
+@pytest.mark.usefixtures("cache", "monitor")
+def test_aliases_answer_the_same() -> None:
+    """Where they are asked for; else those paths are the application's."""
+    app = Endpoints(application, Health(SharedPage(), also_below="/api"), None, also_below="/api")
+    paths = {"/api/health": "GET", "/api/health/memory": "GET", "/api/security/events": "GET"}
+    paths["/api/cache/clear"] = "POST"
+
+    assert {ask(app, path, LOCAL, method).status for path, method in paths.items()} == {200}
+    assert {ask(endpoints(), path, LOCAL, method).status for path, method in paths.items()} == {299}

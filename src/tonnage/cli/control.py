@@ -1,4 +1,4 @@
-"""The commands for a running server: ``status``, ``reclaim``, ``recycle``, ``leaks``, reports.
+"""The commands for a running server: ``status``, ``reclaim``, ``cache``, ``leaks`` and others.
 
 Each asks the server (:mod:`tonnage.cli.client`), waits for the result where there is one to wait
 for, and prints it: for people, or the server's own JSON with ``--json``. The reports alone can be
@@ -149,6 +149,11 @@ def _recycle(arguments: argparse.Namespace, desk: Desk) -> int:
     return desk.show(found, str(found.get("detail")))
 
 
+def _cache(arguments: argparse.Namespace, desk: Desk) -> int:
+    found = desk.client.post("/cache/clear" + _query(name=arguments.name))
+    return desk.show(found, str(found.get("detail")))
+
+
 def _leaks(arguments: argparse.Namespace, desk: Desk) -> int:
     query = _query(seconds=arguments.seconds, worker=arguments.worker)
     begun = desk.client.post("/leaks" + query)
@@ -263,6 +268,11 @@ def _recycle_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _cache_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=["clear"], help="what to do with it: empty it")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the cache (default: all)")
+
+
 def _leaks_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", metavar="TIME", help="how long to trace (default: 10)")
     parser.add_argument(
@@ -299,6 +309,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "replace the workers of a running server, without losing a request",
         _recycle_arguments,
         _recycle,
+    ),
+    "cache": Command(
+        "empty one cache of a running server, or all, in every worker",
+        _cache_arguments,
+        _cache,
     ),
     "leaks": Command(
         "trace what one worker allocates for some seconds, and show the lines that leak",

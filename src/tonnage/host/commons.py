@@ -61,6 +61,8 @@ class Commons:
     """The shared memory of one server: a directory of regions, and the regions."""
 
     def __init__(self) -> None:
+        #: The process that all the others come from.
+        self.opened_by: Final = os.getpid()
         # A file in memory, where the system has such, since locks need a descriptor.
         if hasattr(os, "memfd_create"):
             self._fd = os.memfd_create("tonnage-commons")

@@ -26,13 +26,14 @@ WORKER_DIED: Final = "worker.died"
 PROGRAM_BRAKED: Final = "program.braked"
 LEAK_FOUND: Final = "leak.found"
 RECYCLING_GAVE_UP: Final = "recycling.gave_up"
+SECURITY: Final = "security.alert"
 
 # A kind of this sort ends what another began: it is sent if, and only if, the other one was.
 _ENDS: Final = {RESOLVED: CRITICAL}
 
 #: Alerts that wait to be delivered; of more, the oldest of the most frequent kind is dropped.
 MOST_WAITING: Final = 64
-#: Kinds whose pace is remembered; there are six, so the bound is met by mistake only.
+#: Kinds whose pace is remembered; there are seven, so the bound is met by mistake only.
 MOST_KINDS: Final = 32
 #: What the text and the fields of an alert may take; longer texts are cut, further fields left out.
 LONGEST_TEXT_CHARS: Final = 1000

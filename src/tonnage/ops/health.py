@@ -64,13 +64,14 @@ def is_trusted(
 
 
 class Health:
-    """The endpoints by path; *where* says which process answers."""
+    """The endpoints by path, and once more below *also_below*; *where* says who answers."""
 
     def __init__(
         self,
         page: SharedPage,
         *,
         path: str = "/health",
+        also_below: str = "",
         where: str = "worker",
         worker_index: int | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
@@ -84,6 +85,7 @@ class Health:
             f"{path}/ready": self._ready,
             f"{path}/memory": self._memory,
         }
+        self._paths |= {also_below + each: answer for each, answer in self._paths.items()}
 
     @property
     def paths(self) -> frozenset[str]:

@@ -38,6 +38,13 @@ OPTIONS: tuple[Option, ...] = (
         "where health is answered; /ready and /memory are below it",
     ),
     Option(
+        "api_aliases",
+        "admission",
+        SWITCH,
+        "false",
+        "answer what is for operators below /api as well: /api/health, /api/cache/clear",
+    ),
+    Option(
         "admin_token",
         "admission",
         TEXT,

@@ -35,6 +35,14 @@ OPTIONS: tuple[Option, ...] = (
         default_note="5m in production, 1m in development",
     ),
     Option(
+        "cache_dir",
+        "stores",
+        DIRECTORY,
+        None,
+        "directory for what the caches of all workers share, to be found again after a restart",
+        default_note="temporary, and removed at the end",
+    ),
+    Option(
         "spool_dir",
         "stores",
         DIRECTORY,

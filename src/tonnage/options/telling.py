@@ -52,7 +52,7 @@ OPTIONS: tuple[Option, ...] = (
         "reports",
         TEXT,
         None,
-        "webhook that is told of CRITICAL memory, dead workers and leaks",
+        "webhook that is told of CRITICAL memory, dead workers, leaks and attacks",
         default_note="none",
         is_secret=True,
     ),

@@ -3,6 +3,7 @@
     POST /reclaim                    collect garbage and give memory back; GET tells the effect
     POST /recycle?worker=N           replace one worker, or all in turn
     POST /leaks?seconds=S&worker=N   begin to trace what a worker allocates; GET tells the result
+    POST /cache/clear?name=NAME      empty one cache, or all, in every worker
     GET  /postmortems[/NAME]         the reports on what died; NAME.txt is text for people
     GET  /status                     the statistics of this moment
 
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.errors import ActionError, ConfigError
 from tonnage.governor.page import MAX_WORKERS
+from tonnage.ops import caches
+from tonnage.ops.query import QueryError, read_query
 from tonnage.units import parse_seconds
 from tonnage.web.answer import Answer
 
@@ -38,7 +41,6 @@ USUAL_TRACE_SECONDS: Final = 10.0
 
 _REPORTS: Final = "/postmortems/"
 _LONGEST_NAME: Final = 128
-_MOST_FIELDS: Final = 8
 
 _FORBIDDEN = {
     "error": "forbidden",
@@ -101,6 +103,13 @@ class Operator(Protocol):
         the last trace, or None) and ``text`` (the report for people).
         """
 
+    def clear_caches(self, name: str | None) -> str:
+        """Have the caches called *name* emptied, or all; return a sentence that says so.
+
+        Raises:
+            ActionError: refused; says why.
+        """
+
     def postmortems(self) -> list[dict[str, Any]]:
         """Return the reports, newest first: ``name, time, worker, cause, summary``.
 
@@ -122,10 +131,6 @@ class TextAnswer(Answer):
         return [(b"content-type", b"text/plain; charset=utf-8"), *others]
 
 
-class _QueryError(ValueError):
-    """The query makes no sense; the message says what to write."""
-
-
 class Actions:
     """The actions by path and method."""
 
@@ -136,6 +141,7 @@ class Actions:
             "/reclaim": {"GET": self._reclaimed, "POST": self._reclaim},
             "/recycle": {"POST": self._recycle},
             "/leaks": {"GET": self._leaks, "POST": self._trace_leaks},
+            caches.PATH: {"POST": self._clear_caches},
             "/postmortems": {"GET": self._postmortems},
             "/status": {"GET": self._status},
         }
@@ -158,7 +164,7 @@ class Actions:
             return _json(400, _NO_BODY)
         try:
             return call(head)
-        except _QueryError as error:
+        except QueryError as error:
             return _json(400, {"error": "bad_request", "detail": str(error)})
         except ActionError as error:
             return _json(409, {"error": "refused", "detail": str(error)})
@@ -194,6 +200,10 @@ class Actions:
     def _leaks(self, head: Head) -> Answer:
         _query(head)
         return _json(200, self._operator.leaks())
+
+    def _clear_caches(self, head: Head) -> Answer:
+        name = _query(head, "name").get("name")
+        return _json(202, {"cleared": name, "detail": self._operator.clear_caches(name)})
 
     def _postmortems(self, head: Head) -> Answer:
         _query(head)
@@ -255,27 +265,7 @@ def _is_name(name: str) -> bool:
 
 
 def _query(head: Head, *known: str) -> dict[str, str]:
-    """Return the query, of which only *known* names may be there, each once.
-
-    Raises:
-        _QueryError: it is something else.
-    """
-    if not head.query:
-        return {}
-    # Imported when somebody asks with a query: the supervisor has no other use for it.
-    from urllib.parse import parse_qsl
-
-    try:
-        pairs = parse_qsl(
-            head.query, keep_blank_values=True, strict_parsing=True, max_num_fields=_MOST_FIELDS
-        )
-    except ValueError as error:
-        raise _QueryError("the query is not of the form name=value&name=value") from error
-    found = dict(pairs)
-    if len(found) < len(pairs) or not found.keys() <= set(known):
-        what = " and ".join(known) or "nothing"
-        raise _QueryError(f"the query may hold {what}, once each")
-    return found
+    return read_query(head.query, *known)
 
 
 def _worker(query: Mapping[str, str]) -> int | None:
@@ -283,7 +273,7 @@ def _worker(query: Mapping[str, str]) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) < MAX_WORKERS):
-        raise _QueryError(f"worker={text[:20]!r} is no worker: `tonnage status` shows their index")
+        raise QueryError(f"worker={text[:20]!r} is no worker: `tonnage status` shows their index")
     return int(text)
 
 
@@ -296,7 +286,7 @@ def _seconds(query: Mapping[str, str]) -> float:
     except ConfigError:
         seconds = 0.0
     if not SHORTEST_TRACE_SECONDS <= seconds <= LONGEST_TRACE_SECONDS:
-        raise _QueryError(
+        raise QueryError(
             f"seconds={text[:20]!r} is not a duration from {SHORTEST_TRACE_SECONDS:g} to "
             f"{LONGEST_TRACE_SECONDS:g} seconds"
         )

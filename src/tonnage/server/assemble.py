@@ -27,6 +27,7 @@ from tonnage.host.wakeups import open_wakeups
 from tonnage.ops.banner import BannerFacts, render_banner
 from tonnage.ops.health import Health
 from tonnage.ops.limitlines import limit_lines
+from tonnage.ops.trust import ALIASES
 from tonnage.server.actions import Actions
 from tonnage.server.blackbox import make_directory
 from tonnage.server.control import server_name, take_control
@@ -204,7 +205,12 @@ class _Server:
         path = settings.admission.health_path
         front = FrontDesk(
             self._reactor,
-            Health(self._page, path=path, where="supervisor"),
+            Health(
+                self._page,
+                path=path,
+                also_below=ALIASES if settings.admission.api_aliases else "",
+                where="supervisor",
+            ),
             admin_token=settings.admission.admin_token,
             listening=self._listener.socket,
             clock=time.monotonic,

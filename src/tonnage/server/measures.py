@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tonnage.governor.levels import Level
+from tonnage.ops.alertpolicy import SECURITY
 from tonnage.server.asking import Asking
 from tonnage.server.blackbox import BlackBox
 from tonnage.server.hold import Hold, make_hold
@@ -35,6 +36,7 @@ class Measures:
     keeper: Keeper
     inquest: Inquest
     operator: Operator
+    alert: Callable[[str, str, dict[str, Any]], object]
 
     def look(self) -> Look | None:
         """Look, and do all that this demands; return None where use cannot be read."""
@@ -47,7 +49,7 @@ class Measures:
         return look
 
     def on_message(self, member: Member, message: dict[str, Any]) -> None:
-        """Take in what *member* says of its memory; what else it says is no matter here."""
+        """Take in what *member* says of its memory, and what people are to be told."""
         kind = message["kind"]
         if kind == "ready":
             self.hold.watch.roll_up(member.pid or 0, self.page.slots[member.index])
@@ -60,6 +62,8 @@ class Measures:
             self.keeper.on_kept(member)
         elif kind == "traced":
             self.keeper.leaking.heard_report(member, message["report"])
+        elif kind == "alarm":
+            self.alert(SECURITY, message["text"], message["fields"])
 
     def on_death(self, member: Member, status: int | None) -> bool:
         """Find out why *member* has died; return whether for want of memory."""
@@ -146,4 +150,4 @@ def make_measures(
         clock=clock,
     )
     inquest = Inquest(page, watch, hold.brake, box, alert=alert, clock=clock)
-    return Measures(page, hold, keeper, inquest, Operator(page, keeper, box))
+    return Measures(page, hold, keeper, inquest, Operator(page, crew, keeper, box), alert)

@@ -5,9 +5,10 @@ most :data:`MOST_CONNECTIONS` connections, each with a request head of at most
 :data:`LONGEST_HEAD_BYTES`, one request each, an answer of at most :data:`LONGEST_ANSWER_BYTES`, and
 a deadline. Bodies of requests are not read.
 
-Health (:mod:`tonnage.ops.health`) is for everyone; actions (:mod:`tonnage.server.actions`) are for
-whoever can open the control socket or sends the token. A loopback peer alone may not act: that can
-be any user of the machine, and any page in its browser.
+Health (:mod:`tonnage.ops.health`) is for everyone; security events (:mod:`tonnage.ops.security`)
+are for operators (:mod:`tonnage.ops.trust`); actions (:mod:`tonnage.server.actions`) are for
+whoever can open the control socket or sends the token. A loopback peer alone may not act here:
+that can be any user of the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tonnage.ops import security
 from tonnage.ops.health import is_trusted
+from tonnage.ops.trust import is_operator
 from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
@@ -216,7 +219,17 @@ class Conversation:
         is_health = self._health.find(head.path) is not None
         if self._actions is not None and not is_health and self._actions.has(head.path):
             return self._actions.answer(head, allowed=self._may_act(head))
+        if not is_health and head.path == security.PATH:
+            return self._answer_events(head)
         return answer(self._health, head, trusted=self._trusts(head))
+
+    def _answer_events(self, head: Head) -> Answer:
+        if head.method not in ("GET", "HEAD"):
+            return _METHOD
+        trusted = self._is_trusted_socket or is_operator(
+            peer_of(self.socket), head.headers, self._admin_token
+        )
+        return security.answer_events(head.query, trusted=trusted) or _NOT_FOUND
 
     def _may_act(self, head: Head) -> bool:
         # Without a peer's address, only the token counts.

@@ -15,14 +15,16 @@ from tonnage.governor.recycle import Reason
 if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
     from tonnage.server.blackbox import BlackBox
+    from tonnage.server.crew import Crew
     from tonnage.server.keeper import Keeper
 
 
 class Operator:
     """The actions; see :class:`tonnage.server.actions.Operator` for what each promises."""
 
-    def __init__(self, page: SharedPage, keeper: Keeper, box: BlackBox) -> None:
+    def __init__(self, page: SharedPage, crew: Crew, keeper: Keeper, box: BlackBox) -> None:
         self._page = page
+        self._crew = crew
         self._keeper = keeper
         self._box = box
 
@@ -61,6 +63,16 @@ class Operator:
     def leaks(self) -> dict[str, Any]:
         """Return what is known of leaks."""
         return self._keeper.leaking.state()
+
+    def clear_caches(self, name: str | None) -> str:
+        """Have the workers empty the caches called *name*, or all."""
+        # Each is told, although one could tell the others: that one may be stuck. And not posted
+        # from here: a worker that was stopped for its growth may hold the lock that this needs.
+        told = [each.channel.send("clear", name=name) for each in self._crew.serving()]
+        if not any(told):
+            raise ActionError("there is no worker to ask: none is ready yet, or all are ending")
+        what = "all caches" if name is None else f"the caches called {name!r}"
+        return f"{sum(told)} worker(s) clear {what}"
 
     def postmortems(self) -> list[dict[str, Any]]:
         """Return the reports, newest first."""

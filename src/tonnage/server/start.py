@@ -20,6 +20,7 @@ from tonnage.host.descriptors import open_descriptors
 from tonnage.host.malloc import allocator_environment, allocator_kind
 from tonnage.host.prctl import adopt_orphans, name_process, use_huge_pages
 from tonnage.host.priority import look_first
+from tonnage.logs.settings import use as use_for_logs
 from tonnage.ops.logging import configure
 from tonnage.server.assignment import Assignment
 from tonnage.server.listener import Listener, open_listener
@@ -77,6 +78,7 @@ def start(settings: Settings) -> int:
     check_target(settings.app.target)
     prepare(settings.path)
     use(settings.stores)
+    use_for_logs(settings)
     for name, value in settings.env_file_variables.items():
         os.environ.setdefault(name, value)
     # Until the supervisor's loop takes signals; as PID 1 we would not even be ended by them.
@@ -86,6 +88,8 @@ def start(settings: Settings) -> int:
     use_huge_pages(enabled=False)
     look_first()
     with ExitStack() as stack:
+        # The last of all: when no worker is there any more.
+        stack.callback(_remove_shared)
         listener = open_listener(settings.listen)
         stack.callback(listener.close)
         page = SharedPage()
@@ -101,6 +105,13 @@ def start(settings: Settings) -> int:
 
 def _give_up(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def _remove_shared() -> None:
+    # Only now: the supervisor itself knows no caches.
+    from tonnage.stores.shared.directory import remove_directory
+
+    remove_directory()
 
 
 def _assignment(

@@ -8,6 +8,7 @@ Decides nothing about other processes; whether this one is recycled is the super
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import deque
 from contextlib import suppress
@@ -127,6 +128,10 @@ class Upkeep:
 
     def beat(self, now_seconds: float) -> None:
         """Do what is due; to be called some times a second."""
+        if "tonnage.stores.bulletin" in sys.modules:
+            from tonnage.stores.bulletin import catch_up_all
+
+            catch_up_all()
         self._slot.consumers_bytes = self._reclaimer.used_bytes()
         self._held.append(self._slot.held_bytes)
         if self._trace is not None:

@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,10 @@ from tonnage.host.descriptors import close_served
 from tonnage.host.malloc import Heap
 from tonnage.host.prctl import end_with_parent, name_process, use_huge_pages
 from tonnage.host.processes import PAGE_BYTES, StatmSample, descendants, read_statm
+from tonnage.ops import alarm
+from tonnage.ops.caches import clear
 from tonnage.ops.health import Health
+from tonnage.ops.trust import ALIASES
 from tonnage.server.crew import EXIT_NOT_STARTED
 from tonnage.server.http import HttpServer, is_gone, loop_factory
 from tonnage.server.loader import Loaded, load_all, load_or_tell
@@ -74,6 +78,7 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
     slot.started_nanoseconds = slot.heartbeat_nanoseconds = time.monotonic_ns()
     slot.pid = os.getpid()
     channel.send("hello", pid=os.getpid(), index=assignment.index)
+    alarm.use(lambda text, fields: channel.send("alarm", text=text, fields=fields))
     channel.setblocking(False)
     if loaded is None:
         settings = assignment.settings
@@ -171,7 +176,7 @@ class Worker:
             loop.remove_reader(self._channel.fileno())
             end_with_parent(signal.SIGKILL)
             self._upkeep.lift_fuse()
-        self._close_stores()
+        await self._close_stores()
         self._channel.send("drained")
         return 0
 
@@ -229,10 +234,16 @@ class Worker:
         health = Health(
             self._assignment.page,
             path=settings.admission.health_path,
+            also_below=ALIASES if settings.admission.api_aliases else "",
             worker_index=self._assignment.index,
         )
         limited = with_path(gate, settings.path, may_compress=self._may_compress, shape=self._shape)
-        app: ASGIApp = Endpoints(limited, health, settings.admission.admin_token)
+        app: ASGIApp = Endpoints(
+            limited,
+            health,
+            settings.admission.admin_token,
+            also_below=ALIASES if settings.admission.api_aliases else "",
+        )
         hops = settings.listen.proxy_hops
         return Proxied(app, hops) if hops else app
 
@@ -272,6 +283,7 @@ class Worker:
             header = self._assignment.page.header
             free = header.limit_bytes - header.used_bytes - guard_bytes(header.limit_bytes)
             self._upkeep.set_first_fuse(free // max(1, header.desired_workers))
+        self._begin_stores()
         self._slot.state = WorkerState.READY
         self._channel.send("ready")
 
@@ -281,12 +293,24 @@ class Worker:
         self._gate.drain()
         self._upkeep.end_trace()
 
-    def _close_stores(self) -> None:
-        """Let writers and their like finish, in the time that is left; nothing else runs now."""
+    def _begin_stores(self) -> None:
+        """Let writers begin that may have something to do from a process before."""
+        if "tonnage.stores.background" in sys.modules:
+            from tonnage.stores.background import begin
+
+            begin()
+
+    async def _close_stores(self) -> None:
+        """Let writers and their like finish, in the time that is left; no request runs now.
+
+        In a thread of its own: what they have in this event loop is closed there.
+        """
         if "tonnage.stores.background" in sys.modules:
             from tonnage.stores.background import close
 
-            close(max(LEAST_CLOSE_SECONDS, self._stop_by_seconds - time.monotonic() - 0.5))
+            seconds = max(LEAST_CLOSE_SECONDS, self._stop_by_seconds - time.monotonic() - 0.5)
+            with ThreadPoolExecutor(1) as closing:
+                await asyncio.get_running_loop().run_in_executor(closing, close, seconds)
 
     def _on_thread_done(self, request: Request) -> None:
         self._gate.settle(request)
@@ -324,6 +348,8 @@ class Worker:
             self._upkeep.reclaim(as_level(message), message["need_bytes"], message["why"])
         elif message["kind"] == "trace":
             self._upkeep.trace(message["seconds"], message["budget_bytes"])
+        elif message["kind"] == "clear":
+            clear(message["name"])
         elif message["kind"] == "connection":
             self._adopt(fds)
 

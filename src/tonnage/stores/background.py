@@ -1,6 +1,7 @@
 """What stores do beside requests: flushing, listening, sweeping; in one thread with an event loop.
 
     background().start(writer.flush())        # from any thread; a concurrent.futures.Future
+    on_begin(writer.begin)                    # called in a worker before its first request
     background().on_close(writer.close)       # awaited there when the process ends
     close(seconds=10)                         # the server, when it has answered its last request
 
@@ -19,6 +20,7 @@ import atexit
 import logging
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -114,6 +116,27 @@ def close(seconds: float = CLOSE_SECONDS) -> None:
     """Close what has something to finish, within *seconds*; waits for it."""
     if _background is not None:
         _background.close(seconds)
+
+
+def on_begin(method: Callable[[], object]) -> None:
+    """Have *method*, whose object is held weakly, called in each worker when it begins to serve.
+
+    For what was left by a process before; under other servers nobody calls it.
+    """
+    _to_begin[:] = [each for each in _to_begin if each() is not None]
+    _to_begin.append(weakref.WeakMethod(method))
+
+
+def begin() -> None:
+    """Call what is to be called in a worker that begins to serve; the server does it."""
+    for each in list(_to_begin):
+        method = each()
+        if method is not None:
+            method()
+
+
+# One for each store that wants it.
+_to_begin: list[weakref.WeakMethod[Callable[[], object]]] = []
 
 
 def _after_fork() -> None:

@@ -11,26 +11,28 @@ Promises: never holds more than its bounds, each entry counted with what the cac
 it; a thousand callers that miss one key at once have it made once; what was invalidated while it
 was being made is not kept. Safe from any thread, and from any event loop.
 
-It lives in one process: each worker has its own. Under ``tonnage run`` it takes part in giving
-memory back (:mod:`tonnage.governor.consumers`): trimmed at WARNING, cleared at CRITICAL. Which
-entries stay is :mod:`tonnage.stores.s3fifo`'s, how large they are :mod:`tonnage.stores.sizes`'.
+Each worker has its own; what that holds, and for how long, is :mod:`tonnage.stores.shelf`'s. All
+workers forget together (:mod:`tonnage.stores.forgetting`), and may have levels beyond their
+memory in common (:mod:`tonnage.stores.beyond`). Under ``tonnage run`` it takes part in giving
+memory back (:mod:`tonnage.governor.consumers`): trimmed at WARNING, cleared at CRITICAL.
 """
 
 from __future__ import annotations
 
+import math
 import random
-import sys
-import threading
 import time
-from collections import Counter
+from enum import Enum
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from tonnage.errors import ConfigError
 from tonnage.governor.consumers import DEFAULT_PRIORITY, register
-from tonnage.stores.flights import Flight, Flights
-from tonnage.stores.s3fifo import S3Fifo
-from tonnage.stores.sizes import size_bytes as estimated_bytes
+from tonnage.stores.beyond import levels_of
+from tonnage.stores.forgetting import ForgettingShelf
+from tonnage.stores.names import name_of
+from tonnage.stores.settings import current
+from tonnage.stores.shelf import ENTRY_BYTES
 from tonnage.stores.statistics import CacheStatistics
 from tonnage.units import MIB, parse_bytes, parse_seconds
 
@@ -38,96 +40,100 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
     from typing import ParamSpec
 
+    from tonnage.stores.beyond import Errand
+    from tonnage.stores.flights import Flight
+    from tonnage.stores.levels import Codec, Found
+
     P = ParamSpec("P")
     R = TypeVar("R")
     Tags = Iterable[str]
 
 V = TypeVar("V")
 
-#: What an entry takes beside its key and its value: the entry itself, its weight and time, its
-#: places in a dict and in a queue. As ``python -m benchmarks stores`` has measured it.
-ENTRY_BYTES: Final = 300
-#: The same for each tag of an entry.
-TAG_BYTES: Final = 120
 DEFAULT_BYTES: Final = 16 * MIB
 #: Lifetimes differ by up to this share, so that what was filled together does not expire together.
 JITTER: Final = 0.1
 
-_FOREVER: Final = float("inf")
+
+class Unsaid(Enum):
+    """What an argument is that was left out, where None says something."""
+
+    UNSAID = 0
 
 
-class _Entry:
-    """One value, with all that the cache knows of it."""
-
-    __slots__ = ("expires_seconds", "tags", "uses", "value", "weight")
-
-    def __init__(
-        self, value: object, weight: int, expires_seconds: float, tags: tuple[str, ...]
-    ) -> None:
-        self.value: Any = value
-        self.weight = weight
-        self.uses = 0
-        self.expires_seconds = expires_seconds
-        self.tags = tags
+UNSAID: Final = Unsaid.UNSAID
 
 
-class Cache(Generic[V]):
+class Cache(ForgettingShelf[V]):
     """Values by their keys, within bounds.
 
     Args:
-        name: what logs and pages call it.
+        name: what logs and pages call it. Caches of one name forget together, and share what they
+            have beyond their memory.
         max_entries: how many there are at most; None: as many as fit.
         max_bytes: what they take at most, such as ``"8M"``.
-        ttl: how long an entry is good for, such as ``"5m"``; None: for as long as it stays.
+        ttl: how long an entry is good for, such as ``"5m"``; None: for as long as it stays; by
+            default as ``CACHE_TTL`` says, and that is 5 minutes in production.
+        shared: what all workers of this machine keep together beside that, on disk, such as
+            ``"64M"``; None: each has its own memory only.
+        redis: whether to keep values in Redis too, for all instances; None: where ``REDIS_URL`` is
+            set, and the cache has a name.
+        codec: writes values for these two; by default pickle on this machine, and JSON for Redis.
         none_ttl: the same for None, where a function finds nothing; by default as *ttl*, and 0 does
             not keep it.
         stale: how long after that it is still given out once more while it is made anew; then
             whoever asks first has it made, and nobody waits.
+        policy: which entries stay: ``"s3fifo"``, or ``"lru"``, those that were asked for last.
         priority: caches of lower numbers give way first when memory is short.
         clock: monotonic seconds.
         jitter: the part of a lifetime by which it is shortened at random.
 
     Raises:
-        ConfigError: a bound makes no sense.
+        ConfigError: a bound makes no sense, or what is asked for is not configured or installed.
     """
 
     def __init__(
         self,
-        name: str = "cache",
+        name: str | None = None,
         *,
         max_entries: int | None = None,
         max_bytes: int | str = DEFAULT_BYTES,
-        ttl: float | str | None = None,
+        ttl: float | str | Unsaid | None = UNSAID,
+        shared: int | str | None = None,
+        redis: bool | None = None,
+        codec: Codec | None = None,
         none_ttl: float | str | None = None,
         stale: float | str = 0,
+        policy: str = "s3fifo",
         priority: int = DEFAULT_PRIORITY,
         clock: Callable[[], float] = time.monotonic,
         jitter: float = JITTER,
     ) -> None:
-        self.name = name
-        self.max_bytes = parse_bytes(max_bytes)
-        self.max_entries = max_entries
-        self._most_entries = max_entries or sys.maxsize
-        if (max_entries is not None and max_entries < 1) or self.max_bytes <= ENTRY_BYTES:
+        known_as = "cache" if name is None else name
+        most_bytes = parse_bytes(max_bytes)
+        if (max_entries is not None and max_entries < 1) or most_bytes <= ENTRY_BYTES:
             raise ConfigError(
-                f"cache {name!r}: a bound of {max_entries} entries and {max_bytes} bytes holds"
+                f"cache {known_as!r}: a bound of {max_entries} entries and {max_bytes} bytes holds"
                 " nothing: give it one entry and some KB at least"
             )
         if not 0 <= jitter < 1:
-            raise ConfigError(f"cache {name!r}: a jitter of {jitter} is no part of a lifetime")
-        self._ttl_seconds = _FOREVER if ttl is None else parse_seconds(ttl)
+            raise ConfigError(f"cache {known_as!r}: a jitter of {jitter} is no part of a lifetime")
+        super().__init__(
+            known_as,
+            levels_of(name, shared, redis, codec),
+            policy,
+            max_entries=max_entries,
+            max_bytes=most_bytes,
+            stale_seconds=parse_seconds(stale),
+            clock=clock,
+            jitter=jitter,
+        )
+        # None is for as long as an entry stays.
+        if ttl is UNSAID:
+            self._ttl_seconds: float | None = current().cache_ttl_seconds
+        else:
+            self._ttl_seconds = None if ttl is None else parse_seconds(ttl)
         self._none_ttl_seconds = self._ttl_seconds if none_ttl is None else parse_seconds(none_ttl)
-        self._stale_seconds = parse_seconds(stale)
-        self._jitter = jitter
-        self._clock = clock
-        self._queue: S3Fifo[_Entry] = S3Fifo(self.max_bytes)
-        # Keys by their tags; entries only, so bounded as they are.
-        self._tagged: dict[str, set[Hashable]] = {}
-        self._flights = Flights[V]()
-        # Held for microseconds, never while a value is made. Looking up needs no lock.
-        self._changing = threading.RLock()
-        self._hits = self._stale_hits = self._misses = self._sets = self._too_large = 0
-        self._gone: Counter[str] = Counter()
         self._registration = register(self, priority)
 
     # Entries.
@@ -139,14 +145,30 @@ class Cache(Generic[V]):
 
     def get(self, key: Hashable, default: V | None = None) -> V | None:
         """Return the value of *key*, if it is there and good."""
-        entry = self._queue.find(key)
-        if entry is not None:
-            if entry.expires_seconds == _FOREVER or self._clock() < entry.expires_seconds:
-                self._hits += 1
-                return entry.value  # type: ignore[no-any-return]
-            if not self._stale_seconds:
-                self._drop_expired(key, entry)
+        # The hot path of all: nothing is called that need not be.
+        if self._notices[0] != self._board.seen:
+            self._board.catch_up()
+        try:
+            entry = self._entries[key]
+        except KeyError:
+            pass
+        else:
+            expires_seconds = entry.expires_seconds
+            if expires_seconds is None or self._clock() < expires_seconds:
+                try:
+                    value: V = entry.value
+                    entry.uses += 1
+                    self._hits += 1
+                    return value
+                except AttributeError:
+                    pass  # another thread has taken it out just now
+            else:
+                self._drop_expired(entry)
         self._misses += 1
+        if self._beyond is not None and self._beyond.near is not None:
+            found = self._ask_near(key)[1]
+            if found is not None:
+                return found.value  # type: ignore[no-any-return]
         return default
 
     def set(
@@ -167,56 +189,23 @@ class Cache(Generic[V]):
             tags: what it may be invalidated by.
             size_bytes: what it takes, where it knows better than an estimate would.
         """
+        if self._notices[0] != self._board.seen:
+            self._board.catch_up()
+        if self._flights.open:
+            self._flights.void(key)
+        if ttl is not None:
+            seconds: float | None = parse_seconds(ttl)
+        else:
+            seconds = self._ttl_seconds if value is not None else self._none_ttl_seconds
         kept = tuple(tags) if tags else ()
-        weight = ENTRY_BYTES + estimated_bytes(key) + TAG_BYTES * len(kept)
-        weight += estimated_bytes(value) if size_bytes is None else size_bytes
-        expires_seconds = self._expiry(value, ttl)
-        with self._changing:
-            if self._flights.open:
-                self._flights.void(key)
-            self._sets += 1
-            if weight > self.max_bytes or expires_seconds is None:
-                self._too_large += weight > self.max_bytes
-                self._take_out(key, "replaced")
-                return False
-            queue = self._queue
-            before = queue.put(key, _Entry(value, weight, expires_seconds, kept))
-            if before is not None and before.tags:
-                self._untag(key, before)
-            for tag in kept:
-                self._tagged.setdefault(tag, set()).add(key)
-            while queue.weight > self.max_bytes or queue.count > self._most_entries:
-                self._evict("evicted")
-            return True
-
-    def delete(self, key: Hashable) -> bool:
-        """Take *key* out; return whether it was there."""
-        with self._changing:
-            if self._flights.open:
-                self._flights.void(key)
-            return self._take_out(key, "deleted")
-
-    def invalidate(self, *tags: str) -> int:
-        """Take out what has any of *tags*; return how many entries that were.
-
-        What is being made just now with such a tag reaches whoever waits for it, and is not kept.
-        """
-        with self._changing:
-            self._flights.void_tagged(tags)
-            keys = {key for tag in tags for key in self._tagged.get(tag, ())}
-            return sum(self._take_out(key, "invalidated") for key in keys)
-
-    def clear(self) -> int:
-        """Take everything out; return how many entries that were."""
-        with self._changing:
-            return self._clear("cleared")
+        if self._beyond is not None and (known := name_of(key)) is not None:
+            self._beyond.set(known, value, self._lifetime(seconds), kept)
+        return self._put(key, value, seconds, kept, size_bytes)
 
     def __contains__(self, key: Hashable) -> bool:
-        entry = self._queue.peek(key)
-        return entry is not None and self._clock() < entry.expires_seconds
-
-    def __len__(self) -> int:
-        return self._queue.count
+        if self._notices[0] != self._board.seen:
+            self._board.catch_up()
+        return super().__contains__(key)
 
     # Values that are made when they are missing.
 
@@ -233,14 +222,19 @@ class Cache(Generic[V]):
         Raises:
             Exception: what *make* has raised; everybody who waits for it gets it, nobody keeps it.
         """
-        found = self._find(key)
+        held = self._look(key)
+        if held is not None and not held[1]:
+            return held[0]
+        tags = tuple(tags)
+        errand, found = self._ask_near(key, tags)
         if found is not None:
-            value, is_stale = found
-            if not is_stale:
-                return value
-            self._flights.begin_in_thread(key, tags, make, partial(self._keep, ttl))
-            return value
-        return self._flights.make(key, tags, make, partial(self._keep, ttl))
+            return found.value  # type: ignore[no-any-return]
+        wanted = make if errand is None else partial(errand.value_of, make)
+        keep = partial(self._keep, ttl, errand, self._changes)
+        if held is not None:
+            self._flights.begin_in_thread(key, tags, wanted, keep)
+            return held[0]
+        return self._flights.make(key, tags, wanted, keep)
 
     async def get_or_await(
         self,
@@ -257,12 +251,18 @@ class Cache(Generic[V]):
         Raises:
             Exception: what *make* has raised; everybody who waits for it gets it, nobody keeps it.
         """
-        found = self._find(key)
-        if found is not None and not found[1]:
-            return found[0]
-        task = self._flights.task(key, tags, make, partial(self._keep, ttl))
+        held = self._look(key)
+        if held is not None and not held[1]:
+            return held[0]
+        tags = tuple(tags)
+        errand, found = self._ask_near(key, tags)
         if found is not None:
-            return found[0]
+            return found.value  # type: ignore[no-any-return]
+        wanted = make if errand is None else partial(errand.value_of_async, make)
+        keep = partial(self._keep, ttl, errand, self._changes)
+        task = self._flights.task(key, tags, wanted, keep)
+        if held is not None:
+            return held[0]
         from asyncio import shield
 
         # Who is cancelled while waiting does not cancel it.
@@ -327,36 +327,25 @@ class Cache(Generic[V]):
 
         return update_wrapper(ask, function)
 
-    # As a consumer of memory.
-
-    @property
-    def used_bytes(self) -> int:
-        """What all entries take, with what the cache needs for them."""
-        return self._queue.weight
+    # As a consumer of memory; used_bytes is the shelf's.
 
     def shrink(self, target_bytes: int) -> int:
         """Come down to *target_bytes*: what has expired goes first; return the bytes freed."""
-        with self._changing:
-            before = self._queue.weight
-            if target_bytes <= 0:
-                self._clear("pressure")
-                return before
-            now = self._clock() - self._stale_seconds
-            expired = [key for key, each in self._queue.items() if each.expires_seconds <= now]
-            for key in expired:
-                self._take_out(key, "expired")
-            while self._queue.weight > target_bytes:
-                self._evict("pressure")
-            return before - self._queue.weight
+        if target_bytes <= 0:
+            self._flights.void_all()
+        return super().shrink(target_bytes)
 
     def statistics(self) -> CacheStatistics:
         """Return what has become of it so far, and what it holds."""
+        beyond = self._beyond
+        near = None if beyond is None else beyond.near
+        shared_used_bytes = 0 if near is None else near.used_bytes()
         with self._changing:
             return CacheStatistics(
                 name=self.name,
-                entries=self._queue.count,
+                entries=len(self),
                 max_entries=self.max_entries,
-                used_bytes=self._queue.weight,
+                used_bytes=self.used_bytes,
                 max_bytes=self.max_bytes,
                 hits=self._hits,
                 stale_hits=self._stale_hits,
@@ -365,75 +354,71 @@ class Cache(Generic[V]):
                 too_large=self._too_large,
                 shared=self._flights.shared,
                 gone=dict(self._gone),
+                shared_hits=0 if beyond is None else beyond.near_hits,
+                redis_hits=0 if beyond is None else beyond.far_hits,
+                shared_used_bytes=shared_used_bytes,
+                shared_max_bytes=0 if near is None else near.size_bytes,
             )
 
-    # Inside; what changes anything is called with the lock held.
+    def _look(self, key: Hashable) -> tuple[V, bool] | None:
+        if self._notices[0] != self._board.seen:
+            self._board.catch_up()
+        return super()._look(key)
 
-    def _find(self, key: Hashable) -> tuple[V, bool] | None:
-        """Return the value of *key*, and whether it is stale; None: there is none to give out."""
-        entry = self._queue.find(key)
-        if entry is not None:
-            late_seconds = self._clock() - entry.expires_seconds
-            if late_seconds < 0:
-                self._hits += 1
-                return entry.value, False
-            if late_seconds < self._stale_seconds:
-                self._stale_hits += 1
-                return entry.value, True
-            self._drop_expired(key, entry)
-        self._misses += 1
-        return None
+    def _ask_near(
+        self, key: Hashable, tags: tuple[str, ...] = ()
+    ) -> tuple[Errand | None, Found | None]:
+        """Return the errand to look for *key* beyond memory, and what there is on this machine."""
+        name = None if self._beyond is None else name_of(key)
+        if self._beyond is None or name is None:
+            return None, None
+        changes = self._changes
+        errand = self._beyond.errand(name, tags)
+        found = errand.look_near()
+        if found is not None:
+            self._keep_found(key, found, changes)
+        return errand, found
 
-    def _keep(self, ttl: float | str | None, flight: Flight[V], value: V) -> None:
+    def _keep_found(self, key: Hashable, found: Found, changes: int) -> None:
+        """Keep what was found elsewhere, unless anything was forgotten since."""
+        seconds = None if found.left_seconds == math.inf else found.left_seconds
         with self._changing:
+            if self._changes == changes:
+                self._put(key, found.value, seconds, found.tags)
+
+    def _keep(
+        self,
+        ttl: float | str | None,
+        errand: Errand | None,
+        changes: int,
+        flight: Flight[V],
+        value: V,
+    ) -> None:
+        if self._notices[0] != self._board.seen:
+            self._board.catch_up()
+        if errand is not None and errand.found is not None:
+            self._keep_found(flight.key, errand.found, changes)
             if not flight.is_void:
-                self.set(flight.key, value, ttl=ttl, tags=flight.tags)
-
-    def _expiry(self, value: object, ttl: float | str | None) -> float | None:
-        """Return until when *value* is good; None: it is not to be kept."""
-        if ttl is not None:
-            seconds = parse_seconds(ttl)
-        else:
-            seconds = self._ttl_seconds if value is not None else self._none_ttl_seconds
-            if seconds == _FOREVER:
-                return _FOREVER
-        if seconds <= 0:
-            return None
-        return self._clock() + seconds * (1 - self._jitter * random.random())
-
-    def _evict(self, why: str) -> None:
-        key, entry = self._queue.evict()
-        self._untag(key, entry)
-        self._gone[why] += 1
-
-    def _drop_expired(self, key: Hashable, entry: _Entry) -> None:
+                errand.keep(value, errand.found.left_seconds)
+            return
+        seconds = self._lasts_seconds(value) if ttl is None else parse_seconds(ttl)
+        # Whoever declares it void waits, and then takes out what is kept here.
         with self._changing:
-            if self._queue.peek(key) is entry:
-                self._take_out(key, "expired")
+            if flight.is_void:
+                return
+            self._put(flight.key, value, seconds, flight.tags)
+        if errand is not None:
+            errand.keep(value, self._lifetime(seconds))
 
-    def _take_out(self, key: Hashable, why: str) -> bool:
-        entry = self._queue.pop(key)
-        if entry is None:
-            return False
-        self._untag(key, entry)
-        self._gone[why] += 1
-        return True
+    def _lifetime(self, seconds: float | None) -> float:
+        """Return how long a level is to keep what is good for *seconds*."""
+        if seconds is None:
+            return math.inf
+        return seconds * (1 - self._jitter * random.random())
 
-    def _untag(self, key: Hashable, entry: _Entry) -> None:
-        for tag in entry.tags:
-            keys = self._tagged.get(tag)
-            if keys is not None:
-                keys.discard(key)
-                if not keys:
-                    del self._tagged[tag]
-
-    def _clear(self, why: str) -> int:
-        self._flights.void_all()
-        count = self._queue.count
-        self._queue.clear()
-        self._tagged.clear()
-        self._gone[why] += count
-        return count
+    def _lasts_seconds(self, value: V) -> float | None:
+        """Return how long *value* is good for where nobody says so; None: for as long as it is."""
+        return self._ttl_seconds if value is not None else self._none_ttl_seconds
 
 
 def _key_of(name: str, *given: Any, **named: Any) -> Hashable:

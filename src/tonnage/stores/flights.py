@@ -49,8 +49,8 @@ class Flights(Generic[V]):
         # A task belongs to its event loop.
         self._in_tasks: dict[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Task[V]] = {}
         self._may_refresh = threading.Semaphore(MOST_REFRESHING)
-        #: What is being made, in threads and tasks.
-        self.open: set[Flight[V]] = set()
+        #: What is being made, in threads and tasks, by its key.
+        self.open: dict[Hashable, list[Flight[V]]] = {}
         #: How many got what another had made.
         self.shared = 0
 
@@ -67,7 +67,7 @@ class Flights(Generic[V]):
             is_mine = flight is None
             if flight is None:
                 flight = self._in_threads[key] = Flight(key, tuple(tags))
-                self.open.add(flight)
+                self._begin(flight)
             else:
                 self.shared += 1
         if is_mine:
@@ -128,32 +128,46 @@ class Flights(Generic[V]):
                 finally:
                     # Only now: until it is kept, it has to hear that it is void.
                     with self._lock:
-                        self.open.discard(flight)
+                        self._end(flight)
                         del self._in_tasks[loop, key]
 
             task = loop.create_task(fly())
             self._in_tasks[loop, key] = task
-            self.open.add(flight)
+            self._begin(flight)
         task.add_done_callback(_look_at)
         return task
 
     def void(self, key: Hashable) -> None:
         """What is being made for *key* is not to be kept."""
-        self._void(lambda flight: flight.key == key)
+        with self._lock:
+            for flight in self.open.get(key, ()):
+                flight.is_void = True
 
     def void_tagged(self, tags: Iterable[str]) -> None:
         """Nor what is being made with any of *tags*."""
         void = set(tags)
-        self._void(lambda flight: not void.isdisjoint(flight.tags))
+        with self._lock:
+            for flights in self.open.values():
+                for flight in flights:
+                    flight.is_void = flight.is_void or not void.isdisjoint(flight.tags)
 
     def void_all(self) -> None:
         """Nor anything."""
-        self._void(lambda flight: True)
-
-    def _void(self, concerns: Callable[[Flight[V]], bool]) -> None:
         with self._lock:
-            for flight in self.open:
-                flight.is_void = flight.is_void or concerns(flight)
+            for flights in self.open.values():
+                for flight in flights:
+                    flight.is_void = True
+
+    # With the lock held.
+
+    def _begin(self, flight: Flight[V]) -> None:
+        self.open.setdefault(flight.key, []).append(flight)
+
+    def _end(self, flight: Flight[V]) -> None:
+        flights = self.open[flight.key]
+        flights.remove(flight)
+        if not flights:
+            del self.open[flight.key]
 
     def _fly(
         self,
@@ -172,7 +186,7 @@ class Flights(Generic[V]):
         finally:
             # Only now: until it is kept, it has to hear that it is void.
             with self._lock:
-                self.open.discard(flight)
+                self._end(flight)
                 del self._in_threads[flight.key]
             flight.is_over.set()
 

@@ -35,7 +35,8 @@ _BLOCKS: Final = frozenset((bytes, bytearray, str, int, float, complex))
 def size_bytes(value: object) -> int:
     """Return what *value* and all that it alone holds takes, in bytes."""
     if type(value) in _BLOCKS:
-        return (_own_bytes(value) + 15) & -_ALIGNMENT
+        # They have no collector's header, so their own word will do, which is had much faster.
+        return (value.__sizeof__() + 15) & -_ALIGNMENT
     total, visited = 0.0, 0
     seen: set[int] = set()
     # Objects that are still to be looked at, each with how many of its kind it stands for. Those

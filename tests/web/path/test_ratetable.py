@@ -21,6 +21,7 @@ from tonnage.web.path.ratetable import (
     RateTable,
     Store,
     default_table,
+    shared_table,
 )
 
 SECOND = 1_000_000_000
@@ -212,3 +213,44 @@ def in_children(jobs: list[Callable[[], int]]) -> int:
     os.close(writing)
     with open(reading, "rb") as results:
         return sum(each for (each,) in struct.iter_unpack("q", results.read()))
+
+
+# What is shared by name, and other instants than those of rates.
+
+
+def test_a_table_is_shared_by_its_name() -> None:
+    """Also by processes that have nothing else in common, such as a worker and the supervisor."""
+    one = shared_table("test of tables", 64)
+    assert exhaust(one, 7) == 100
+    pid = os.fork()
+    if pid == 0:
+        other = shared_table("test of tables", 64)
+        os._exit(0 if exhaust(other, 7) == 0 and other.secret == one.secret else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert exhaust(shared_table("another test of tables", 64), 7) == 100
+
+
+def test_instants_can_be_kept_by_key() -> None:
+    """Such as until when somebody is blocked."""
+    table = RateTable(64)
+    assert table.ahead_ns(7, NOW) == 0
+    table.put(7, NOW + 5 * SECOND, NOW)
+    table.put(8, NOW + 9 * SECOND, NOW)
+    assert (table.ahead_ns(7, NOW), table.ahead_ns(7, NOW + 6 * SECOND)) == (5 * SECOND, 0)
+    assert (table.count_ahead(NOW), table.count_ahead(NOW + 6 * SECOND)) == (2, 1)
+    table.put(8, 0, NOW)
+    assert table.count_ahead(NOW) == 1
+
+
+def test_when_there_are_too_many_the_earliest_is_forgotten() -> None:
+    """Of those that are still ahead; one that is past goes before them."""
+    table = RateTable(8)
+    for key in range(8):
+        table.put(key, NOW + (key + 2) * SECOND, NOW)
+    table.put(100, NOW + 60 * SECOND, NOW + 3 * SECOND)
+    assert [table.ahead_ns(key, NOW + 3 * SECOND) > 0 for key in (0, 1, 2)] == [False, False, True]
+    table.put(101, NOW + 60 * SECOND, NOW + 3 * SECOND)
+    table.put(102, NOW + 60 * SECOND, NOW + 3 * SECOND)
+    assert table.ahead_ns(2, NOW + 3 * SECOND) == 0
+    assert table.ahead_ns(3, NOW + 3 * SECOND) > 0
+    assert table.forgotten == 1

@@ -52,7 +52,9 @@ def _check_words(settings: PathSettings) -> None:
 def is_needed(settings: PathSettings) -> bool:
     """Return whether *settings* ask for anything that needs the middleware."""
     limits = _limits(settings)
-    others = (settings.routes, settings.remove_headers, settings.cors_origins)
+    others = (
+        settings.routes, settings.remove_headers, settings.request_ids, settings.cors_origins,
+    )  # fmt: skip
     return any(value not in (None, False) for value in limits.values()) or any(others)
 
 
@@ -78,6 +80,7 @@ def with_path(
         app,
         routes=settings.routes,
         remove_headers=settings.remove_headers or (),
+        request_ids=settings.request_ids,
         compress_level=settings.compress_level,
         compress_min=settings.compress_min_bytes,
         compress_types=settings.compress_types or (),

@@ -35,6 +35,7 @@ from tonnage.web.respond import respond, was_cut
 if TYPE_CHECKING:
     from tonnage.web.path.lane import Lane
     from tonnage.web.path.problem import Shape
+    from tonnage.web.path.ratelimit import Said
     from tonnage.web.path.rates import LimitsLike
     from tonnage.web.path.ratetable import Store
     from tonnage.web.path.rules import Rules
@@ -44,6 +45,8 @@ logger = logging.getLogger("tonnage.requests")
 
 # These have a body only if somebody tries something; then it is counted as it comes.
 _WITHOUT_BODY: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+# What was awaited and has answered nothing says so by this.
+_GO_ON: Final = object()
 
 
 class Tonnage:
@@ -63,6 +66,8 @@ class Tonnage:
             any number of times, up to the limit of their size.
         routes: by route (``"POST /photos"``), which of the limits are different there.
         remove_headers: names of headers that no response is to have.
+        request_ids: whether each request gets an id, from its X-Request-ID or a new one; see
+            :mod:`tonnage.web.path.requestid`.
         compress_level: gzip's, from 1 (fast) to 9 (small).
         compress_min: bodies known to be smaller are not compressed.
         compress_types: content types to compress besides the usual ones.
@@ -76,8 +81,8 @@ class Tonnage:
         cors_max_age: how long a browser remembers a permission, such as ``"24h"``.
         proxy_hops: how many proxies in front are yours; the address they saw is the client's.
         shape: makes the JSON of refusals from a :class:`~tonnage.web.path.problem.Problem`.
-        rate_store: where rate limits count; by default a table of this process and those that it
-            forks from now on.
+        rate_store: where rate limits count; by default the table of all workers of a server, and
+            Redis besides where REDIS_URL is set.
 
     Raises:
         ConfigError: a limit makes no sense, or what it needs is not installed.
@@ -97,6 +102,7 @@ class Tonnage:
         decompress_ratio: float | None = 20,
         routes: Mapping[str, Mapping[str, Any]] | None = None,
         remove_headers: Collection[str] = (),
+        request_ids: bool = False,
         compress_level: int = 6,
         compress_min: str | int = "1K",
         compress_types: Collection[str] = (),
@@ -125,6 +131,7 @@ class Tonnage:
             },
             routes,
             remove_headers=remove_headers,
+            request_ids=request_ids,
             compress_level=compress_level,
             compress_min=compress_min,
             compress_types=compress_types,
@@ -141,6 +148,10 @@ class Tonnage:
         self._hops = whole("proxy_hops", proxy_hops, 0)
         self._shape = shape
         self._deadlines = Deadlines()
+        if request_ids:
+            from tonnage.web.path.requestid import identify
+
+            self._identify = identify
         listen()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,8 +162,7 @@ class Tonnage:
         lane = self._lanes.only or self._lanes.find(scope)
         passage = Passage(lane, scope, receive, send)
         instead = self._instead(scope, lane, passage)
-        if instead is not None:
-            await instead
+        if instead is not None and await instead is not _GO_ON:
             return
         # What follows in every request is done here: a coroutine of its own costs 1 µs.
         if lane.timeout_seconds is not None:
@@ -175,19 +185,27 @@ class Tonnage:
             if passage.is_cut:
                 was_cut.set(True)
 
-    def _instead(self, scope: Scope, lane: Lane, passage: Passage) -> Awaitable[None] | None:
-        """Return what answers *scope* before anything of its body is read; None: nothing does."""
-        if self._hops:
-            believe(scope, self._hops)
-        if lane.cors is not None and scope["method"] == "OPTIONS":
-            answer = lane.cors.preflight(scope, lane.shape)
-            if answer is not None:
-                return passage.answer(answer)
-        if lane.limiter is not None:
-            said = lane.limiter.check(scope)
-            if isinstance(said, Problem):
-                return passage.refuse(said)
-            passage.added = said
+    def _instead(
+        self, scope: Scope, lane: Lane, passage: Passage, *, is_counted: bool = False
+    ) -> Awaitable[object] | None:
+        """Return what answers *scope* before anything of its body is read; None: nothing does.
+
+        Where limits count beyond this machine, that has to be awaited, and may come to nothing.
+        """
+        if not is_counted:
+            if self._hops:
+                believe(scope, self._hops)
+            if lane.request_ids:
+                passage.added = (self._identify(scope),)
+            if lane.cors is not None and scope["method"] == "OPTIONS":
+                answer = lane.cors.preflight(scope, lane.shape)
+                if answer is not None:
+                    return passage.answer(answer)
+            if lane.limiter is not None:
+                said = lane.limiter.check(scope)
+                if not isinstance(said, tuple):
+                    return self._refuse_or_wait(said, scope, lane, passage)
+                passage.added += said
         if lane.limits_bodies:
             limit, announced = _body_limit(scope, lane.rules)
             passage.body_limit_bytes = limit
@@ -200,14 +218,30 @@ class Tonnage:
                 return passage.refuse(error.problem)
         return None
 
+    async def _refuse_or_wait(
+        self, said: Problem | Awaitable[Said], scope: Scope, lane: Lane, passage: Passage
+    ) -> object:
+        """Answer with what the rate limits say; go on where they let the request in."""
+        known = said if isinstance(said, Problem) else await said
+        if isinstance(known, Problem):
+            await passage.refuse(known)
+            return None
+        passage.added += known
+        instead = self._instead(scope, lane, passage, is_counted=True)
+        return _GO_ON if instead is None else await instead
+
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a WebSocket be opened, unless there were too many requests."""
         said = None
         if scope["type"] == "websocket":
             if self._hops:
                 believe(scope, self._hops)
-            limiter = self._lanes.find(scope).limiter
-            said = limiter.check(scope) if limiter is not None else None
+            lane = self._lanes.find(scope)
+            if lane.request_ids:
+                self._identify(scope)
+            said = lane.limiter.check(scope) if lane.limiter is not None else None
+            if isinstance(said, Awaitable):
+                said = await said
         if isinstance(said, Problem):
             await respond(scope, receive, send, said.answer(self._shape))
         else:

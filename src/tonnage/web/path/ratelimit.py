@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tonnage.web.respond import Scope
 
     Headers = tuple[tuple[bytes, bytes], ...]
+    Said = Headers | Problem
     Find = Callable[[Scope], int | None]
 
 logger = logging.getLogger("tonnage.requests")
@@ -69,7 +70,7 @@ class RateLimiter:
         self._clock = clock
         clients = Clients(self._store.secret) if clients is None else clients
         self._meters = tuple(
-            _Meter(limit, limit.name or (name if len(parsed) == 1 else f"{name} {limit}"), clients)
+            Meter(limit, limit.name or (name if len(parsed) == 1 else f"{name} {limit}"), clients)
             for limit in parsed
         )
         self._only = self._meters[0] if len(parsed) == 1 else None
@@ -78,7 +79,7 @@ class RateLimiter:
         #: Requests refused in this process.
         self.refused = 0
 
-    def check(self, scope: Scope) -> Headers | Problem:
+    def check(self, scope: Scope) -> Said:
         """Count the request of *scope*: return the headers for its response, or the 429.
 
         There are no headers where none of the limits is for this request.
@@ -94,10 +95,21 @@ class RateLimiter:
             return self._refuse(scope, [(left_ns, only)])
         return self._policy, only.service(left_ns)
 
-    def _check_all(self, scope: Scope) -> Headers | Problem:
+    def check_in_thread(self, scope: Scope) -> Said:
+        """Do the same where nothing can be awaited."""
+        return self.check(scope)
+
+    def _check_all(self, scope: Scope) -> Said:
+        counted = self.count(scope)
+        return counted if isinstance(counted, Problem) else self.headers(counted)
+
+    # The steps of a check, for whoever counts somewhere else besides.
+
+    def count(self, scope: Scope) -> list[Counted] | Problem:
+        """Count the request of *scope* by each limit that is for it; or by none: return the 429."""
         now_ns = self._clock()
-        counted: list[tuple[int, _Meter, int]] = []
-        refusals: list[tuple[int, _Meter]] = []
+        counted: list[Counted] = []
+        refusals: list[tuple[int, Meter]] = []
         for meter in self._meters:
             found = meter.find(scope)
             if found is None:
@@ -108,16 +120,28 @@ class RateLimiter:
                 refusals.append((left_ns, meter))
             else:
                 counted.append((left_ns, meter, key))
-        if refusals:
-            for _, meter, key in counted:
-                self._store.give_back(key, meter.rate)
-            return self._refuse(scope, refusals)
+        if not refusals:
+            return counted
+        self.give_back(counted)
+        return self._refuse(scope, refusals)
+
+    def give_back(self, counted: list[Counted]) -> None:
+        """Take back what was counted."""
+        for _, meter, key in counted:
+            self._store.give_back(key, meter.rate)
+
+    def headers(self, counted: list[Counted]) -> Headers:
+        """Return the headers for the response to a request that all limits let in."""
         if not counted:
             return _NO_HEADERS
         left_ns, tightest, _ = min(counted, key=_requests_left)
         return self._policy, tightest.service(left_ns)
 
-    def _refuse(self, scope: Scope, refusals: list[tuple[int, _Meter]]) -> Problem:
+    def refuse(self, scope: Scope, counted: list[Counted]) -> Problem:
+        """Return the 429 of those limits that have less than nothing left."""
+        return self._refuse(scope, [(left, meter) for left, meter, _ in counted if left < 0])
+
+    def _refuse(self, scope: Scope, refusals: list[tuple[int, Meter]]) -> Problem:
         self.refused += 1
         left_ns, meter = min(refusals, key=lambda refusal: refusal[0])
         wait_seconds = meter.rate.decision(left_ns).retry_after_seconds
@@ -152,7 +176,7 @@ class RateLimiter:
         )
 
 
-class _Meter:
+class Meter:
     """A limit, made ready for requests."""
 
     __slots__ = ("find", "form", "interval_ns", "limit", "name", "policy", "rate", "salt")
@@ -183,6 +207,10 @@ class _Meter:
         return _SERVICE, self.form % (remaining, -(-wait_ns // _SECOND_NS))
 
 
+#: What is left (as ``left_ns``), of which limit, and by which key it counts.
+Counted = tuple[int, Meter, int]
+
+
 def _finder(key: str | KeyOf, clients: Clients) -> Find:
     """Return what finds the key of a request, before it is mixed with the limit's salt."""
     if key == BY_ADDRESS:
@@ -210,7 +238,7 @@ def _function_finder(function: KeyOf, clients: Clients) -> Find:
     return find
 
 
-def _requests_left(counted: tuple[int, _Meter, int]) -> int:
+def _requests_left(counted: Counted) -> int:
     left_ns, meter, _ = counted
     return left_ns // meter.interval_ns
 

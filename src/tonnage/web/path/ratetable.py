@@ -1,9 +1,13 @@
 """Where rates are kept: one table of fixed size, shared by all workers of a machine.
 
 A cell is 16 bytes: the keyed hash of who is limited by what, and its TAT (see
-:mod:`tonnage.web.path.gcra`). The table is an anonymous shared mapping: made before the first fork,
-it is one for all workers, and outlives each of them; made later, it is its process's own. It cannot
-grow, whoever comes: :data:`MAX_KEYS` cells are 1 MB, of which only touched pages count.
+:mod:`tonnage.web.path.gcra`). :func:`shared_table` lies in memory that all workers of a server find
+by its name (:mod:`tonnage.host.commons`), and outlives each of them; a :class:`RateTable` made by
+itself is shared with what its process forks from then on. It cannot grow, whoever comes:
+:data:`MAX_KEYS` cells are 1 MB, of which only touched pages count.
+
+The same cells keep other instants by key, such as until when somebody is blocked: see
+:meth:`RateTable.ahead_ns` and :meth:`RateTable.put`.
 
 **Who is forgotten.** A key may lie in any of the eight cells of its set. If all are taken, first
 goes one whose TAT is past: it says nothing any more. If there is none, the one with the earliest
@@ -30,6 +34,8 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
+from tonnage.host.commons import share
+
 if TYPE_CHECKING:
     from tonnage.web.path.gcra import Rate
 
@@ -41,16 +47,14 @@ TABLE_BYTES: Final = MAX_KEYS * CELL_BYTES
 
 _WAYS: Final = 8
 _SET_WORDS: Final = 2 * _WAYS
-_WORD_BYTES: Final = 8
+_SECRET_BYTES: Final = 16
 
 
 class Store(Protocol):
     """Where TATs are kept. All instants are nanoseconds of the monotonic clock.
 
-    A store across a network has the same two methods as coroutines, with the rate's figures as
-    arguments of a script that does :meth:`~tonnage.web.path.gcra.Rate.left_ns` over there, at its
-    own clock: *left* is relative, so clocks need not agree. The limiter decides before and after
-    ``take`` only, so that what awaits it is one more method there.
+    Several machines share their counts beside a store, not in it: see
+    :mod:`tonnage.web.path.redisrates`.
     """
 
     #: What keys are hashed with; the same in all processes that share the store.
@@ -68,22 +72,30 @@ class RateTable:
 
     Args:
         keys: how many cells there are; rounded up to a power of two.
+        cells: zeros, or a table that others have begun there; by default memory of its own.
+        secret: what keys are hashed with; by default a new one.
     """
 
-    def __init__(self, keys: int = MAX_KEYS) -> None:
-        cells = max(_WAYS, 1 << (keys - 1).bit_length())
-        self.secret = os.urandom(16)
+    def __init__(
+        self,
+        keys: int = MAX_KEYS,
+        *,
+        cells: memoryview[int] | None = None,
+        secret: bytes | None = None,
+    ) -> None:
+        size_bytes = _size_bytes(keys)
+        self.secret = os.urandom(_SECRET_BYTES) if secret is None else secret
         #: Clients that this process has forgotten although they had used something.
         self.forgotten = 0
-        self._map = mmap.mmap(-1, cells * CELL_BYTES)
+        own = memoryview(mmap.mmap(-1, size_bytes)) if cells is None else cells
         # Hash and TAT of each cell by turns; zeros are a TAT that is past.
-        self._words = memoryview(self._map).cast("Q")
-        self._mask = cells - 1
+        self._words = own[:size_bytes].cast("Q")
+        self._mask = size_bytes // CELL_BYTES - 1
 
     @property
     def size_bytes(self) -> int:
         """What the table takes once each of its pages has been touched."""
-        return len(self._map)
+        return self._words.nbytes
 
     def take(self, key: int, rate: Rate, now_ns: int, cost: int = 1) -> int:
         """Count a request of *key* if *rate* allows it; return what is left, as ``left_ns``.
@@ -121,6 +133,26 @@ class RateTable:
             if words[at] == key:
                 words[at + 1] = max(0, words[at + 1] - rate.interval_ns * cost)
 
+    def ahead_ns(self, key: int, now_ns: int) -> int:
+        """Return how long the TAT of *key* is ahead of now; 0: it is past, or not known."""
+        words = self._words
+        home = (key & self._mask) << 1
+        first = home - home % _SET_WORDS
+        for at in range(first, first + _SET_WORDS, 2):
+            if words[at] == key:
+                return max(0, words[at + 1] - now_ns)
+        return 0
+
+    def put(self, key: int, tat_ns: int, now_ns: int) -> None:
+        """Set the TAT of *key*, whatever it was."""
+        home = (key & self._mask) << 1
+        at = home if self._words[home] == key else self._find(key, home, now_ns)
+        self._words[at + 1] = tat_ns
+
+    def count_ahead(self, now_ns: int) -> int:
+        """Return how many keys have a TAT ahead of now; looks at the whole table."""
+        return sum(tat_ns > now_ns for tat_ns in self._words[1::2].tolist())
+
     def _find(self, key: int, home: int, now_ns: int) -> int:
         """Return the word at which the cell of *key* begins; one is taken for it if need be."""
         words = self._words
@@ -140,11 +172,27 @@ class RateTable:
         return at
 
 
+def _size_bytes(keys: int) -> int:
+    return max(_WAYS, 1 << (keys - 1).bit_length()) * CELL_BYTES
+
+
+def shared_table(name: str, keys: int = MAX_KEYS) -> RateTable:
+    """Return the table *name* that all workers of this server share, with its secret.
+
+    Raises:
+        StoreError: it is there in another size, or there is no room for it.
+    """
+    size_bytes = _size_bytes(keys)
+    region = share(name, size_bytes + _SECRET_BYTES)
+    # Behind the cells, whose sets begin where lines of the processor's cache do.
+    kept = region.bytes[size_bytes:]
+    with region.locked():
+        if not any(kept):
+            kept[:] = os.urandom(_SECRET_BYTES)
+    return RateTable(keys, cells=region.bytes, secret=bytes(kept))
+
+
 @cache
 def default_table() -> RateTable:
-    """Return the table of this process, made when first asked for.
-
-    A server asks for it before it forks, so that its workers find theirs shared. The table is for
-    all limits together: keys of different limits differ.
-    """
-    return RateTable()
+    """Return the table for all limits together: keys of different limits differ."""
+    return shared_table("rate limits")

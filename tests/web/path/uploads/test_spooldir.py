@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tonnage.errors import ConfigError
-from tonnage.web.path.uploads.spooldir import file_system_of, find_directory
+from tonnage.web.path.uploads.spooldir import find_directory
 
 
 def mounts(tmp_path: Path, *lines: tuple[str, str]) -> Path:
@@ -18,28 +18,6 @@ def mounts(tmp_path: Path, *lines: tuple[str, str]) -> Path:
         )
     )
     return file
-
-
-def test_the_innermost_mount_counts(tmp_path: Path) -> None:
-    """A directory is on the mount that is nearest above it, and on the last of two at one point."""
-    table = mounts(
-        tmp_path,
-        ("/", "ext4"),
-        ("/a", "tmpfs"),
-        ("/a/b", "ext4"),
-        ("/a/b", "xfs"),
-        ("/ab", "btrfs"),
-    )
-    assert file_system_of(Path("/a/x"), table) == "tmpfs"
-    assert file_system_of(Path("/a/b/c"), table) == "xfs"
-    assert file_system_of(Path("/abc"), table) == "ext4"
-
-
-def test_names_with_spaces_are_found(tmp_path: Path) -> None:
-    """The kernel writes a space as ``\\040``."""
-    (tmp_path / "my disk").mkdir()
-    table = mounts(tmp_path, ("/", "ext4"), (f"{tmp_path}/my\\040disk", "tmpfs"))
-    assert file_system_of(tmp_path / "my disk", table) == "tmpfs"
 
 
 def test_memory_is_refused_with_what_to_do(tmp_path: Path) -> None:

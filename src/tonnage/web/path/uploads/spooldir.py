@@ -1,31 +1,28 @@
 """Where uploads are kept while they arrive: a directory on a disk, not in memory.
 
 ``/tmp`` is a tmpfs on many systems and in many containers, and what is written there is memory: it
-counts against the limit and cannot be taken back. So the file system is looked up, through
-``/proc/self/mountinfo``. What lies below a file system is not seen: an overlay whose upper layer is
-a tmpfs passes. Where there is no ``/proc`` (macOS), nothing is known and everything passes.
+counts against the limit and cannot be taken back (:mod:`tonnage.host.filesystems`). Where there is
+no ``/proc`` (macOS), nothing is known and everything passes.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from tonnage.errors import ConfigError
+from tonnage.host.filesystems import MOUNTINFO, in_memory_as
 
-_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
 _DEFAULTS: Final = ("/tmp", "/var/tmp")  # where a disk may be; nothing is created there by name
-_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def find_directory(
     wanted: str | os.PathLike[str] | None,
     *,
     in_memory: bool = False,
-    mountinfo: Path = Path("/proc/self/mountinfo"),
+    mountinfo: Path = MOUNTINFO,
     defaults: Iterable[str] | None = None,
 ) -> Path:
     """Return the directory to keep uploads in.
@@ -44,8 +41,8 @@ def find_directory(
         directory = Path(wanted)
         if why := _why_not(directory):
             raise ConfigError(f"uploads cannot be kept in {directory}: {why}")
-        kind = file_system_of(directory, mountinfo)
-        if kind in _IN_MEMORY and not in_memory:
+        kind = in_memory_as(directory, mountinfo)
+        if kind is not None and not in_memory:
             raise ConfigError(
                 f"uploads would be kept in memory: {directory} is a {kind}; {_ADVICE}"
             )
@@ -54,7 +51,7 @@ def find_directory(
         defaults = (os.environ.get("TMPDIR") or _DEFAULTS[0], *_DEFAULTS)
     usable = [path for path in map(Path, defaults) if not _why_not(path)]
     for path in usable:
-        if file_system_of(path, mountinfo) not in _IN_MEMORY:
+        if not is_in_memory(path, mountinfo):
             return path
     if usable and in_memory:
         return usable[0]
@@ -69,34 +66,9 @@ _ADVICE: Final = (
 )
 
 
-def is_in_memory(directory: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:
+def is_in_memory(directory: Path, mountinfo: Path = MOUNTINFO) -> bool:
     """Return whether what is written to *directory* is memory, as far as can be seen."""
-    return file_system_of(directory, mountinfo) in _IN_MEMORY
-
-
-def file_system_of(directory: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """Return the type of the file system of *directory*, such as ``ext4``; None: unknown."""
-    try:
-        lines = mountinfo.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return None
-    path = os.path.realpath(directory)
-    found: str | None = None
-    longest = -1
-    for line in lines:
-        # "36 35 98:0 /root /mount/point rw,noatime shared:1 - ext4 /dev/sda1 rw"
-        fields = line.split(" ")
-        if "-" not in fields[6:]:
-            continue
-        point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
-        # A later mount on the same point hides the one before it.
-        if len(point) >= longest and _lies_in(path, point):
-            longest, found = len(point), fields[fields.index("-", 6) + 1]
-    return found
-
-
-def _lies_in(path: str, point: str) -> bool:
-    return path == point or path.startswith(point if point.endswith("/") else f"{point}/")
+    return in_memory_as(directory, mountinfo) is not None
 
 
 def _why_not(directory: Path) -> str | None:

@@ -1,0 +1,1 @@
+"""Eventide: events, and seats to book at them."""

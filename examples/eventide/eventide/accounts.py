@@ -1,0 +1,109 @@
+"""Who may log in to Eventide, and what is done about those who guess.
+
+A password is kept as its Argon2 hash, a log-in is a signed token that is good for 12 hours. Each
+attempt is told to the monitor: five that fail, and an address waits for 15 minutes. What it has
+seen is at ``/security/events``, for operators.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import jwt
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
+
+from eventide.database import Connection, prepare
+from tonnage import SecurityMonitor
+
+LASTS = timedelta(hours=12)
+
+# OWASP's second choice: 19 MB for each attempt, not the 64 MB that are the default. One at a time:
+# else ten attempts at once would take 190 MB, and nobody logs in so often.
+hasher = PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
+hashing = threading.Lock()
+
+monitor = SecurityMonitor()
+# Made at the import, so that all workers have the same; a name for all instances is to be set.
+secret = os.environ.get("EVENTIDE_SECRET") or secrets.token_hex(32)
+
+prepare()
+accounts = APIRouter(tags=["accounts"])
+# What is compared where there is no such user, so that the answer takes as long.
+nobodys_hash = hasher.hash(secrets.token_hex(16))
+
+
+class Credentials(BaseModel):
+    """What somebody logs in with."""
+
+    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)
+    password: str = Field(min_length=10, max_length=128)
+
+
+@accounts.post("/auth/register", status_code=201)
+def register(connection: Connection, request: Request, new: Credentials) -> dict[str, int | None]:
+    """Make a user."""
+    monitor.check(request)
+    with hashing:
+        password_hash = hasher.hash(new.password)
+    try:
+        with connection:
+            made = connection.execute(
+                "INSERT INTO users (email, password_hash) VALUES (?, ?)",
+                (new.email, password_hash),
+            )
+    except sqlite3.IntegrityError:
+        raise HTTPException(409, "there is a user with that address already") from None
+    return {"id": made.lastrowid}
+
+
+@accounts.post("/auth/login")
+def login(connection: Connection, request: Request, given: Credentials) -> dict[str, str | float]:
+    """Return a token for the header ``Authorization: Bearer ...``."""
+    monitor.check(request)
+    query = "SELECT id, password_hash FROM users WHERE email = ?"
+    user_id, password_hash = connection.execute(query, (given.email,)).fetchone() or (
+        None,
+        nobodys_hash,
+    )
+    is_right = _is_right(password_hash, given.password) and user_id is not None
+    monitor.attempt(request, user=given.email, succeeded=is_right)
+    if not is_right:
+        raise HTTPException(401, "no user has this address and this password")
+    claims = {"sub": str(user_id), "exp": datetime.now(UTC) + LASTS}
+    token = jwt.encode(claims, secret, algorithm="HS256")
+    return {"access_token": token, "token_type": "bearer", "expires_in": LASTS.total_seconds()}
+
+
+def _is_right(password_hash: str, password: str) -> bool:
+    with hashing:
+        try:
+            return hasher.verify(password_hash, password)
+        except VerificationError:
+            return False
+
+
+def _current_user(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]
+) -> int:
+    """Return the number of who sent the request."""
+    monitor.check(request)
+    try:
+        claims = jwt.decode(given.credentials, secret, algorithms=["HS256"])
+    except jwt.ExpiredSignatureError:
+        raise HTTPException(401, "the token has expired: log in again") from None
+    except jwt.InvalidTokenError as error:
+        monitor.suspicious(request, "forged token", detail=type(error).__name__)
+        raise HTTPException(401, "the token is none of ours: log in") from None
+    return int(claims["sub"])
+
+
+User = Annotated[int, Depends(_current_user)]

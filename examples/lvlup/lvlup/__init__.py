@@ -1,0 +1,1 @@
+"""LvlUp: what players do in games, counted."""

@@ -1,0 +1,64 @@
+"""Clearing caches for operators: of all workers, at once.
+
+In a worker: the notice is posted in shared memory, and each worker obeys it before its next lookup,
+or within a tenth of a second. Whether there is a cache of that name is not looked for: another
+worker may have made it. Who may ask is decided by whoever asks here. The supervisor has its workers
+do the same (:mod:`tonnage.server.operator`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Final
+
+from tonnage.ops.query import QueryError, read_query
+from tonnage.web.answer import Answer
+
+PATH: Final = "/cache/clear"
+
+_FORBIDDEN: Final = {
+    "error": "forbidden",
+    "detail": "caches are cleared for loopback peers without a proxy, for no page of another site, "
+    "or with 'Authorization: Bearer <TONNAGE_ADMIN_TOKEN>'",
+}
+_METHOD: Final = {"error": "method_not_allowed", "detail": "this path takes POST"}
+
+
+def has_caches() -> bool:
+    """Return whether the application of this process has made a cache."""
+    return "tonnage.stores.cache" in sys.modules
+
+
+def clear(name: str | None) -> dict[str, Any]:
+    """Clear the caches called *name*, or all, in every worker; return what is said of it."""
+    # Imported when somebody asks: few applications have none and are asked.
+    from tonnage.stores import bulletin
+
+    bulletin.clear(name)
+    if has_caches():
+        from tonnage.stores.cache import Cache
+
+        # And what they keep in Redis, which other instances hear of.
+        for cache in bulletin.bulletin().members(name):
+            if isinstance(cache, Cache):
+                cache.clear()
+    what = "all caches" if name is None else f"the caches called {name!r}"
+    return {"cleared": name, "detail": f"{what} are cleared, in every worker"}
+
+
+def answer_clear(method: str, query: str, *, trusted: bool) -> Answer:
+    """Return the answer to a request, and do what it asks for."""
+    if method != "POST":
+        return Answer(405, _dumped(_METHOD), ((b"allow", b"POST"),))
+    if not trusted:
+        return Answer(403, _dumped(_FORBIDDEN))
+    try:
+        name = read_query(query, "name").get("name")
+    except QueryError as error:
+        return Answer(400, _dumped({"error": "bad_request", "detail": str(error)}))
+    return Answer(200, _dumped(clear(name)))
+
+
+def _dumped(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""Where writers store records: PostgreSQL, SQL databases, files, streams."""

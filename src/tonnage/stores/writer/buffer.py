@@ -1,0 +1,313 @@
+"""Records between those who add them and the one who takes them away: bounded, and in order.
+
+    buffer.put([record], weight_bytes)        # from any thread; False: no room
+    taken = buffer.take()                     # all that wait
+    buffer.release(taken)                     # only now is their room free again
+
+Promises: never more records and never more bytes than its bounds, those that were taken and not
+released included. Whoever waits for room gets it in the order in which they came, and nobody passes
+them. Records come out in the order in which they went in. Everything it does takes microseconds,
+under one lock.
+
+Knows no time but what it is told, no event loop and no sink. Does not bound how many wait for room:
+each is a caller that stands still, with records of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tonnage.errors import WriterClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    #: Records that go in together, with what they take; several of these, in order.
+    Parcels = deque[tuple[Sequence[Any], int]]
+
+
+@dataclass(slots=True)
+class Taken:
+    """Records that were taken, in order, with what they take."""
+
+    records: Sequence[Any]
+    used_bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """A caller that waits for room, with what it adds."""
+
+    parcels: Parcels
+    #: Done when the last parcel is in.
+    future: Future[None]
+
+
+class Buffer:
+    """The records of one writer that are in memory.
+
+    Args:
+        max_records: how many there are at most.
+        max_bytes: what they take at most.
+        batch_records: from so many waiting records on they are due.
+        batch_bytes: the same in bytes.
+        wake: called, from whichever thread adds, when the first record begins to wait, and when
+            those that wait become due; never under the lock.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_records: int,
+        max_bytes: int,
+        batch_records: int,
+        batch_bytes: int,
+        wake: Callable[[], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.max_records = max_records
+        self.max_bytes = max_bytes
+        #: Set by who takes, while it is going to look by itself: then it need not be woken.
+        self.is_watched = False
+        self._batch_records = batch_records
+        self._batch_bytes = batch_bytes
+        self._wake = wake
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: list[Any] = []
+        self._waiting_bytes = 0
+        self._taken_records = self._taken_bytes = self._released = 0
+        self._is_due = self._is_closed = False
+        self._since_seconds = 0.0
+        self._taken_since_seconds: float | None = None
+        self._waiters: deque[Waiter] = deque()
+
+    # Those who add.
+
+    def put(self, records: Sequence[Any], weight_bytes: int) -> bool:
+        """Take *records*, all or none; return whether there was room, and nobody waiting for it.
+
+        Raises:
+            WriterClosedError: nothing is taken any more.
+        """
+        with self._lock:
+            # As :meth:`_fits` has it, here for speed.
+            if (
+                len(self._waiting) + len(records) + self._taken_records > self.max_records
+                or self._waiting_bytes + weight_bytes + self._taken_bytes > self.max_bytes
+                or self._waiters
+                or self._is_closed
+            ):
+                if self._is_closed:
+                    raise WriterClosedError("the writer is closed: it takes no more records")
+                return False
+            is_to_wake = self._take_in(records, weight_bytes)
+        if is_to_wake:
+            self._wake()
+        return True
+
+    def wait(self, parcels: Parcels) -> Waiter:
+        """Have *parcels* taken one after another, as room comes; return who waits for that.
+
+        Each parcel must fit an empty buffer.
+
+        Raises:
+            WriterClosedError: nothing is taken any more.
+        """
+        waiter = Waiter(parcels, Future())
+        with self._lock:
+            if self._is_closed:
+                raise WriterClosedError("the writer is closed: it takes no more records")
+            self._waiters.append(waiter)
+            is_to_wake, served = self._admit()
+        self._after(is_to_wake, served)
+        return waiter
+
+    def give_up(self, waiter: Waiter) -> int:
+        """Have *waiter* wait no longer; return how many of its records were not taken."""
+        with self._lock:
+            left = sum(len(records) for records, _ in waiter.parcels)
+            waiter.parcels.clear()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            # Those behind may have waited for this one only.
+            is_to_wake, served = self._admit()
+        self._after(is_to_wake, served)
+        return left
+
+    # The one who takes.
+
+    @property
+    def count(self) -> int:
+        """How many records it holds; those that were taken and not released included."""
+        return len(self._waiting) + self._taken_records
+
+    @property
+    def used_bytes(self) -> int:
+        """What they take."""
+        return self._waiting_bytes + self._taken_bytes
+
+    @property
+    def total(self) -> int:
+        """How many records ever came in."""
+        return self.count + self._released
+
+    @property
+    def released(self) -> int:
+        """How many records ever left."""
+        return self._released
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for a single record, however small."""
+        return self.count >= self.max_records
+
+    @property
+    def waiters(self) -> int:
+        """How many callers wait for room."""
+        return len(self._waiters)
+
+    def due_seconds(self, flush_seconds: float) -> float | None:
+        """Return in how many seconds what waits is to be taken; None: nothing waits."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            if self._is_due or self._waiters:
+                return 0.0
+            return max(0.0, self._since_seconds + flush_seconds - self._clock())
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is enough for a flush, or somebody waits for room."""
+        return self._is_due or bool(self._waiters)
+
+    def lag_seconds(self) -> float:
+        """Return for how long the oldest record has been here; 0: there is none."""
+        with self._lock:
+            if self._taken_since_seconds is not None:
+                return self._clock() - self._taken_since_seconds
+            return self._clock() - self._since_seconds if self._waiting else 0.0
+
+    def take(self) -> Taken | None:
+        """Return the oldest records that wait, a batch of them at most; None: there are none.
+
+        They count until :meth:`release`.
+        """
+        with self._lock:
+            waiting, waiting_bytes = self._waiting, self._waiting_bytes
+            if not waiting:
+                return None
+            count = self._batch_of(len(waiting), waiting_bytes)
+            # Each counts as they do on average: what is too much now is too little later.
+            taken = Taken(waiting[:count], waiting_bytes * count // len(waiting))
+            del waiting[:count]
+            self._waiting_bytes -= taken.used_bytes
+            self._is_due = self._is_batch()
+            self._taken_records += count
+            self._taken_bytes += taken.used_bytes
+            if self._taken_since_seconds is None:
+                self._taken_since_seconds = self._since_seconds
+            return taken
+
+    def release(self, taken: Taken) -> list[Waiter]:
+        """Give the room of *taken* to others; to those who wait for it first.
+
+        Returns:
+            Who waits no longer: to be told (:meth:`tell`).
+        """
+        with self._lock:
+            self._taken_records -= len(taken.records)
+            self._taken_bytes -= taken.used_bytes
+            self._released += len(taken.records)
+            if not self._taken_records:
+                self._taken_since_seconds = None
+            is_to_wake, served = self._admit()
+        if is_to_wake:
+            self._wake()
+        return served
+
+    def pass_on(self) -> tuple[Sequence[Any], Waiter | None] | None:
+        """Return the next records of who waits for room, which go past the buffer; None: none.
+
+        Only while nothing waits to be taken, since that is older. With them comes who has to be
+        told (:meth:`tell`) when they are where they go, if these were its last.
+        """
+        with self._lock:
+            if self._waiting or not self._waiters:
+                return None
+            waiter = self._waiters[0]
+            records, _ = waiter.parcels.popleft()
+            self._released += len(records)
+            return records, None if waiter.parcels else self._waiters.popleft()
+
+    def tell(self, waiters: Iterable[Waiter]) -> None:
+        """Have *waiters* wait no longer."""
+        for waiter in waiters:
+            if waiter.future.set_running_or_notify_cancel():
+                waiter.future.set_result(None)
+
+    def close(self) -> None:
+        """Take nothing more; who waits for room gets :class:`WriterClosedError`."""
+        with self._lock:
+            self._is_closed = True
+            waiters = list(self._waiters)
+            self._waiters.clear()
+        for waiter in waiters:
+            if waiter.future.set_running_or_notify_cancel():
+                waiter.future.set_exception(WriterClosedError("the writer was closed meanwhile"))
+
+    # Inside; with the lock held.
+
+    def _fits(self, count: int, weight_bytes: int) -> bool:
+        return (
+            self.count + count <= self.max_records
+            and self.used_bytes + weight_bytes <= self.max_bytes
+        )
+
+    def _take_in(self, records: Sequence[Any], weight_bytes: int) -> bool:
+        """Take *records*; return whether who takes them away is to be woken."""
+        waiting = self._waiting
+        is_first = not waiting
+        if is_first:
+            self._since_seconds = self._clock()
+        waiting += records
+        self._waiting_bytes += weight_bytes
+        if self._is_due or not self._is_batch():
+            return is_first and not self.is_watched
+        self._is_due = True
+        return not self.is_watched
+
+    def _is_batch(self) -> bool:
+        return len(self._waiting) >= self._batch_records or self._waiting_bytes >= self._batch_bytes
+
+    def _batch_of(self, count: int, used_bytes: int) -> int:
+        """Return how many of *count* records, which take *used_bytes*, are a batch."""
+        most = self._batch_records
+        if used_bytes > self._batch_bytes:
+            most = min(most, -(-count * self._batch_bytes // used_bytes))
+        return min(count, most)
+
+    def _admit(self) -> tuple[bool, list[Waiter]]:
+        """Take in what fits of those who wait, in order; return who waits no longer."""
+        is_to_wake = False
+        served: list[Waiter] = []
+        while self._waiters:
+            waiter = self._waiters[0]
+            while waiter.parcels and self._fits(len(waiter.parcels[0][0]), waiter.parcels[0][1]):
+                is_to_wake |= self._take_in(*waiter.parcels.popleft())
+            if waiter.parcels:
+                # It waits for what is here to be gone, however little that is.
+                return not self.is_watched, served
+            served.append(self._waiters.popleft())
+        return is_to_wake, served
+
+    def _after(self, is_to_wake: bool, served: list[Waiter]) -> None:
+        if is_to_wake:
+            self._wake()
+        self.tell(served)

@@ -1,0 +1,184 @@
+"""Rate limits that all instances of an application share, through Redis or Valkey.
+
+A request counts in the table of its machine (:mod:`tonnage.web.path.ratetable`) and in Redis, and
+has to pass both. So nothing is given away when Redis is lost: each instance goes on with what its
+own table knows; nor when Redis comes back and knows less than the table. Whoever the table refuses
+is refused without asking Redis.
+
+In Redis one script (:data:`SCRIPT`) does it in one step, for all limits of a rule together, at
+the clock of the server, so that those of instances need not agree: a request that one limit refuses
+counts nowhere. What is kept there is a number for each limit of a client, under
+``tonnage:rate:`` and a hash, for as long as it says anything.
+
+Promises: a request waits for Redis for a quarter of a second at most, and not at all while Redis is
+away (:mod:`tonnage.stores.redis.link`). Where Redis is not configured, nothing of this is imported.
+
+Instances have to agree in the names of routes and limits, and Redis has to let them run scripts.
+Applications that share a Redis and nothing else each take a database of their own
+(``redis://host/1``).
+"""
+
+from __future__ import annotations
+
+import logging
+from hashlib import blake2b, sha1
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit
+
+from tonnage.errors import RedisAwayError, StoreError
+from tonnage.stores.redis.link import link
+from tonnage.web.path.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tonnage.stores.redis.link import Link
+    from tonnage.stores.redis.wire import Argument
+    from tonnage.web.path.ratelimit import Counted, RateLimiter, Said
+    from tonnage.web.respond import Scope
+
+logger = logging.getLogger("tonnage.requests")
+
+#: The virtual scheduling of :mod:`tonnage.web.path.gcra`, for several limits. KEYS: where the TAT
+#: of each is, in microseconds. ARGV: the interval and the burst's time of each, likewise. Returns
+#: what is left of each, below zero where it refuses.
+SCRIPT: Final = b"""
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local left, fits = {}, true
+for i, tat in ipairs(redis.call('MGET', unpack(KEYS))) do
+  local interval, full = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local used = math.min(math.max((tonumber(tat) or 0) - now, 0), full)
+  left[i] = math.floor(full - interval - used)
+  fits = fits and left[i] >= 0
+end
+if fits then
+  for i, key in ipairs(KEYS) do
+    local used = tonumber(ARGV[2 * i]) - left[i]
+    redis.call('SET', key, string.format('%.0f', now + used), 'PX', math.ceil(used / 1000))
+  end
+end
+return left
+"""
+
+_PREFIX: Final = "tonnage:rate:"
+_MICROSECOND_NS: Final = 1000
+_SECRET_BYTES: Final = 16
+
+
+def secret_of(url: str) -> bytes:
+    """Return what keys are hashed with: all instances know it, and without a password others too.
+
+    Two URLs of one server may differ in all else, and mean the same.
+    """
+    parts = urlsplit(url)
+    password = parts.password or "".join(parse_qs(parts.query).get("password", ()))
+    key = b"tonnage rate limits"
+    return blake2b(password.encode(), key=key, digest_size=_SECRET_BYTES).digest()
+
+
+_DIGEST: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest()
+
+
+class RedisRates:
+    """Where limits count for all instances: one for the limiters of an application.
+
+    Args:
+        url: where Redis is; connected to when it is first asked, in a worker.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        #: What keys of clients are to be hashed with.
+        self.secret: Final = secret_of(url)
+        self._has_warned = False
+
+    def limiter(self, here: RateLimiter) -> SharedRateLimiter:
+        """Return one that counts by *here*, and in Redis."""
+        return SharedRateLimiter(here, self)
+
+    @property
+    def link(self) -> Link:
+        """The link of this process.
+
+        Raises:
+            ConfigError: redis-py is missing, or the URL makes no sense.
+        """
+        return link(self._url)
+
+    def commands(self, counted: list[Counted]) -> Iterator[tuple[Argument, ...]]:
+        """Yield what to ask for: with the script's digest, and where that is not known, whole."""
+        arguments: list[Argument] = [len(counted)]
+        arguments += (f"{_PREFIX}{key:016x}" for _, _, key in counted)
+        for _, meter, _ in counted:
+            for figure_ns in (meter.rate.interval_ns, meter.rate.full_ns):
+                arguments.append(figure_ns / _MICROSECOND_NS)
+        yield ("EVALSHA", _DIGEST, *arguments)
+        yield ("EVAL", SCRIPT, *arguments)
+
+    def is_unknown(self, error: StoreError) -> bool:
+        """Return whether Redis only does not know the script; else note that it has not counted."""
+        from redis.exceptions import NoScriptError
+
+        if isinstance(error.__cause__, NoScriptError):
+            return True
+        if not isinstance(error, RedisAwayError) and not self._has_warned:
+            self._has_warned = True
+            logger.warning("rate limits count in each instance by itself: %s", error)
+        return False
+
+
+class SharedRateLimiter:
+    """The limits of one rule, counted here and in Redis.
+
+    Args:
+        here: counts in the table of this machine; its keys are hashed with the secret of *there*.
+        there: counts for all instances.
+    """
+
+    def __init__(self, here: RateLimiter, there: RedisRates) -> None:
+        self._here = here
+        self._there = there
+
+    async def check(self, scope: Scope) -> Said:
+        """Count the request of *scope*: return the headers for its response, or the 429."""
+        counted = self._here.count(scope)
+        link = self._there.link
+        if isinstance(counted, Problem) or not counted or link.is_away:
+            return self._said(counted)
+        for command in self._there.commands(counted):
+            try:
+                return self._judge(scope, counted, await link.execute(*command))
+            except StoreError as error:
+                if not self._there.is_unknown(error):
+                    break
+        return self._said(counted)
+
+    def check_in_thread(self, scope: Scope) -> Said:
+        """Do the same where nothing can be awaited."""
+        counted = self._here.count(scope)
+        link = self._there.link
+        if isinstance(counted, Problem) or not counted or link.is_away:
+            return self._said(counted)
+        for command in self._there.commands(counted):
+            try:
+                return self._judge(scope, counted, link.ask(*command))
+            except StoreError as error:
+                if not self._there.is_unknown(error):
+                    break
+        return self._said(counted)
+
+    def _said(self, counted: list[Counted] | Problem) -> Said:
+        """Return what follows from what is left here."""
+        return counted if isinstance(counted, Problem) else self._here.headers(counted)
+
+    def _judge(self, scope: Scope, counted: list[Counted], there: list[int]) -> Said:
+        """Return what follows from what is left here, and there in microseconds."""
+        least = [
+            (min(left_ns, left_us * _MICROSECOND_NS), meter, key)
+            for (left_ns, meter, key), left_us in zip(counted, there, strict=True)
+        ]
+        if any(left_ns < 0 for left_ns, _, _ in least):
+            self._here.give_back(counted)
+            return self._here.refuse(scope, least)
+        return self._here.headers(least)

@@ -1,0 +1,131 @@
+"""Eventide, started as its README says: two workers that see each other's changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.examples.client import BEHIND_A_PROXY, Client
+from tests.support.server import ROOT, Response, Running
+
+pytestmark = pytest.mark.real
+
+JSON = {"content-type": "application/json"}
+EVENT = {"title": "Regatta", "city": "Porto", "starts_at": "2027-06-01T12:00:00+02:00", "seats": 2}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the database is."""
+    return tmp_path_factory.mktemp("eventide")
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Running]:
+    """Yield the backend with its own settings."""
+    env = {"EVENTIDE_DATA": str(data), "EVENTIDE_SECRET": "not a secret at all, with 32 bytes"}
+    with Running(*BEHIND_A_PROXY, cwd=ROOT / "examples" / "eventide", env=env) as running:
+        yield running
+
+
+class Visitor:
+    """Somebody with an address, who can log in."""
+
+    def __init__(self, server: Running) -> None:
+        self.client = Client(server)
+        self.email = f"{self.client.headers['x-forwarded-for']}@example.org"
+        self.token: Mapping[str, str] = {}
+
+    def send(self, method: str, path: str, body: Any = None) -> Response:
+        """Send a request, with JSON where there is a *body*."""
+        encoded = None if body is None else json.dumps(body).encode()
+        return self.client.ask(method, path, encoded, {**JSON, **self.token})
+
+    def log_in(self, password: str = "correct horse") -> Response:
+        """Log in; with the right password, further requests have the token."""
+        answer = self.send("POST", "/auth/login", {"email": self.email, "password": password})
+        if answer.status == 200:
+            self.token = {"authorization": f"Bearer {answer.json()['access_token']}"}
+        return answer
+
+
+@pytest.fixture
+def stranger(server: Running) -> Visitor:
+    """Return somebody who has no account."""
+    return Visitor(server)
+
+
+@pytest.fixture
+def member(server: Running) -> Visitor:
+    """Return somebody who is logged in."""
+    made = Visitor(server)
+    credentials = {"email": made.email, "password": "correct horse"}
+    assert made.send("POST", "/auth/register", credentials).status == 201
+    assert made.log_in().status == 200
+    return made
+
+
+def left(visitor: Visitor, number: int) -> set[int]:
+    """Return what the workers say of the seats that are left, in some answers."""
+    return {visitor.client.get(f"/events/{number}").json()["seats_left"] for _ in range(12)}
+
+
+def test_a_change_reaches_the_caches_of_all_workers(member: Visitor, server: Running) -> None:
+    """Each answer after a booking says so, whichever worker gives it."""
+    number = member.send("POST", "/events", EVENT).json()["id"]
+    assert left(member, number) == {2}
+    assert member.send("POST", f"/events/{number}/bookings").status == 201
+    assert left(member, number) == {1}
+    assert member.send("PATCH", f"/events/{number}", {"seats": 9}).json()["seats_left"] == 8
+    assert left(Visitor(server), number) == {8}
+
+
+def test_nobody_gets_a_seat_twice_or_one_that_is_not_there(
+    member: Visitor, server: Running
+) -> None:
+    """The second booking of one person is refused, and the one after the last."""
+    number = member.send("POST", "/events", EVENT | {"seats": 1}).json()["id"]
+    booked = f"/events/{number}/bookings"
+    assert [member.send("POST", booked).status for _ in range(2)] == [201, 409]
+    assert member.send("PATCH", f"/events/{number}", {"seats": 1}).status == 200
+    mine = member.send("GET", "/bookings").json()
+    assert [booking["event_id"] for booking in mine] == [number]
+
+
+def test_who_guesses_passwords_has_to_wait(stranger: Visitor, server: Running) -> None:
+    """From that address; operators see it, and others do not."""
+    said = [stranger.log_in("wrong password").status for _ in range(7)]
+    assert said == [401] * 5 + [429] * 2
+    assert int(stranger.log_in().headers["retry-after"]) > 800
+    # Another address may go on.
+    assert Visitor(server).log_in().status == 401
+
+    listed = server.get("/security/events?kind=login_failed").json()
+    address = stranger.client.headers["x-forwarded-for"]
+    assert [each["client"] for each in listed["events"]].count(address) == 5
+    assert stranger.client.get("/security/events").status == 403
+
+
+def test_a_forged_token_is_refused_and_noted(stranger: Visitor, server: Running) -> None:
+    """It is none of ours."""
+    stranger.token = {"authorization": "Bearer e30.e30.e30"}
+    assert stranger.send("GET", "/bookings").status == 401
+    listed = server.get("/security/events?kind=suspicious").json()
+    assert "forged token" in listed["events"][0]["detail"]
+
+
+def test_an_operator_can_clear_the_caches(member: Visitor, server: Running, data: Path) -> None:
+    """The next answers come from the database, in every worker."""
+    import sqlite3
+    from contextlib import closing
+
+    assert left(member, 3) == {34}
+    with closing(sqlite3.connect(data / "eventide.sqlite3")) as database, database:
+        database.execute("UPDATE events SET seats_taken = 4 WHERE id = 3")
+    assert left(member, 3) == {34}
+    assert member.client.ask("POST", "/cache/clear").status == 403
+    assert server.request("POST", "/cache/clear").status == 200
+    assert left(member, 3) == {30}

@@ -1,0 +1,113 @@
+"""LvlUp, started as its README says: over SQLite, and over PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.examples.client import BEHIND_A_PROXY, Client
+from tests.support.disk import on_a_disk
+from tests.support.postgres import postgres_urls
+from tests.support.server import ROOT, Running
+from tests.support.waiting import await_true
+
+pytestmark = pytest.mark.real
+
+JSON = {"content-type": "application/json"}
+PURCHASE = {"player": "ann", "product": "hat", "cents": 199, "currency": "EUR"}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """Yield the backend with its own settings, and each database."""
+    with on_a_disk(tmp_path_factory.mktemp("lvlup")) as data:
+        env = {"LVLUP_DATA": str(data), "CACHE_TTL": "1s"}
+        if request.param == "sqlite":
+            with started(env) as running:
+                yield running
+        else:
+            with postgres_urls() as make, started(env | {"DATABASE_URL": make()}) as running:
+                yield running
+
+
+def started(env: dict[str, str]) -> Running:
+    """Return the backend, to be started with *env*."""
+    return Running(*BEHIND_A_PROXY, cwd=ROOT / "examples" / "lvlup", env=env)
+
+
+@pytest.fixture
+def client(server: Running) -> Client:
+    """Return a game's server."""
+    return Client(server)
+
+
+def send(client: Client, path: str, body: Any) -> int:
+    """Send *body* and return the status of the answer."""
+    return client.ask("POST", path, json.dumps(body).encode(), JSON).status
+
+
+def await_flushed(client: Client, writer: str, records: int) -> None:
+    """Wait until *writer* has stored so many *records* in the worker that answers."""
+
+    def is_so() -> bool:
+        writers = client.get("/api/metrics").json()["batchWriters"]
+        return bool(writers[writer]["totalFlushed"] == records)
+
+    await_true(is_so, f"{writer} to be stored", 20)
+
+
+def today(client: Client, game: str) -> dict[str, Any]:
+    """Return the figures of today."""
+    found: dict[str, Any] = client.get(f"/games/{game}/days/{datetime.now(UTC):%Y-%m-%d}").json()
+    return found
+
+
+def test_what_games_send_is_counted(client: Client) -> None:
+    """After some seconds, since it is stored together with what others send."""
+    moves = [{"player": name, "name": "move", "properties": {"n": 1}} for name in ("ann", "bob")]
+    assert send(client, "/games/chess/events", moves) == 202
+    assert send(client, "/games/chess/events", [{"player": "ann", "name": "mate"}]) == 202
+    assert send(client, "/games/chess/sessions/session-1/beat", {"player": "ann"}) == 202
+    for _ in range(2):
+        assert send(client, "/games/chess/revenue", {"purchase": "shop-0001", **PURCHASE}) == 202
+
+    for writer, records in (("events", 3), ("revenue", 2), ("heartbeats", 1)):
+        await_flushed(client, writer, records)
+    found = today(client, "chess")
+    assert (found["players"], found["events"]) == (2, {"move": 2, "mate": 1})
+    # Told of twice, it counts once.
+    assert found["revenue"] == [{"currency": "EUR", "cents": 199, "purchases": 1}]
+    assert found["sessions"] == {"begun": 1, "ended": 0, "mean_seconds": None}
+
+
+def test_an_answer_about_a_day_is_kept(client: Client) -> None:
+    """By game and date; another game's is another."""
+    before = today(client, "go")
+    assert (before["events"], today(client, "go")) == ({}, before)
+    assert today(client, "tag")["game"] == "tag"
+
+
+def test_what_makes_no_sense_is_refused(client: Client) -> None:
+    """Before it reaches a writer, which would set it aside later."""
+    assert send(client, "/games/chess/events", [{"player": "", "name": "move"}]) == 422
+    assert send(client, "/games/no%20game/events", []) == 422
+    assert send(client, "/games/chess/revenue", {"purchase": "shop-2", **PURCHASE}) == 422
+
+
+def test_a_purchase_outlives_its_worker(client: Client, server: Running) -> None:
+    """It was on the disk when it was answered, and the next worker stores it."""
+    assert send(client, "/games/poker/revenue", {"purchase": "shop-0002", **PURCHASE}) == 202
+    (killed,) = server.worker_pids()
+    os.kill(killed, signal.SIGKILL)
+    await_true(lambda: killed not in server.worker_pids() and server.worker_pids(), "another", 15)
+    # Whoever takes up what was left does so when it first adds.
+    assert send(client, "/games/poker/revenue", {"purchase": "shop-0003", **PURCHASE}) == 202
+    await_flushed(client, "revenue", 2)
+    assert today(client, "poker")["revenue"] == [{"currency": "EUR", "cents": 398, "purchases": 2}]

@@ -1,0 +1,21 @@
+"""A real database server, one for all tests here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.support.postgres import postgres_urls
+
+
+@pytest.fixture(scope="session")
+def new_postgres_url() -> Iterator[Callable[[], str]]:
+    """Yield what makes an empty database and returns its URL."""
+    with postgres_urls() as new_url:
+        yield new_url
+
+
+@pytest.fixture
+def postgres_url(new_postgres_url: Callable[[], str]) -> str:
+    """Return the URL of an empty database."""
+    return new_postgres_url()

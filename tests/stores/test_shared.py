@@ -1,0 +1,462 @@
+"""The level that all workers of a machine have in common."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import random
+import resource
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from tests.support.waiting import await_true
+
+from tonnage.errors import ConfigError
+from tonnage.stores.bulletin import bulletin
+from tonnage.stores.shared.contents import LARGEST_SHARE
+from tonnage.stores.shared.level import LEAST_BYTES, SharedLevel
+from tonnage.stores.shared.store import TURN_SECONDS, Tables, open_store
+from tonnage.units import KIB, MIB
+
+_serial = itertools.count()
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now_seconds = 1000.0
+
+    def __call__(self) -> float:
+        """Return them."""
+        return self.now_seconds
+
+
+@pytest.fixture
+def name() -> str:
+    """Return a name that no other test has."""
+    return f"shared {next(_serial)}"
+
+
+def keep(level: SharedLevel, key: str, value: Any = "value", **options: Any) -> bool:
+    """Keep something as of now, for 100 s."""
+    return level.keep(key, value, **{"as_of": None, "lasts_seconds": 100.0} | options)
+
+
+def value_of(level: SharedLevel, key: str) -> Any:
+    """Return what is found, if anything."""
+    found = level.look(key).found
+    return found and found.value
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run *work* in a fork; return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:  # noqa: BLE001  (pytest must not go on in here)
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return pid
+
+
+def status_of(pid: int) -> int:
+    """Wait for a child; return how it ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+# What is kept.
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, "text", {"a": [1, {"b": (2,)}]}, b"", b"bytes", b"x" * 2000, b"y" * 50_000]
+)
+def test_what_was_kept_is_found(name: str, value: object) -> None:
+    """As it was, with its tags and the time it has left."""
+    clock = Clock()
+    level = SharedLevel(name, MIB, clock=clock)
+    assert level.look("'a'").found is None
+    assert keep(level, "'a'", value, tags=("one", "zwölf"))
+    clock.now_seconds += 30
+    found = level.look("'a'").found
+    assert found is not None
+    assert (found.value, found.left_seconds, found.tags) == (value, 70, ("one", "zwölf"))
+    assert type(found.value) is type(value)
+    clock.now_seconds += 70
+    assert level.look("'a'").found is None
+
+
+def test_what_stays_for_ever_says_so(name: str) -> None:
+    """What stays for ever says so."""
+    level = SharedLevel(name, MIB)
+    assert keep(level, "'a'", lasts_seconds=float("inf"))
+    found = level.look("'a'").found
+    assert found is not None
+    assert found.left_seconds == float("inf")
+    assert not keep(level, "'b'", lasts_seconds=0)
+
+
+def test_a_codec_writes_what_is_not_bytes(name: str) -> None:
+    """And bytes stay as they are."""
+
+    class Json:
+        def dumps(self, value: Any) -> bytes:
+            return json.dumps(value).encode()
+
+        def loads(self, data: bytes) -> Any:
+            return json.loads(data)
+
+    level = SharedLevel(name, MIB, Json())
+    assert keep(level, "'a'", (1, 2))
+    assert keep(level, "'b'", b"{")
+    assert (value_of(level, "'a'"), value_of(level, "'b'")) == ([1, 2], b"{")
+
+
+def test_what_cannot_be_written_is_not_kept(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """And that is said, once for each kind of value."""
+    level = SharedLevel(name, MIB)
+    assert not keep(level, "'a'", lambda: 1)
+    assert not keep(level, "'a'", lambda: 2)
+    assert not keep(level, "'a'", threading.Lock())
+    assert [each.levelno for each in caplog.records] == [logging.WARNING] * 2
+    assert "function" in caplog.text
+    assert value_of(level, "'a'") is None
+
+
+def test_too_little_is_refused(name: str) -> None:
+    """Too little is refused."""
+    with pytest.raises(ConfigError, match="needs 1 MB at least, and not 1023 KB"):
+        SharedLevel(name, LEAST_BYTES - KIB)
+
+
+# What is forgotten.
+
+
+def forget_key(level: SharedLevel) -> None:
+    """Forget the key."""
+    level.forget_key("'a'")
+
+
+def forget_tag(level: SharedLevel) -> None:
+    """Forget its tag, and another."""
+    level.forget_tags(["another", "tag"])
+
+
+def clear(level: SharedLevel) -> None:
+    """Forget everything."""
+    level.clear()
+
+
+forgetting = pytest.mark.parametrize("forget", [forget_key, forget_tag, clear])
+
+
+@forgetting
+def test_what_was_forgotten_is_not_found(name: str, forget: Callable[[SharedLevel], None]) -> None:
+    """Until it is kept anew."""
+    level, other = SharedLevel(name, MIB), SharedLevel(name, MIB)
+    for _ in range(3):
+        assert keep(level, "'a'", tags=("tag",))
+        assert value_of(other, "'a'") == "value"
+        forget(other)
+        assert level.look("'a'").found is None
+
+
+@forgetting
+def test_what_was_being_made_is_not_kept(name: str, forget: Callable[[SharedLevel], None]) -> None:
+    """Whoever looked before it was forgotten made it of what was true before."""
+    level = SharedLevel(name, MIB)
+    for _ in range(3):
+        before = level.look("'a'").as_of
+        forget(level)
+        assert not keep(level, "'a'", "old", as_of=before, tags=("tag",))
+        after = level.look("'a'").as_of
+        assert keep(level, "'a'", "new", as_of=after, tags=("tag",))
+        assert value_of(level, "'a'") == "new"
+
+
+def test_others_are_not_forgotten(name: str) -> None:
+    """Neither entries of other keys and tags, nor what is made for them."""
+    level = SharedLevel(name, MIB)
+    before = level.look("'b'").as_of
+    keep(level, "'c'", tags=("other",))
+    level.forget_key("'a'")
+    level.forget_tags(["tag"])
+    assert value_of(level, "'c'") == "value"
+    assert keep(level, "'b'", as_of=before, tags=("other",))
+
+
+def test_what_is_newer_stays(name: str) -> None:
+    """Somebody else has looked later, and was ready sooner."""
+    level = SharedLevel(name, MIB)
+    slow = level.look("'a'").as_of
+    keep(level, "'b'")
+    assert keep(level, "'a'", "newer", as_of=level.look("'a'").as_of)
+    assert not keep(level, "'a'", "older", as_of=slow)
+    assert value_of(level, "'a'") == "newer"
+
+
+def test_clearing_gives_room_back(name: str) -> None:
+    """Also where another process has cleared, which only says so (the supervisor does)."""
+    level = SharedLevel(name, MIB)
+    for key in range(300):
+        keep(level, str(key), b"x" * 1000)
+    assert level.used_bytes() > 300_000
+    bulletin().clear(name)
+    assert (value_of(level, "7"), level.used_bytes()) == (None, 0)
+    level.settle()
+    assert level.used_bytes() < 20_000
+    assert keep(level, "7")
+    assert value_of(level, "7") == "value"
+
+
+def test_what_is_made_after_everything_was_cleared_is_kept(name: str) -> None:
+    """Although nothing was written since, and another is ready sooner."""
+    level = SharedLevel(name, MIB)
+    keep(level, "'a'")
+    bulletin().clear(name)
+    after = level.look("'a'").as_of
+    assert keep(level, "'b'")
+    assert keep(level, "'a'", "new", as_of=after)
+    assert value_of(level, "'a'") == "new"
+
+
+# Its bound.
+
+
+def file_bytes(level: SharedLevel) -> int:
+    """Return what the file of a level takes."""
+    assert level._store is not None
+    return level._store.path.stat().st_size
+
+
+@pytest.mark.parametrize("size_bytes", [MIB, 4 * MIB])
+def test_its_bound_holds(name: str, size_bytes: int) -> None:
+    """With values of all sizes, replaced, forgotten, expired; and it is filled."""
+    level = SharedLevel(name, size_bytes)
+    dice = random.Random(7)
+    kept = 0
+    for turn in range(4000):
+        value = dice.randbytes(min(int(dice.lognormvariate(6.5, 1.5)), size_bytes // 20))
+        kept += keep(level, str(dice.randrange(6000)), value, tags=(f"tag {turn % 100}",))
+        if turn % 10 == 0:
+            level.forget_key(str(dice.randrange(6000)))
+        if turn % 50 == 0:
+            level.forget_tags([f"tag {dice.randrange(100)}"])
+        level.look(str(dice.randrange(6000)))
+        assert level.used_bytes() <= size_bytes
+    assert file_bytes(level) <= size_bytes
+    assert level.used_bytes() >= 0.7 * size_bytes
+    assert kept >= 3900
+
+
+def test_what_is_too_large_is_not_kept(name: str) -> None:
+    """And nothing has to leave for it."""
+    level = SharedLevel(name, MIB)
+    keep(level, "'a'")
+    assert not keep(level, "'b'", b"x" * int(MIB * LARGEST_SHARE))
+    assert keep(level, "'b'", b"x" * (int(MIB * LARGEST_SHARE) - 100))
+    assert value_of(level, "'a'") == "value"
+
+
+def test_who_was_asked_for_has_a_second_chance(name: str) -> None:
+    """The others leave in the order in which they came."""
+    level = SharedLevel(name, MIB)
+    for key in range(500):
+        keep(level, str(key), b"x" * 900)
+    for key in range(0, 500, 50):
+        assert level.look(str(key)).found
+    for key in range(500, 1300):
+        keep(level, str(key), b"x" * 900)
+    left = {key for key in range(1300) if level.look(str(key)).found}
+    assert {key for key in left if key < 500} == set(range(0, 500, 50))
+    assert {key for key in left if key >= 500} == set(range(min(left - set(range(500))), 1300))
+    assert len(left) > 600
+
+
+def test_nothing_old_comes_in_when_what_was_forgotten_has_left(name: str) -> None:
+    """The note that a tag was forgotten leaves the queue like all else."""
+    level = SharedLevel(name, MIB)
+    before = level.look("'a'").as_of
+    level.forget_tags(["tag"])
+    for key in range(3000):
+        keep(level, str(key), b"x" * 900)
+    assert not keep(level, "'a'", as_of=before, tags=("tag",))
+    assert keep(level, "'a'", as_of=level.look("'a'").as_of, tags=("tag",))
+
+
+# Other processes.
+
+
+def test_processes_have_it_in_common(name: str) -> None:
+    """What is open passes no fork: each opens its own, and neither disturbs the other."""
+    level = SharedLevel(name, MIB)
+    keep(level, "'of the parent'")
+
+    def work() -> None:
+        assert value_of(level, "'of the parent'") == "value"
+        assert keep(level, "'of the child'", {"a": 1})
+        level.forget_key("'of the parent'")
+
+    for _ in range(3):
+        assert status_of(in_child(work)) == 0
+        assert value_of(level, "'of the child'") == {"a": 1}
+        assert level.look("'of the parent'").found is None
+        assert keep(level, "'of the parent'")
+
+
+def write_for_ever(level: SharedLevel) -> None:
+    """Write, look and forget until killed."""
+    dice = random.Random(os.getpid())
+    while True:
+        keep(level, str(dice.randrange(500)), dice.randbytes(dice.randrange(20_000)), tags=("t",))
+        level.look(str(dice.randrange(500)))
+        if dice.randrange(20) == 0:
+            level.forget_tags(["t"])
+
+
+def test_killed_processes_leave_it_whole(name: str) -> None:
+    """Thirty of them, at any moment, four at a time; what they had locked is free."""
+    level = SharedLevel(name, MIB)
+    dice = random.Random(7)
+    running = [in_child(lambda: write_for_ever(level)) for _ in range(4)]
+    try:
+        for _ in range(30):
+            time.sleep(dice.uniform(0.005, 0.03))
+            pid = running.pop(0)
+            os.kill(pid, signal.SIGKILL)
+            assert status_of(pid) == -signal.SIGKILL
+            running.append(in_child(lambda: write_for_ever(level)))
+            # Four write all the time: a turn may not come at once.
+            await_true(lambda: keep(level, "'mine'", 7), "a turn to write")
+    finally:
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+            status_of(pid)
+    for key in range(2000):
+        assert keep(level, str(key), b"x" * 1000)
+        assert value_of(level, str(key)) == b"x" * 1000
+    assert file_bytes(level) <= MIB
+
+
+def test_a_reader_that_was_killed_keeps_no_pages(name: str) -> None:
+    """It leaves its place in the table of readers, and the pages that it saw."""
+    level = SharedLevel(name, MIB)
+    keep(level, "'a'")
+    assert level._store is not None
+    store = level._store
+    ready, told = os.pipe()
+
+    def read() -> None:
+        mine = open_store(store.path, store.size_bytes)
+        mine.begin()
+        os.write(told, b"x")
+        signal.pause()
+
+    pid = in_child(read)
+    try:
+        os.read(ready, 1)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        status_of(pid)
+        os.close(ready)
+        os.close(told)
+    kept = [keep(level, str(key), b"x" * 10_000) for key in range(1000)]
+    assert sum(kept) >= 995
+
+
+@contextmanager
+def stopped_while_it_writes(level: SharedLevel) -> Iterator[int]:
+    """Have a process that was stopped (as the brake does it) while it had its turn."""
+
+    def write() -> None:
+        level.look("'a'")
+        assert level._store is not None
+
+        def stop(tables: Tables) -> bool:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return True
+
+        level._store.write(stop)
+
+    pid = in_child(write)
+    try:
+        assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        assert status_of(pid) == 0
+
+
+@forgetting
+def test_nobody_waits_for_a_process_that_was_stopped(
+    name: str, forget: Callable[[SharedLevel], None]
+) -> None:
+    """Then nothing is kept; and what is forgotten is not found, by anybody."""
+    level, other = SharedLevel(name, MIB), SharedLevel(name, MIB)
+    keep(level, "'a'", tags=("tag",))
+    before = level.look("'a'").as_of
+    with stopped_while_it_writes(level):
+        begun = time.monotonic()
+        for _ in range(100):
+            assert not keep(level, "'b'")
+        assert value_of(level, "'a'") == "value"
+        forget(level)
+        assert other.look("'a'").found is None
+        assert time.monotonic() - begun < 2 * TURN_SECONDS + 0.5
+    assert other.look("'a'").found is None
+    assert not keep(other, "'a'", as_of=before)
+    assert keep(other, "'a'", "new")
+    assert value_of(level, "'a'") == "new"
+
+
+# What goes wrong with files.
+
+
+def test_a_full_disk_is_a_miss(name: str) -> None:
+    """A file that cannot grow is one; what is forgotten stays forgotten."""
+    level = SharedLevel(name, 4 * MIB)
+    assert keep(level, "'a'", tags=("tag",))
+
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512 * KIB, 512 * KIB))
+        kept = [keep(level, str(key), os.urandom(10_000)) for key in range(200)]
+        assert kept[0]
+        assert not kept[-1]
+        level.forget_tags(["tag"])
+
+    assert status_of(in_child(work)) == 0
+    assert level.look("'a'").found is None
+    assert keep(level, "'a'", "new")
+    assert value_of(level, "'a'") == "new"
+
+
+@pytest.mark.parametrize("content", [b"\0" * 100_000, b"no such file\n" * 1000, b"x"])
+def test_a_foreign_file_is_thrown_away(
+    name: str, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one line."""
+    level = SharedLevel(name, MIB)
+    keep(level, "'a'")
+    assert level._store is not None
+    path = level._store.path
+    del level
+    path.write_bytes(content)
+
+    level = SharedLevel(name, MIB)
+    assert level.look("'a'").found is None
+    assert keep(level, "'a'", "new")
+    assert value_of(level, "'a'") == "new"
+    assert [each.message.split(":")[0] for each in caplog.records] == [
+        f"{path} is thrown away and made anew"
+    ]
