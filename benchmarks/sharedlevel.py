@@ -160,18 +160,29 @@ async def asking(port: int, numbers: Sequence[int]) -> tuple[float, set[str]]:
     workers: set[str] = set()
 
     async def client() -> None:
-        nonlocal found
         while batch := list(itertools.islice(left, REQUESTS_PER_CONNECTION)):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            for number in batch:
-                writer.write(b"GET /item/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-                said, worker = (await reader.readexactly(length)).decode().split()
-                found += said == "found"
-                workers.add(worker)
-            writer.close()
-            await writer.wait_closed()
+            while batch:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                try:
+                    await ask(reader, writer, batch)
+                finally:
+                    writer.close()
+                    await writer.wait_closed()
+
+    async def ask(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, batch: list[int]
+    ) -> None:
+        """Ask on one connection until it is to be closed: a worker that is replaced says so."""
+        nonlocal found
+        head = b""
+        while batch and b"connection: close" not in head:
+            number = batch.pop()
+            writer.write(b"GET /item/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
+            said, worker = (await reader.readexactly(length)).decode().split()
+            found += said == "found"
+            workers.add(worker)
 
     await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
     return found / len(numbers), workers

