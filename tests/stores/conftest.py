@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.support.postgres import postgres_urls
+from tests.support.postgres import drop_database, postgres_urls
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +16,8 @@ def new_postgres_url() -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture
-def postgres_url(new_postgres_url: Callable[[], str]) -> str:
-    """Return the URL of an empty database."""
-    return new_postgres_url()
+def postgres_url(new_postgres_url: Callable[[], str]) -> Iterator[str]:
+    """Yield the URL of an empty database, which is gone afterwards."""
+    url = new_postgres_url()
+    yield url
+    drop_database(url)

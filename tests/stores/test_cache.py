@@ -16,7 +16,7 @@ from tests.support.waiting import await_true
 from tonnage import Cache
 from tonnage.errors import ConfigError
 from tonnage.governor.consumers import registry
-from tonnage.stores.shelf import ENTRY_BYTES, HOLES_SHIFT
+from tonnage.stores.shelf import ENTRY_BYTES, LARGE_HOLES, SMALL_HOLES
 from tonnage.units import KIB
 
 
@@ -79,7 +79,7 @@ def test_bytes_are_bounded() -> None:
 
     assert found.used_bytes > 60 * KIB
     each_bytes = 1040 + ENTRY_BYTES + 32
-    each_bytes += each_bytes >> HOLES_SHIFT
+    each_bytes += each_bytes // SMALL_HOLES
     assert found.used_bytes == len(found) * each_bytes
 
 
@@ -98,7 +98,7 @@ def test_its_size_may_be_said() -> None:
     found = cache(max_bytes="1M")
     found.set("picture", object(), size_bytes=100_000)
 
-    assert 100_000 < found.used_bytes - (100_000 >> HOLES_SHIFT) < 101_000
+    assert 100_000 < found.used_bytes - (100_000 // LARGE_HOLES) < 101_000
 
 
 @pytest.mark.parametrize("ttl", [60, "1m", "60s"])

@@ -37,19 +37,23 @@ class Clock:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a database with an empty table of sessions."""
     if request.param == "sqlite":
         where = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
     else:
-        new_url = request.getfixturevalue("new_postgres_url")
-        where = (await asyncio.to_thread(new_url)).replace("postgresql:", "postgresql+asyncpg:")
+        where = request.getfixturevalue("postgres_url")
+        where = where.replace("postgresql:", "postgresql+asyncpg:")
     metadata = MetaData()
     Heartbeats.table(metadata, Column("player", Integer), Column("city", String))
-    engine = create_async_engine(where)
-    async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    await engine.dispose()
+
+    async def create() -> None:
+        engine = create_async_engine(where)
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        await engine.dispose()
+
+    asyncio.run(create())
     return where.replace("+aiosqlite", "")
 
 

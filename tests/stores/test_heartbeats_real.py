@@ -51,6 +51,13 @@ def ask(file: Path, query: str) -> list[Any]:
         return connection.execute(query).fetchall()
 
 
+def told(file: Path) -> list[tuple[str, str]]:
+    """Return of which sessions the application was told that they have ended: ids, seconds."""
+    ended = Path(f"{file}.ended")
+    lines = ended.read_text().splitlines() if ended.exists() else []
+    return [(name, seconds) for name, seconds in map(str.split, lines)]
+
+
 def beat(server: Running, names: list[str]) -> set[int]:
     """Have each session beat once; return the workers that took beats."""
     answers = [server.get(f"/beat?id={name}") for name in names]
@@ -76,8 +83,8 @@ def test_sessions_end_once_though_workers_are_killed(file: Path) -> None:
             lambda: ask(file, "SELECT count(ended_at) FROM sessions") == [(20,)],
             "the sessions' end",
         )
-        await_true(lambda: len(Path(f"{file}.ended").read_text().splitlines()) == 20, "all told")
-    ended = dict(line.split() for line in Path(f"{file}.ended").read_text().splitlines())
+        await_true(lambda: len(told(file)) == 20, "all to be told")
+    ended = dict(told(file))
     assert sorted(ended) == sorted(names)
     stored = dict(ask(file, "SELECT id, duration_seconds FROM sessions"))
     assert all(abs(stored[name] - float(ended[name])) < 0.01 for name in names)

@@ -183,17 +183,27 @@ def postgres_urls() -> Iterator[Callable[[], str]]:
             yield make
         finally:
             for url in made:
-                _run(given, f'DROP DATABASE "{urlsplit(url).path[1:]}" WITH (FORCE)')
+                drop_database(url)
         return
     need_postgres()
     with PostgresServer() as server:
         yield lambda: _new_database(server.url)
 
 
+def drop_database(url: str) -> None:
+    """Drop what :func:`postgres_urls` has made, whoever is connected; it takes 8 MB of disk."""
+    name = urlsplit(url).path[1:]
+    _run(_at(url, "postgres"), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
 def _new_database(url: str) -> str:
     name = f"tonnage_{os.getpid()}_{next(_serial)}"
     _run(url, f'CREATE DATABASE "{name}"')
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    return _at(url, name)
+
+
+def _at(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
 def _run(url: str, statement: str) -> None:

@@ -38,9 +38,11 @@ V = TypeVar("V")
 ENTRY_BYTES: Final = 256
 #: The same for each tag of an entry: 365 were measured where each has its own, 70 where all share.
 TAG_BYTES: Final = 320
-#: What values leave unused between them in the allocator's heap: a sixteenth. Where they come and
-#: go in all sizes, it is more.
-HOLES_SHIFT: Final = 4
+#: What values leave unused between them in the allocator's heap: of small ones a sixteenth, of
+#: larger ones, which seldom fit into the place of another, a seventh.
+SMALL_HOLES, LARGE_HOLES = 16, 7
+#: Where larger begins.
+LARGE_BYTES: Final = 4096
 
 POLICIES: Final = ("s3fifo", "lru")
 
@@ -170,7 +172,7 @@ class Shelf(Generic[V]):
             weight += estimated_bytes(value)
         if tags:
             weight += TAG_BYTES * len(tags)
-        weight += weight >> HOLES_SHIFT
+        weight += weight // (SMALL_HOLES if weight < LARGE_BYTES else LARGE_HOLES)
         expires_seconds = None
         if seconds is not None:
             expires_seconds = self._clock() + seconds * (1 - self._jitter * random.random())
