@@ -67,8 +67,8 @@ class AppSize:
 
     `zygote_bytes` is the PSS of the process after the import, `private_anon_bytes` its private
     anonymous part. `worker_own_bytes` is what a forked worker holds of its own, or None where no
-    worker was measured. `seconds` is how long the import took. `stores` are the caches, writers and the like
-    that it has made, each with what it may hold in every worker, in bytes.
+    worker was measured. `seconds` is how long the import took. `stores` are the caches, writers and
+    the like that it has made, each with what it may hold in every worker, in bytes.
     """
 
     zygote_bytes: int
