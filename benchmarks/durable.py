@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from tests.promises.durability import (
 )
 from tests.support.cgroup import MemoryBox
 from tests.support.disk import small_disk
-from tests.support.postgres import PostgresServer, why_not
+from tests.support.postgres import why_not
+from tests.support.redis import RedisServer
 
 from benchmarks import options
 from benchmarks.record import Result, machine
@@ -48,7 +49,7 @@ _COSTS = (
 )
 _SMALL_DISK_BYTES = 16 * MIB
 
-Scene = Callable[[PostgresServer, Path, MemoryBox], Coroutine[Any, Any, Posted]]
+Scene = Callable[[Any, Path, MemoryBox], Coroutine[Any, Any, Posted]]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -75,10 +76,14 @@ def run(chosen: argparse.Namespace) -> Result:
             server, spool, box, seconds=chosen.outage
         ),
         f"disk of {format_bytes(_SMALL_DISK_BYTES)} full": fill_the_disk,
+        f"no Redis for {chosen.outage:g} s": lambda server, spool, box: stop_the_database(
+            server, spool, box, seconds=chosen.outage
+        ),
     }
     details: dict[str, Any] = {}
     for name, scene in scenes.items():
-        details[name] = _play(scene, chosen.limit, on_small_disk=scene is fill_the_disk)
+        store = _stream() if "Redis" in name else database()
+        details[name] = _play(store, scene, chosen.limit, on_small_disk=scene is fill_the_disk)
         rows.append([name, *details[name]["row"]])
         print(" | ".join(rows[-1]), flush=True)
     return Result(
@@ -114,9 +119,16 @@ def _cost(way: str, adders: int, records: int) -> list[str]:
     return row
 
 
-def _play(scene: Scene, limit_bytes: int, *, on_small_disk: bool) -> dict[str, Any]:
+def _stream() -> RedisServer:
+    # It answers for what is on its disk.
+    return RedisServer(appendonly="yes", appendfsync="always")
+
+
+def _play(
+    store: AbstractContextManager[Any], scene: Scene, limit_bytes: int, *, on_small_disk: bool
+) -> dict[str, Any]:
     with ExitStack() as stack:
-        server = stack.enter_context(database())
+        server = stack.enter_context(store)
         directory = tempfile.TemporaryDirectory(dir=".", prefix=".durable-")
         spool = Path(stack.enter_context(directory)).absolute()
         if on_small_disk:

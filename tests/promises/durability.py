@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import random
 import signal
@@ -17,8 +18,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import asyncpg  # type: ignore[import-untyped]
+from redis.asyncio import Redis
 from tests.support.cgroup import MemoryBox
 from tests.support.postgres import PostgresServer
 from tests.support.server import Running
@@ -131,17 +134,43 @@ def database(*, is_durable: bool = False) -> Iterator[PostgresServer]:
         yield server
 
 
+class Store(Protocol):
+    """What stores records, and can be gone: PostgreSQL, or Redis."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def start(self) -> None:
+        """Start it again, with what it had stored."""
+
+
 async def arrived(url: str) -> Arrived:
-    """Return what is in the database."""
+    """Return what is in the database, or in the stream."""
+    if not url.startswith("postgres"):
+        return await _arrived_in_stream(url)
     connection = await asyncpg.connect(url)
     try:
         rows = await connection.fetch("SELECT key, id FROM events")
         pairs = {(row["key"], row["id"]) for row in rows}
-        keys, ids = {key for key, _ in pairs}, {each for _, each in pairs}
-        confused = 2 * len(pairs) - len(keys) - len(ids)
-        return Arrived(len(rows), keys, confused)
+        return _counted(len(rows), pairs)
     finally:
         await connection.close()
+
+
+async def _arrived_in_stream(url: str) -> Arrived:
+    async with Redis.from_url(url, decode_responses=True) as client:
+        found: Any = await client.xrange("events")
+    pairs = {(json.loads(fields["json"])["key"], fields["id"]) for _, fields in found}
+    return _counted(len(found), pairs)
+
+
+def _counted(rows: int, pairs: set[tuple[int, str]]) -> Arrived:
+    keys, ids = {key for key, _ in pairs}, {each for _, each in pairs}
+    return Arrived(rows, keys, 2 * len(pairs) - len(keys) - len(ids))
 
 
 def serving(
@@ -196,9 +225,9 @@ async def kill_again_and_again(
 
 
 async def stop_the_database(
-    database: PostgresServer, spool: Path, box: MemoryBox, *, seconds: float, clients: int = 16
+    database: Store, spool: Path, box: MemoryBox, *, seconds: float, clients: int = 16
 ) -> Posted:
-    """Have the database gone for *seconds*, while records are posted."""
+    """Have the database, or Redis, gone for *seconds*, while records are posted."""
     async with _started(serving(database.url, spool, box)) as server:
         async with Posting(server.port, clients, 0.005) as posting:
             await asyncio.sleep(1)

@@ -1,7 +1,7 @@
 """An application that answers when a record is on disk; where to, its environment says.
 
 =====================  =============================================================
-``EVENTS_URL``         PostgreSQL, with a table ``events`` of ``id``, ``key``, ``text``
+``EVENTS_URL``         PostgreSQL, with a table ``events`` of ``id``, ``key``, ``text``; or Redis
 ``EVENTS_TEXT_BYTES``  how long each record's text is
 =====================  =============================================================
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from tonnage import BatchWriter
 from tonnage.errors import SpoolError, WriterFullError
-from tonnage.sinks import PostgresSink
+from tonnage.sinks import PostgresSink, RedisStreamSink, Sink
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,9 +23,16 @@ Send = Callable[[Message], Awaitable[None]]
 
 TEXT = "x" * int(os.environ.get("EVENTS_TEXT_BYTES", "200"))
 
+
+def _sink(url: str) -> Sink:
+    if url.startswith("postgres"):
+        return PostgresSink(url, "events", id_column="id")
+    return RedisStreamSink("events", url=url, max_length=10_000_000, id_column="id")
+
+
 writer = BatchWriter(
     "events",
-    PostgresSink(os.environ["EVENTS_URL"], "events", id_column="id"),
+    _sink(os.environ["EVENTS_URL"]),
     durable=True,
     flush_seconds="200ms",
     write_seconds=5,

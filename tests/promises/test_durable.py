@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.promises.durability import (
     Posted,
+    Store,
     arrived,
     database,
     fill_the_disk,
@@ -19,6 +20,7 @@ from tests.promises.durability import (
 from tests.support.cgroup import MemoryBox, need_cgroup
 from tests.support.disk import need_small_disk, on_a_disk
 from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.redis import RedisServer
 
 from tonnage.units import MIB
 
@@ -63,6 +65,19 @@ def test_the_database_goes_and_comes_back(running: PostgresServer, spool: Path) 
     assert posted.slowest_seconds < 2
 
 
+def test_redis_goes_and_comes_back(spool: Path) -> None:
+    """The same with a stream of Redis, which keeps what it has answered for."""
+    need_cgroup()
+    with ExitStack() as stack:
+        stream = stack.enter_context(RedisServer(appendonly="yes", appendfsync="always"))
+        box = stack.enter_context(MemoryBox(LIMIT_BYTES))
+        posted = asyncio.run(stop_the_database(stream, spool, box, seconds=2))
+        check(stream, posted, box)
+    assert posted.broken == posted.refused == 0
+    assert len(posted.acknowledged) > 1000
+    assert posted.slowest_seconds < 2
+
+
 def test_the_disk_is_full(running: PostgresServer) -> None:
     """Refusals say so, and nothing that was acknowledged is lost; it goes on when there is room."""
     with ExitStack() as stack:
@@ -73,8 +88,8 @@ def test_the_disk_is_full(running: PostgresServer) -> None:
     assert posted.broken == 0
 
 
-def check(running: PostgresServer, posted: Posted, box: MemoryBox) -> None:
-    """Assert that what was acknowledged is in the database, and that the kernel killed nothing."""
+def check(running: Store, posted: Posted, box: MemoryBox) -> None:
+    """Assert that what was acknowledged is stored, and that the kernel killed nothing."""
     found = asyncio.run(arrived(running.url))
     assert posted.acknowledged - found.keys == set()
     assert found.confused == 0
