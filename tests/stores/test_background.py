@@ -98,3 +98,18 @@ background().on_close(close)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert (done.stdout, done.stderr) == ("closed\n", "")
+
+
+def test_what_is_closed_at_the_end_may_still_use_threads() -> None:
+    """A sink that writes in a thread has one for its last batch, though Python is ending."""
+    code = """
+import asyncio
+from tonnage.stores.background import background
+
+async def close():
+    print(await asyncio.to_thread(str, "closed"))
+
+background().on_close(close)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("closed\n", "")

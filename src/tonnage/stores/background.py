@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures.thread  # noqa: F401  (see the end)
 import logging
 import os
 import threading
@@ -145,4 +146,7 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(close)
+# Python ends its pools of threads before it calls what is registered with atexit, and a sink may
+# need one for its last batch. What threading keeps for that is called last come, first served: so
+# the pools' own, which is registered by this import, comes after ours. There is no public way.
+getattr(threading, "_register_atexit", atexit.register)(close)

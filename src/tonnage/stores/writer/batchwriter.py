@@ -246,6 +246,8 @@ class BatchWriter:
             write_seconds=options.write_seconds,
         )
         self._engine = self._engine_for(delivery)
+        # Called most, so without the step between.
+        self.add = self._engine.add  # type: ignore[method-assign]
 
     def _engine_for(self, delivery: Delivery) -> Engine:
         options = self._options

@@ -87,8 +87,22 @@ class Buffer:
         self._since_seconds = 0.0
         self._taken_since_seconds: float | None = None
         self._waiters: deque[Waiter] = deque()
+        # While fewer records than these wait, and fewer bytes with it, one more changes nothing:
+        # there is room, nobody waits for it, and nobody is to be woken.
+        self._easy_records = self._easy_bytes = 0
 
     # Those who add.
+
+    def put_one(self, record: Any, weight_bytes: int) -> bool:
+        """As :meth:`put` of one record, in less time."""
+        with self._lock:
+            waiting = self._waiting
+            waiting_bytes = self._waiting_bytes + weight_bytes
+            if len(waiting) < self._easy_records and waiting_bytes < self._easy_bytes:
+                waiting.append(record)
+                self._waiting_bytes = waiting_bytes
+                return True
+        return self.put((record,), weight_bytes)
 
     def put(self, records: Sequence[Any], weight_bytes: int) -> bool:
         """Take *records*, all or none; return whether there was room, and nobody waiting for it.
@@ -108,6 +122,7 @@ class Buffer:
                     raise WriterClosedError("the writer is closed: it takes no more records")
                 return False
             is_to_wake = self._take_in(records, weight_bytes)
+            self._ease()
         if is_to_wake:
             self._wake()
         return True
@@ -213,6 +228,7 @@ class Buffer:
             self._taken_bytes += taken.used_bytes
             if self._taken_since_seconds is None:
                 self._taken_since_seconds = self._since_seconds
+            self._ease()
             return taken
 
     def release(self, taken: Taken) -> list[Waiter]:
@@ -244,7 +260,9 @@ class Buffer:
             waiter = self._waiters[0]
             records, _ = waiter.parcels.popleft()
             self._released += len(records)
-            return records, None if waiter.parcels else self._waiters.popleft()
+            served = None if waiter.parcels else self._waiters.popleft()
+            self._ease()
+            return records, served
 
     def tell(self, waiters: Iterable[Waiter]) -> None:
         """Have *waiters* wait no longer."""
@@ -258,6 +276,7 @@ class Buffer:
             self._is_closed = True
             waiters = list(self._waiters)
             self._waiters.clear()
+            self._ease()
         for waiter in waiters:
             if waiter.future.set_running_or_notify_cancel():
                 waiter.future.set_exception(WriterClosedError("the writer was closed meanwhile"))
@@ -283,6 +302,17 @@ class Buffer:
         self._is_due = True
         return not self.is_watched
 
+    def _ease(self) -> None:
+        """Say how much may come before there is something to decide again."""
+        if self._is_closed or self._waiters or not self._waiting:
+            self._easy_records = self._easy_bytes = 0
+            return
+        self._easy_records = self.max_records - self._taken_records
+        self._easy_bytes = self.max_bytes - self._taken_bytes
+        if not self._is_due:
+            self._easy_records = min(self._easy_records, self._batch_records - 1)
+            self._easy_bytes = min(self._easy_bytes, self._batch_bytes)
+
     def _is_batch(self) -> bool:
         return len(self._waiting) >= self._batch_records or self._waiting_bytes >= self._batch_bytes
 
@@ -303,8 +333,10 @@ class Buffer:
                 is_to_wake |= self._take_in(*waiter.parcels.popleft())
             if waiter.parcels:
                 # It waits for what is here to be gone, however little that is.
-                return not self.is_watched, served
+                is_to_wake = not self.is_watched
+                break
             served.append(self._waiters.popleft())
+        self._ease()
         return is_to_wake, served
 
     def _after(self, is_to_wake: bool, served: list[Waiter]) -> None:

@@ -69,6 +69,9 @@ class MemoryWriter:
             notices=(self._too_full,),
         )
         self._scales = Scales()
+        # For :meth:`add`, which is called most.
+        self._ready, self._weigh_one = self._scales.ready, self._scales.weigh_one
+        self._put_one = self._buffer.put_one
         self._parcel_records = max(1, min(PARCEL_RECORDS, options.max_records // PARCEL_SHARE))
         self._parcel_bytes = options.max_bytes // PARCEL_SHARE
         self._dropped = 0
@@ -81,8 +84,9 @@ class MemoryWriter:
 
     async def add(self, record: Any) -> bool:
         """Take *record*; return whether it was taken."""
-        weight = self._scales.weigh_one(record)
-        if self._buffer.put((record,), weight):
+        weigh = self._ready.get(record.__class__, self._weigh_one)
+        weight = weigh(record)
+        if self._put_one(record, weight):
             return True
         left: Parcels = deque()
         self._refused((record,), weight, left)
@@ -100,8 +104,8 @@ class MemoryWriter:
 
     def put(self, record: Any, timeout_seconds: float | None = None) -> bool:
         """Take *record*; return whether it was taken."""
-        weight = self._scales.weigh_one(record)
-        if self._buffer.put((record,), weight):
+        weight = self._weigh_one(record)
+        if self._put_one(record, weight):
             return True
         left: Parcels = deque()
         self._refused((record,), weight, left)
