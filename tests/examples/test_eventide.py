@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
 from tests.support.server import ROOT, Response, Running
+from tests.support.waiting import await_true
 
 pytestmark = pytest.mark.real
 
@@ -129,3 +131,22 @@ def test_an_operator_can_clear_the_caches(member: Visitor, server: Running, data
     assert member.client.ask("POST", "/cache/clear").status == 403
     assert server.request("POST", "/cache/clear").status == 200
     assert left(member, 3) == {30}
+
+
+def test_a_storm_of_log_ins_leaves_threads_to_others(member: Visitor, server: Running) -> None:
+    """Log-ins take turns, and wait for them without a thread: each worker has 8 of those."""
+    over: list[int] = []
+
+    def storm() -> None:
+        over.append(Visitor(server).log_in().status)
+
+    threads = [Thread(target=storm) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    await_true(lambda: over, "the first to be refused", 20)
+    assert member.client.get("/events?city=Tallinn").status == 200
+    before_the_last = len(over)
+    for thread in threads:
+        thread.join()
+    assert over == [401] * 40
+    assert before_the_last < 35

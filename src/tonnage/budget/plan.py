@@ -242,6 +242,7 @@ def _lines(parts: Parts, workers: int, app: AppSize | None, wishes: Wishes) -> t
     queue_how: How = "calculated" if wishes.queue_requests is None else "configured"
     waiting = f"{parts.queue_requests} waiting requests x {format_bytes(WAITING_REQUEST_BYTES)}"
     threads_bytes, stores_bytes = parts.threads_bytes(workers), parts.stores_bytes(workers)
+    stores_how: How = "calculated" if _doubts_about_stores(parts, workers) else "configured"
     alerter = Line("alerter", "alerts", parts.alerter_bytes, "calculated", "the process that sends")
     return (
         Line(
@@ -263,7 +264,7 @@ def _lines(parts: Parts, workers: int, app: AppSize | None, wishes: Wishes) -> t
         ),
         Line("threads", "threads", threads_bytes, "calculated", threads_note),
         Line("queue", "queue", parts.queue_bytes, queue_how, waiting),
-        Line("stores", "stores", stores_bytes, "configured", _stores_note(app, wishes, workers)),
+        Line("stores", "stores", stores_bytes, stores_how, _stores_note(app, workers)),
         Line(
             "room",
             "room for requests",
@@ -274,8 +275,8 @@ def _lines(parts: Parts, workers: int, app: AppSize | None, wishes: Wishes) -> t
     )
 
 
-def _stores_note(app: AppSize | None, wishes: Wishes, workers: int) -> str:
-    if not wishes.preload or app is None:
+def _stores_note(app: AppSize | None, workers: int) -> str:
+    if app is None:
         return "not known before the import"
     if not app.stores:
         return "the import makes none"
