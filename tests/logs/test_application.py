@@ -89,11 +89,11 @@ def test_a_line_of_json_has_the_promised_keys(log: Callable[[], None], written: 
     log()
 
     (line,) = objects(written())
-    assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
-    del line["timestamp"]
-    assert list(line) == ["level", "logger", "event", "left", "items", "api_key"]
+    assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
+    del line["time"]
+    assert list(line) == ["level", "logger", "message", "left", "items", "api_key"]
     assert line == {
-        "level": "warning", "logger": "shop", "event": "low", "left": 3, "items": ["a", 1],
+        "level": "WARNING", "logger": "shop", "message": "low", "left": 3, "items": ["a", 1],
         "api_key": "***",
     }  # fmt: skip
 
@@ -192,8 +192,8 @@ def test_the_request_is_named_in_its_lines(written: Read) -> None:
 
     asyncio.run(serve_all())
     lines = objects(written())
-    assert [line.get("request_id") for line in lines if line["event"] == "idle"] == [None]
-    named = [(line["event"], line["request_id"]) for line in lines if line["event"] != "idle"]
+    assert [line.get("request_id") for line in lines if line["message"] == "idle"] == [None]
+    named = [(line["message"], line["request_id"]) for line in lines if line["message"] != "idle"]
     assert sorted(named) == [("one", "one")] * 2 + [("two", "two")] * 2
 
 
@@ -210,11 +210,11 @@ def test_exceptions_are_bounded_text(written: Read) -> None:
 
     first, second, third, none = objects(written())
     for line in (first, second, third):
-        assert line["event"].startswith("begin")
-        assert len(line["event"]) < MAX_TEXT_CHARS + 10
+        assert line["message"].startswith("begin")
+        assert len(line["message"]) < MAX_TEXT_CHARS + 10
         assert line["exception"].endswith("end")
         assert len(line["exception"]) < MAX_TEXT_CHARS + 10
-        assert line["level"] == "error"
+        assert line["level"] == "ERROR"
     assert "exception" not in none
 
 
@@ -255,8 +255,93 @@ def test_a_record_that_cannot_be_formatted_is_named(written: Read) -> None:
     root.handlers[:] = [each for each in root.handlers if isinstance(each, Handler)]
     logging.getLogger("a").error("%d MB", "many")
     (line,) = objects(written())
-    assert line["event"].startswith("a record could not be formatted: TypeError(")
+    assert line["message"].startswith("a record could not be formatted: TypeError(")
     assert line["at"].startswith(f"{__file__}:")
+
+
+class Stubborn:
+    """Of this no text can be made."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("environment", ["production", "development"])
+def test_no_call_of_structlog_fails_its_caller(environment: str, written: Read) -> None:
+    """As none of the standard library does: what cannot be shown is named, and where it is."""
+    tonnage.setup_logging(environment=environment, files_kept=0)
+    log = tonnage.get_logger("a")
+    log.warning("field", stubborn=Stubborn(), other=1)
+    log.warning("bad %d", "x")
+    log.log(35, "bad %d", "x")
+    log.warning("%s", Stubborn())
+    log.warning(Stubborn())
+    asyncio.run(log.awarning("bad %d", "x", other=1))
+    log.bind(bound=Stubborn()).exception("bound")
+    log.warning("odd", exc_info=5, stack_info=True)
+    logging.getLogger("a").warning("field", extra={"stubborn": Stubborn(), "other": 1})
+
+    text = "\n".join(written())
+    assert text.count("Stubborn cannot be shown: RuntimeError") == 3
+    assert text.count("a record could not be formatted: TypeError(") == 3
+    assert text.count("a record could not be formatted: RuntimeError(") == 2
+    assert text.count(f"{__file__}:") >= 4
+    assert text.count(" WARNING  a: odd" if environment == "development" else '"message":"odd"') == 1
+
+
+def test_structlog_formats_what_it_always_has(written: Read) -> None:
+    """With arguments one after another or by name, a level by its number, the event by its name."""
+    tonnage.setup_logging(environment="production", level="info")
+    log = tonnage.get_logger("a")
+    log.info("%s and %d", "one", 2)
+    log.info("%(what)s", {"what": "named"})
+    log.info("100 %")
+    log.log(logging.ERROR, "by %s", "number")
+    log.log(25, "between")
+    log.info(event="by keyword")
+    log.debug("%d", "never formatted")
+    log.log(5, "%d", "never formatted")
+    asyncio.run(log.ainfo("from %s", "a coroutine"))
+    log.fatal("lost")
+
+    assert [(line["level"], line["message"]) for line in objects(written())] == [
+        ("INFO", "one and 2"),
+        ("INFO", "named"),
+        ("INFO", "100 %"),
+        ("ERROR", "by number"),
+        ("INFO", "between"),
+        ("INFO", "by keyword"),
+        ("INFO", "from a coroutine"),
+        ("CRITICAL", "lost"),
+    ]
+
+
+def test_a_number_that_json_does_not_have_spoils_no_other_field(written: Read) -> None:
+    """It becomes a text, at any depth."""
+    tonnage.setup_logging(environment="production")
+    odd = {"nan": float("nan"), "deep": [float("-inf")], "huge": 10**5000, "other": 1}
+    tonnage.get_logger("a").warning("odd", **odd)
+    logging.getLogger("a").warning("odd", extra=odd)
+
+    for line in objects(written()):
+        assert (line["nan"], line["deep"], line["other"]) == ("nan", ["-inf"], 1)
+        assert line["huge"] == "<a number of 16610 bits>"
+
+
+@pytest.mark.parametrize("environment", ["production", "development"])
+def test_fields_called_as_the_lines_own_keys_are_kept(environment: str, written: Read) -> None:
+    """Under a name that is free, and the line's own stay what they are."""
+    tonnage.setup_logging(environment=environment, files_kept=0)
+    fields = {"level": "forged", "time": "noon", "logger": "z", "level_": "second"}
+    tonnage.get_logger("a").warning("said", **fields)
+
+    (line,) = written()
+    if environment == "production":
+        said = json.loads(line)
+        assert (said["level"], said["logger"], said["message"]) == ("WARNING", "a", "said")
+        line = " ".join(f"{name}={value}" for name, value in said.items())
+    for shown in ("level__=forged", "time_=noon", "logger_=z", "level_=second"):
+        assert f" {shown}" in line
 
 
 def test_setting_up_again_replaces(written: Read) -> None:
@@ -291,7 +376,7 @@ def test_a_child_begins_anew(written: Read) -> None:
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
-    assert sorted(line["event"] for line in objects(written())) == sorted(
+    assert sorted(line["message"] for line in objects(written())) == sorted(
         f"said by {pid}" for pid in (os.getpid(), child)
     )
 
@@ -314,7 +399,7 @@ def test_a_thread_begins_only_where_somebody_would_wait(written: Read) -> None:
         return threads()
 
     assert asyncio.run(serve()) == before + 1
-    assert [line["event"] for line in objects(written())] == ["imported", "served"]
+    assert [line["message"] for line in objects(written())] == ["imported", "served"]
 
 
 @pytest.mark.parametrize(
@@ -350,7 +435,7 @@ except tonnage.errors.ConfigError as error:
 def test_without_structlog_the_standard_library_is_served() -> None:
     """And get_logger says what to install."""
     said = _run(_WITHOUT_STRUCTLOG)
-    assert objects(said.splitlines()[:1])[0]["event"] == "said"
+    assert objects(said.splitlines()[:1])[0]["message"] == "said"
     assert "pip install 'tonnage[logs]'" in said
 
 
@@ -366,7 +451,7 @@ asyncio.run(serve())
 
 def test_when_python_ends_all_lines_are_out() -> None:
     """In order, though a thread had to write them."""
-    events = [line["event"] for line in objects(_run(_AT_THE_END).splitlines())]
+    events = [line["message"] for line in objects(_run(_AT_THE_END).splitlines())]
     assert events == [str(number) for number in range(1000)]
 
 

@@ -103,7 +103,7 @@ def test_a_stdout_that_nobody_reads_holds_up_nothing() -> None:
     lines = stdout.lines()
     notices = [line for line in lines if line["logger"] == "tonnage.logs"]
     assert sum(line["lines"] for line in notices) == counts["dropped_lines"]
-    assert lines[0]["event"] == "imported"
+    assert lines[0]["message"] == "imported"
     written = [line for line in lines if line["logger"] == "chatty"]
     # The import's line was another process's.
     assert len(written) - 1 == counts["emitted_lines"] - counts["dropped_lines"]
@@ -153,7 +153,7 @@ def test_lines_are_out_when_a_server_stops() -> None:
         stdout.close_here()
         stdout.begin_to_read()
         counts_after(server, 2000)
-    lines = [line for line in stdout.lines() if line["event"] == "line"]
+    lines = [line for line in stdout.lines() if line["message"] == "line"]
     assert [line["number"] for line in lines] == list(range(2000))
 
 
@@ -173,7 +173,7 @@ def test_a_server_whose_stdout_nobody_reads_stops_in_time() -> None:
         assert time.monotonic() - began < 5.0 * SLOWNESS
         assert "lines of the application's log were not written: nobody read them" in server.log
     stdout.begin_to_read()
-    assert all(line["event"] in ("imported", "line") for line in stdout.lines())
+    assert all(line["message"] in ("imported", "line") for line in stdout.lines())
 
 
 @contextmanager

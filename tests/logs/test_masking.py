@@ -15,6 +15,7 @@ from tonnage.logs.masking import HIDDEN, MOST_VALUES, Mask
     [
         "password", "DB_PASSWORD", "new-password", "passwd", "client_secret", "access_token",
         "Authorization", "cookie", "Set-Cookie", "api_key", "apiKey", "X-API-Key", "session_id",
+        "pwd", "user_pwd", "passcode", "otp", "totp_code", "userOtp", "aws_access_key", "jwt",
     ],
 )  # fmt: skip
 def test_values_of_keys_that_name_a_secret_are_hidden(key: str) -> None:
@@ -27,12 +28,43 @@ def test_values_of_keys_that_name_a_secret_are_hidden(key: str) -> None:
     "fields",
     [
         {"user": "ada", "path": "/a?b=1", "passed": True, "keyboard": "us", "monkey": "see"},
+        {"bot_path": "/a", "footprint": "b", "root_path": "/c", "names": ["cookie", "b", "c"]},
+        {"said": ["my password is bad", "yes"], "pair": ("user", "ada"), "code": [404, "token"]},
         {"tokens": 5, "sessions": 0, "has_password": False, "secret": None, "cookie_age": 1.5},
     ],
 )
 def test_other_values_stay(fields: dict[str, Any]) -> None:
     """Numbers are counts, whatever they count."""
     assert Mask()(fields) == fields
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_headers_are_pairs(kind: type) -> None:
+    """Of text, and of bytes as in a scope; a single pair counts as one, too."""
+    pairs = [
+        kind(("authorization", "Basic aHVudGVyMg==")), kind((b"cookie", b"sid=hunter2")),
+        kind(("x-api-key", "hunter2")), kind((b"host", b"a.example")),
+    ]  # fmt: skip
+    found = Mask()({"headers": pairs, "pair": ("password", ["hunter2"])})
+    assert found == {
+        "headers": [
+            ["authorization", HIDDEN], ["b'cookie'", HIDDEN], ["x-api-key", HIDDEN],
+            ["b'host'", "b'a.example'"],
+        ],
+        "pair": ["password", HIDDEN],
+    }  # fmt: skip
+
+
+def test_what_cannot_be_shown_is_named() -> None:
+    """And the others are shown."""
+
+    class Stubborn(dict[str, Any]):
+        def items(self) -> Any:
+            raise KeyError("no")
+
+    found = Mask()({"bad": Stubborn(), "list": [Stubborn(), 1], "good": 1})
+    named = "<Stubborn cannot be shown: KeyError>"
+    assert found == {"bad": named, "list": [named, 1], "good": 1}
 
 
 def test_further_words_can_be_named() -> None:
@@ -63,6 +95,16 @@ def test_further_words_can_be_named() -> None:
         ("Cookie: a=hunter2; b=hunter3", "Cookie: ***"),
         ("{'cookie': 'a=hunter2; b=hunter3', 'n': 1}", "{'cookie': ***, 'n': 1}"),
         ("scope {b'token': b'x'}", "scope {b'token': ***}"),
+        (r'{"password":"a\"b-REST"}', '{"password":***}'),
+        (r"{'password': 'a\'b-REST', 'n': 1}", "{'password': ***, 'n': 1}"),
+        (r'{"password":"a\\","n":"b"}', '{"password":***,"n":"b"}'),
+        (r'"{\"password\": \"hunter2\", \"n\": 1}"', r'"{\"password\": ***, \"n\": 1}"'),
+        ("[('authorization', 'Basic x y'), ('n', '1')]", "[('authorization', ***), ('n', '1')]"),
+        ("[(b'cookie', b'sid=a; b=c'), (b'n', b'1')]", "[(b'cookie', ***), (b'n', b'1')]"),
+        ("pwd=hunter2 passcode=1234 jwt=ey.a.b", "pwd=*** passcode=*** jwt=***"),
+        ("otp=123456&user_otp: 123456", "otp=***&user_otp: ***"),
+        ("aws_access_key=AKIA", "aws_access_key=***"),
+        ("clone https://ghp_0123456789@github.com/a", "clone https://***@github.com/a"),
     ],
 )  # fmt: skip
 def test_secrets_in_texts_are_hidden(text: str, expected: str) -> None:
@@ -72,7 +114,17 @@ def test_secrets_in_texts_are_hidden(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nothing here", "http://host:80/path", "at 12:00:00: a=1", "http://a@b/c", "ratio 3:4@5"],
+    [
+        "",
+        "nothing here",
+        "root_path=/a bot_path=/b",
+        "'a', 'b'",
+        "ssh://deployment@host/a",
+        "http://host:80/path",
+        "at 12:00:00: a=1",
+        "http://a@b/c",
+        "ratio 3:4@5",
+    ],
 )
 def test_other_texts_stay(text: str) -> None:
     """Most have a colon or an equals sign somewhere."""
@@ -98,7 +150,9 @@ def test_what_belongs_together_is_no_longer_than_a_bound() -> None:
     "text",
     [
         "password" * 1024, "a=" * 4096, "://" * 2730, "://a:" * 1638, "cookie: " * 1024,
-        "bearer " * 1170, "token=" * 1365, "x:" + "secret-" * 1170,
+        "bearer " * 1170, "token=" * 1365, "x:" + "secret-" * 1170, "https://" * 1000,
+        'token="' + "\\" * 8000, 'token="' + '\\"' * 4000, "https://" + "a" * 8000,
+        "token" + "\\" * 8000, "'token'," * 1000, "otp_" * 2000, "x=" + "_otp" * 2000,
     ],
 )  # fmt: skip
 def test_no_text_is_slow(text: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -22,6 +24,34 @@ def test_it_runs_in_one_thread_of_its_own() -> None:
     assert background() is background()
     assert background().start(_where()).result(5) == "tonnage-stores"
     assert not background().is_here
+
+
+_request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
+
+
+def test_what_runs_there_is_no_requests() -> None:
+    """What runs there knows nothing of the request that began it."""
+
+    async def whose() -> str:
+        return _request.get()
+
+    def ask() -> str:
+        _request.set("first")
+        return background().start(whose()).result(5)
+
+    assert contextvars.copy_context().run(ask) == "none"
+
+
+def test_a_call_from_a_request_is_no_requests() -> None:
+    """What is called there knows nothing of the request that had it called."""
+    found: Future[str] = Future()
+
+    def ask() -> None:
+        _request.set("first")
+        background().call(lambda: found.set_result(_request.get()))
+
+    contextvars.copy_context().run(ask)
+    assert found.result(5) == "none"
 
 
 def test_what_is_registered_is_closed_together_and_within_the_deadline(

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-import pytest
+from tests.support.missing import give_up
 from tests.support.waiting import await_true
 
 _NOBODY = 65534
@@ -51,11 +51,8 @@ def why_not() -> str | None:
 def need_postgres() -> None:
     """Skip the test where no PostgreSQL can be started; fail instead where ``CI`` is ``true``."""
     reason = why_not()
-    if reason is None:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"a real PostgreSQL is needed under CI: {reason}")
-    pytest.skip(f"needs a real PostgreSQL: {reason}")
+    if reason is not None:
+        give_up("a real PostgreSQL", reason)
 
 
 class PostgresServer:

@@ -11,6 +11,8 @@ from tonnage import Cache
 from tonnage.stores.redis.link import link
 
 events: Cache[dict[str, Any]] = Cache("events", ttl="1h", redis=True)
+# As an application may have it: made when it is imported, used in its workers.
+redis = link()
 THREADS_AT_IMPORT = threading.active_count()
 _makings = itertools.count()
 
@@ -29,6 +31,6 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if kind == "change":
         events.invalidate(f"event:{number}")
     made = await load(number)
-    body = f"{made['making']} {link().statistics().state} {THREADS_AT_IMPORT}"
+    body = f"{made['making']} {redis.statistics().state} {THREADS_AT_IMPORT}"
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body.encode()})

@@ -14,6 +14,7 @@ import pytest
 from tests.support.redis import RedisServer
 from tests.support.waiting import await_true
 
+from tonnage import Cache
 from tonnage.errors import RedisAwayError
 from tonnage.stores.redis.debts import MOST_OWED
 from tonnage.stores.redis.level import RedisLevel
@@ -323,6 +324,62 @@ async def test_redis_without_room_keeps_nothing_new_and_forgets_all_the_same(
         assert level.owed == 0
         assert caplog.text.count("cannot keep values in Redis") == 1
         await link(server.url).aclose()
+
+
+async def test_each_time_that_redis_has_no_room_is_told_and_each_end(
+    level: RedisLevel, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time that Redis has no room is told, and each end; not twice within a minute."""
+    now_seconds = 0.0
+    level = RedisLevel("events", server.url, clock=lambda: now_seconds)
+
+    async def keep(number: int) -> None:
+        level.keep(f"'{number}'", number, as_of=None, lasts_seconds=60)
+        await value_of(level, f"'{number}'")
+
+    for now_seconds in (0.0, 1.0, 61.0):
+        server.command("CONFIG", "SET", "maxmemory", "1")
+        await keep(1)
+        await keep(2)
+        server.command("CONFIG", "SET", "maxmemory", "0")
+        await keep(3)
+        await keep(4)
+    assert [" ".join(each.getMessage().split()[:7]) for each in caplog.records] == [
+        "cache 'events' cannot keep values in Redis:",
+        "cache 'events' keeps values in Redis again",
+    ] * 2
+
+
+async def test_what_redis_heard_late_the_machine_hears_once_more(
+    level: RedisLevel, server: RedisServer
+) -> None:
+    """Another worker may have come back to Redis sooner, and found what was to be forgotten."""
+    workers: Cache[int] = Cache("events", redis=False)
+    await made(level, "'a'", 1, ("t",))
+    server.kill()
+    while not link(server.url).is_away:
+        await level.look_async("'a'")
+    level.forget_tags(["t"])
+    level.forget_key("'b'")
+    await asyncio.sleep(0.6)
+    workers.set("a", 1, tags=("t",))
+    workers.set("b", 2)
+    workers.set("c", 3, tags=("u",))
+    server.start()
+    await asyncio.to_thread(await_true, lambda: "a" not in workers, "the tag is forgotten")
+    await asyncio.to_thread(await_true, lambda: "b" not in workers, "the key is forgotten")
+    assert "c" in workers
+
+
+async def test_what_redis_hears_at_once_is_not_said_twice(level: RedisLevel) -> None:
+    """What Redis hears at once is not said twice: a value made since then stays."""
+    workers: Cache[int] = Cache("events", redis=False)
+    level.forget_tags(["t"])
+    workers.set("a", 1, tags=("t",))
+    await value_of(level, "'a'")
+    assert level.owed == 0
+    await asyncio.sleep(0.05)
+    assert "a" in workers
 
 
 async def test_a_user_with_no_more_rights_than_it_needs(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import logging
+import os
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +18,8 @@ from tests.support.redis import LongWay, RedisServer
 from tests.support.waiting import await_true
 
 from tonnage.errors import ConfigError, RedisAwayError, StoreError
-from tonnage.stores.redis.connecting import connection, redis_client
+from tonnage.logs.masking import Mask
+from tonnage.stores.redis.connecting import check, connection, redis_client
 from tonnage.stores.redis.link import Link, link
 
 pytestmark = pytest.mark.real
@@ -293,6 +298,145 @@ def test_a_url_without_sense_is_an_error_that_keeps_the_secret(url: str) -> None
     with pytest.raises(ConfigError, match="REDIS_URL makes no sense") as raised:
         Link(url)
     assert "secret" not in str(raised.value)
+
+
+def test_what_a_url_should_be_is_said_so_that_it_stays_when_secrets_are_hidden() -> None:
+    """What a URL should be is said in words that stay when secrets are hidden."""
+    with pytest.raises(ConfigError) as raised:
+        Link("nonsense")
+    assert Mask().text(str(raised.value)) == str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("foo=bar", "foo"),
+        ("client_name=me&max_conections=3", "max_conections"),
+        ("db=x&foo=1", "db, foo"),
+        ("max_connections=many", "max_connections"),
+        ("ssl_ca_certs=ca.pem", "ssl_ca_certs"),
+        ("retry=5", "retry"),
+    ],
+)
+@pytest.mark.parametrize("make", [Link, redis_client, check])
+def test_an_option_without_sense_is_refused_by_name_at_once(
+    make: Callable[[str], object], options: str, named: str
+) -> None:
+    """An option in the URL that redis-py does not take is refused at once, and by its name."""
+    with pytest.raises(ConfigError, match=f"REDIS_URL makes no sense in its options: {named} ") as r:
+        make(f"redis://:secret@host/0?{options}")
+    assert "secret" not in str(r.value)
+
+
+async def test_options_of_a_pool_are_understood(server: RedisServer) -> None:
+    """Options of redis-py's pools are its client's; a link has its own connections."""
+    url = f"{server.url}?max_connections=3&timeout=2&client_name=me"
+    made = Link(url)
+    assert await made.execute("CLIENT", "GETNAME") == b"me"
+    await made.aclose()
+    client = redis_client(url)
+    assert client.connection_pool.max_connections == 3
+    assert await client.ping()
+    await client.aclose()
+
+
+_LINK_AT_IMPORT = """
+import os, sys, threading
+from tonnage.stores.redis.link import link
+redis = link()
+print(threading.active_count(), len(os.listdir("/proc/self/fd")) - int(sys.argv[1]))
+"""
+
+
+def test_making_one_starts_nothing(server: RedisServer) -> None:
+    """A link that a module makes when it is imported starts no thread, and opens nothing."""
+    code = 'import os, redis.asyncio; print(len(os.listdir("/proc/self/fd")))'
+    assert _run(code, server) == _run(code, server)
+    assert _run(_LINK_AT_IMPORT, server, *_run(code, server)) == ["1", "0"]
+
+
+_FORKING = """
+import asyncio, os
+from tonnage.stores.redis.link import link
+redis = link()
+assert redis.ask("INCR", "n") == 1
+assert asyncio.run(redis.execute("INCR", "n")) == 2
+pid = os.fork()
+if not pid:
+    assert redis.ask("INCR", "n") == 3
+    assert asyncio.run(redis.execute("INCR", "n")) == 4
+    assert link() is redis
+    assert redis.statistics().answered == 2
+    redis.close()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+assert redis.ask("INCR", "n") == 5
+print("done")
+"""
+
+
+def test_one_that_was_used_before_a_fork_works_in_the_child(server: RedisServer) -> None:
+    """A link that was used before a fork works in the child, which begins anew."""
+    assert _run(_FORKING, server) == ["done"]
+
+
+def _run(code: str, server: RedisServer, *given: str) -> list[str]:
+    """Return the words that *code* prints in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given],
+        env=os.environ | {"REDIS_URL": server.url},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+_request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
+
+
+async def test_an_outage_is_told_in_the_name_of_no_request(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outage is told in the name of no request: not of the one that was there first, long ago."""
+    seen: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        seen.append(_request.get())
+        return True
+
+    async def ask() -> None:
+        _request.set("first")
+        await redis.execute("PING")
+        await asyncio.to_thread(redis.ask, "PING")
+
+    async with linked(server) as redis:
+        await asyncio.create_task(ask())
+        caplog.handler.addFilter(note)
+        server.kill()
+        await until(lambda: redis.is_away, "it is away")
+        server.start()
+        await until(lambda: not redis.is_away, "it is back")
+        caplog.handler.removeFilter(note)
+    assert seen == ["none", "none"]
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("SET", "a", {}), ("SET", "a", None), ("SET", "a", True), ("SET", "a", [1])]
+)
+async def test_what_is_no_command_is_refused_at_once(
+    server: RedisServer, command: tuple[Any, ...]
+) -> None:
+    """What is no command is refused at once, and nothing is sent or waits."""
+    async with linked(server) as redis:
+        for call in (redis.ask, redis.post):
+            with pytest.raises(TypeError, match="a command"):
+                call(*command)
+        with pytest.raises(TypeError, match="a command"):
+            await redis.execute(*command)
+        assert redis.statistics().waiting == 0
+        assert redis.statistics().state == "new"
 
 
 def test_without_a_url_there_is_no_link(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -188,6 +189,24 @@ async def test_a_subscription_that_is_dead_is_made_anew(server: RedisServer) -> 
     server.go_on()
     await asyncio.to_thread(await_true, lambda: cache.get("a") is None, "all is forgotten")
     await asyncio.to_thread(await_true, _heard_by(server, 1), "it listens again")
+    await asyncio.wrap_future(background().start(news.aclose()))
+
+
+async def test_that_caches_are_emptied_is_told_once_a_minute(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That caches are emptied is told once a minute, however often the connection is lost."""
+    caplog.set_level(logging.INFO, "tonnage.redis")
+    cache = Cache[int]("deaf", ttl=60, redis=False)
+    now_seconds = 0.0
+    news = News(server.url, clock=lambda: now_seconds)
+    news.concern("deaf")
+    for now_seconds in (0.0, 1.0, 59.0, 60.0, 61.0):
+        await asyncio.to_thread(await_true, _heard_by(server, 1), "it listens")
+        cache.set("a", 1)
+        server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await asyncio.to_thread(await_true, lambda: "a" not in cache, "all is forgotten")
+    assert caplog.text.count("caches are emptied") == 2
     await asyncio.wrap_future(background().start(news.aclose()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -102,3 +103,6 @@ def test_a_day_with_redis(instances: list[Running], absent: RedisServer) -> None
         assert 1 <= instance.log.count("Redis connection failed") <= 4
         assert instance.stop(signal.SIGTERM) == 0
         assert "Traceback" not in instance.log
+        # The link that the application makes when it is imported leaves it fit to be forked.
+        assert re.search(r"preload +imported once", instance.log)
+        assert "opened a socket" not in instance.log

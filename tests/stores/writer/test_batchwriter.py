@@ -307,8 +307,9 @@ def test_a_child_begins_with_an_empty_one(sink: Kept) -> None:
 
 
 _PRINTS = """
-import sys, threading
+import asyncio, gc, sys, threading
 from tonnage import BatchWriter
+from tonnage.governor.consumers import registry
 
 class Prints:
     async def write(self, batch):
@@ -316,16 +317,31 @@ class Prints:
     async def close(self):
         print("closed", flush=True)
 
-writer = BatchWriter("test", Prints())
-assert threading.active_count() == 1, "making one started a thread"
-assert "asyncpg" not in sys.modules and "tenacity" not in sys.modules
-writer.put({"n": 1})
+def write():
+    writer = BatchWriter("test", Prints())
+    assert threading.active_count() == 1, "making one started a thread"
+    assert "asyncpg" not in sys.modules and "tenacity" not in sys.modules
+    writer.put({"n": 1})
+    return writer
+"""
+
+_HELD = """
+gc.collect()
+print([use.name for use in registry.uses() if use.used_bytes], flush=True)
 """
 
 
-def test_what_is_there_when_python_ends_is_stored() -> None:
-    """Under any server, or none."""
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        ("writer = write()", ["['test']", "stored 1", "closed"]),
+        ("write()", ["['test']", "stored 1", "closed"]),
+        ("asyncio.run(write().close())", ["stored 1", "closed", "[]"]),
+    ],
+)
+def test_what_is_there_when_python_ends_is_stored(use: str, said: list[str]) -> None:
+    """Under any server, or none, whoever keeps the writer; until then it counts as held."""
     done = subprocess.run(
-        [sys.executable, "-c", _PRINTS], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", _PRINTS + use + _HELD], capture_output=True, text=True, timeout=30
     )
-    assert (done.stdout, done.stderr) == ("stored 1\nclosed\n", "")
+    assert (done.stdout.splitlines(), done.stderr) == (said, "")

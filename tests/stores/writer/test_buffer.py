@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tonnage.errors import WriterClosedError
-from tonnage.stores.writer.buffer import Buffer, Taken, Waiter
+from tonnage.stores.writer.buffer import Buffer, Taken
+from tonnage.stores.writer.waiters import Waiter, tell
 
 
 class Bench:
@@ -97,7 +98,7 @@ def test_room_is_free_only_when_it_is_released() -> None:
     assert not bench.buffer.put([13], 1)
     assert not waiter.future.done()
     assert bench.buffer.release(taken) == [waiter]
-    bench.buffer.tell([waiter])
+    tell([waiter])
     assert waiter.future.done()
     assert bench.buffer.put([13], 1)
     assert _all_of(bench.buffer) == [5, 6, 7, 8, 9, 10, 11, 12, 13]
@@ -158,7 +159,8 @@ class Anybody(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.buffer = Bench().buffer
+        self.bench = Bench()
+        self.buffer = self.bench.buffer
         self.number = 0
         self.accepted = 0
         self.out: list[int] = []
@@ -177,6 +179,18 @@ class Anybody(RuleBasedStateMachine):
         is_to_fit = fits and not buffer.waiters
         assert buffer.put(self._numbers(count), weight) == is_to_fit
         self.accepted += count * is_to_fit
+
+    @rule(weight=st.integers(0, 60))
+    def put_one(self, weight: int) -> None:
+        """As one of many."""
+        buffer = self.buffer
+        fits = buffer.count < 10 and buffer.used_bytes + weight <= 100
+        woken, due = self.bench.woken, buffer.is_due
+        was_empty = buffer.due_seconds(5) is None
+        taken = buffer.put_one(self._numbers(1)[0], weight)
+        assert taken == (fits and not buffer.waiters)
+        assert self.bench.woken - woken == (taken and (was_empty or buffer.is_due > due))
+        self.accepted += taken
 
     @rule(sizes=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 100)), min_size=1, max_size=3))
     def wait(self, sizes: list[tuple[int, int]]) -> None:
@@ -209,13 +223,13 @@ class Anybody(RuleBasedStateMachine):
             records, served = found
             self.out += records
             if served is not None:
-                self.buffer.tell([served])
+                tell([served])
 
     @precondition(lambda self: self.taken)
     @rule()
     def release(self) -> None:
         """Room for others."""
-        self.buffer.tell(self.buffer.release(self.taken.popleft()))
+        tell(self.buffer.release(self.taken.popleft()))
 
     @invariant()
     def bounds_hold(self) -> None:

@@ -196,6 +196,28 @@ async def test_a_redis_that_refuses_is_said_once(
     assert said[0].startswith("rate limits count in each instance by itself: Redis refuses")
 
 
+async def test_each_time_that_redis_refuses_is_said_and_each_end(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not the first alone; but what comes within a minute of the last that was said is not."""
+    caplog.set_level(logging.WARNING, "tonnage.requests")
+    now_seconds = 0.0
+    there = RedisRates(server.url, clock=lambda: now_seconds)
+    here = RateLimiter("1000/1h", store=RateTable(1024), clients=Clients(there.secret))
+    limiter = there.limiter(here)
+    for now_seconds in (0.0, 1.0, 61.0):
+        server.command("CONFIG", "SET", "maxmemory", "1")
+        await passed([limiter], 3)
+        server.command("CONFIG", "SET", "maxmemory", "0")
+        await passed([limiter], 3)
+
+    said = [each.message for each in caplog.records if each.name == "tonnage.requests"]
+    assert [each.split(":")[0] for each in said] == [
+        "rate limits count in each instance by itself",
+        "rate limits count in Redis again",
+    ] * 2
+
+
 async def test_nothing_is_kept_there_for_longer_than_it_says_anything(server: RedisServer) -> None:
     """Each key ends when all has grown back."""
     limiter = instance(server, "2/0.2s")
@@ -317,6 +339,18 @@ async def test_a_url_without_sense_is_said_and_not_used(
     assert (
         "rate limits are not shared with other instances: REDIS_URL makes no sense" in caplog.text
     )
+
+
+async def test_an_option_without_sense_is_said_and_fails_no_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said when the middleware is made, with the option's name."""
+    monkeypatch.setattr(stores, "_current", None)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0?foo=bar")
+    app = Tonnage(hello, rate_limit="1/1h")
+
+    assert [(await get(app, "192.0.2.91")).status for _ in range(2)] == [200, 429]
+    assert "REDIS_URL makes no sense in its options: foo " in caplog.text
 
 
 def test_without_redis_nothing_of_it_is_imported() -> None:
