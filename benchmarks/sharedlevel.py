@@ -101,7 +101,7 @@ class Outcome:
 
 def measure(kind: str, chosen: argparse.Namespace) -> Outcome:
     """Warm up, weigh, ask, replace every worker, and ask again."""
-    # The shared level is on the disk where the results will be.
+    # The shared level is in it too: where temporary files are, which should be on a disk.
     with (
         tempfile.TemporaryDirectory() as directory,
         MemoryBox(chosen.limit) as box,
@@ -179,6 +179,8 @@ async def asking(port: int, numbers: Sequence[int]) -> tuple[float, set[str]]:
             number = batch.pop()
             writer.write(b"GET /item/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            if not head.startswith(b"http/1.1 200"):
+                raise RuntimeError(f"a request was not answered: {head.decode()}")
             length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
             said, worker = (await reader.readexactly(length)).decode().split()
             found += said == "found"
@@ -190,6 +192,7 @@ async def asking(port: int, numbers: Sequence[int]) -> tuple[float, set[str]]:
 
 def _peer(kind: str, directory: str) -> Peer:
     peer = PEERS["tonnage-workers"]
+    environment = {"SHARING": kind, "TONNAGE_CACHE_DIR": directory}
     return control.with_control(
-        replace(peer, environment=peer.environment | {"SHARING": kind}), directory
+        replace(peer, environment=peer.environment | environment), directory
     )

@@ -1,7 +1,8 @@
 """An application whose values come from a cache, private to each worker or with a shared level.
 
 ``GET /item/7`` answers ``found`` or ``made``, and the worker's process id. ``SHARING`` says which
-cache: ``private``, or ``shared``; ``SHARING_CHARACTERS`` how large a value is.
+cache: ``private``, or ``shared``; ``SHARING_CHARACTERS`` how large a value is, and ``SHARING_SIZE``
+what is shared at most.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from tonnage import Cache
 TEXT_CHARACTERS = int(os.environ.get("SHARING_CHARACTERS") or 1500)
 
 if os.environ.get("SHARING") == "shared":
-    cache: Cache[dict[str, Any]] = Cache("items", max_bytes="2M", shared="64M", ttl=None)
+    size = os.environ.get("SHARING_SIZE") or "64M"
+    cache: Cache[dict[str, Any]] = Cache("items", max_bytes="2M", shared=size, ttl=None)
 else:
     cache = Cache("items", max_bytes="64M", ttl=None)
 

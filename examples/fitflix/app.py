@@ -39,7 +39,7 @@ Start = Annotated[
     AwareDatetime, Field(ge=datetime(2020, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))
 ]
 
-# Of each worker; there is one, unless the options say otherwise.
+# Each worker has its own (there is one, unless the options say otherwise); they forget together.
 cache: Cache[list[Row]] = Cache("fitflix", max_entries=100, max_bytes="8M", ttl="5m")
 
 SUMMARY = "events.id, activities.name AS activity, title, starts_at, seats"

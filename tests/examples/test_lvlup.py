@@ -7,12 +7,13 @@ import os
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
 from tests.support.disk import on_a_disk
-from tests.support.postgres import postgres_urls
+from tests.support.postgres import PostgresServer, need_postgres, postgres_urls
 from tests.support.server import ROOT, Running
 from tests.support.waiting import await_true
 
@@ -111,3 +112,24 @@ def test_a_purchase_outlives_its_worker(client: Client, server: Running) -> None
     assert send(client, "/games/poker/revenue", {"purchase": "shop-0003", **PURCHASE}) == 202
     await_flushed(client, "revenue", 2)
     assert today(client, "poker")["revenue"] == [{"currency": "EUR", "cents": 398, "purchases": 2}]
+
+
+def test_while_the_database_is_away_figures_are_asked_for_later(tmp_path: Path) -> None:
+    """Whoever asks for figures is told to come again, and events are taken; then all is there."""
+    need_postgres()
+    with PostgresServer() as postgres, on_a_disk(tmp_path) as data:
+        env = {"LVLUP_DATA": str(data), "DATABASE_URL": postgres.url}
+        with started(env) as running:
+            client = Client(running)
+            day = f"/games/chess/days/{datetime.now(UTC):%Y-%m-%d}"
+            assert client.get(day.replace("chess", "go")).status == 200
+            postgres.kill()
+            for _ in range(2):
+                answer = client.get(day)
+                assert (answer.status, answer.headers["retry-after"]) == (503, "10")
+            move = [{"player": "ann", "name": "move"}]
+            assert send(client, "/games/chess/events", move) == 202
+            assert "Traceback" not in running.log
+            postgres.start()
+            assert client.get(day).status == 200
+            await_flushed(client, "events", 1)

@@ -140,7 +140,7 @@ def test_what_is_registered_says_what_it_holds_and_shrinks() -> None:
 
 
 def test_what_nobody_keeps_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """`register(Cache())` alone registers nothing; said once a minute, whatever is made."""
+    """`register(Cache())` alone registers nothing; said once a minute, when memory is asked for."""
     now = [100.0]
     found = Registry(lambda: now[0])
 
@@ -155,6 +155,7 @@ def test_what_nobody_keeps_is_told(caplog: pytest.LogCaptureFixture) -> None:
     ]
     now[0] += COMPLAINT_SECONDS
     found.register(Cache("more"))
+    assert len(found) == 0
     assert len(caplog.messages) == 2
 
 
@@ -172,6 +173,17 @@ def test_what_goes_later_or_was_taken_out_needs_no_word(caplog: pytest.LogCaptur
 
     assert len(found) == 0
     assert caplog.messages == []
+
+
+def test_a_script_that_ends_with_its_cache_hears_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody asks it for memory; so that is no news, until somebody does."""
+    found = Registry()
+    found.register(Cache("pages"))
+    assert caplog.messages == []
+    assert found.uses() == []
+    assert len(caplog.messages) == 1
+    assert found.uses() == []
+    assert len(caplog.messages) == 1
 
 
 def test_a_cache_that_is_dropped_disappears() -> None:

@@ -286,7 +286,9 @@ def test_no_call_of_structlog_fails_its_caller(environment: str, written: Read) 
     assert text.count("a record could not be formatted: TypeError(") == 3
     assert text.count("a record could not be formatted: RuntimeError(") == 2
     assert text.count(f"{__file__}:") >= 4
-    assert text.count(" WARNING  a: odd" if environment == "development" else '"message":"odd"') == 1
+    assert (
+        text.count(" WARNING  a: odd" if environment == "development" else '"message":"odd"') == 1
+    )
 
 
 def test_structlog_formats_what_it_always_has(written: Read) -> None:

@@ -29,7 +29,7 @@ def test_values_of_keys_that_name_a_secret_are_hidden(key: str) -> None:
     [
         {"user": "ada", "path": "/a?b=1", "passed": True, "keyboard": "us", "monkey": "see"},
         {"bot_path": "/a", "footprint": "b", "root_path": "/c", "names": ["cookie", "b", "c"]},
-        {"said": ["my password is bad", "yes"], "pair": ("user", "ada"), "code": [404, "token"]},
+        {"said": ["my password is bad", "yes"], "pair": ["user", "ada"], "code": [404, "token"]},
         {"tokens": 5, "sessions": 0, "has_password": False, "secret": None, "cookie_age": 1.5},
     ],
 )

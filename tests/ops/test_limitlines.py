@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tonnage.config import load_settings
 from tonnage.ops.limitlines import limit_lines
 
 
-def lines(tmp_path: Path, **flags: Any) -> list[str]:
-    """Return the lines with these flags."""
-    settings = load_settings(flags, {}, tmp_path, on_terminal=lambda: False)
-    return [f"{label}: {text}" for label, text in limit_lines(settings.listen, settings.path)]
+def lines(tmp_path: Path, environment: dict[str, str] | None = None, **flags: Any) -> list[str]:
+    """Return the lines with these flags, and these variables."""
+    settings = load_settings(flags, environment or {}, tmp_path, on_terminal=lambda: False)
+    told = limit_lines(settings.listen, settings.path, settings.stores)
+    return [f"{label}: {text}" for label, text in told]
 
 
 def test_what_is_on_by_default_is_told(tmp_path: Path) -> None:
@@ -36,7 +39,7 @@ def test_each_limit_has_a_line(tmp_path: Path) -> None:
         '[tool.tonnage.routes."GET /events"]\nstream = true\n'
         '[tool.tonnage.routes."GET /plain"]\n'
     )
-    flags = {
+    flags: dict[str, Any] = {
         "max_connections": "500",
         "max_body": "1M",
         "max_upload": "2M",
@@ -64,3 +67,38 @@ def test_each_limit_has_a_line(tmp_path: Path) -> None:
         "route: GET /events: stream true",
         "route: GET /plain: as all others",
     ]
+
+
+_WAITING = "1000 commands of 16 MB may wait in a worker, further ones go without"
+
+
+@pytest.mark.parametrize(
+    ("url", "flags", "told"),
+    [
+        ("redis://:s3cret@cache/1", {}, f"cache:6379: caches with a name · {_WAITING}"),
+        (
+            "rediss://u:s3cret@cache:6380",
+            {"rate_limit": "5/1m"},
+            f"cache:6380: caches with a name, and rates · {_WAITING}",
+        ),
+        (
+            "unix:///run/redis.sock?password=s3cret",
+            {},
+            f"/run/redis.sock: caches with a name · {_WAITING}",
+        ),
+        ("cache:6379", {}, "not used: REDIS_URL makes no sense"),
+        ("redis://:s3/cret@cache", {}, "not used: REDIS_URL makes no sense"),
+        ("redis://[s3cret", {}, "not used: REDIS_URL makes no sense"),
+    ],
+)
+def test_where_redis_is_and_what_for(
+    tmp_path: Path, url: str, flags: dict[str, str], told: str
+) -> None:
+    """With the host and without the password."""
+    assert lines(tmp_path, {"REDIS_URL": url}, **flags)[-1] == f"Redis: {told}"
+
+
+def test_a_redis_that_is_not_to_be_used_has_no_line(tmp_path: Path) -> None:
+    """Nor one that is not configured."""
+    told = lines(tmp_path, {"REDIS_URL": "redis://cache", "USE_REDIS": "false"})
+    assert told == lines(tmp_path)

@@ -79,6 +79,8 @@ def test_the_newest_comes_first_with_what_was_counted() -> None:
         "blocked": 1,
         "alerts": 1,
         "left_out": 1,
+        "refused": 0,
+        "forgotten": 0,
         "blocked_now": 1,
     }
 

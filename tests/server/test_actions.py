@@ -11,8 +11,10 @@ from tests.server.conftest import Said
 from tonnage.errors import ActionError
 from tonnage.governor.page import MAX_WORKERS, SharedPage
 from tonnage.governor.statistics import WorkerState, read_statistics
+from tonnage.host import commons
 from tonnage.server.actions import LONGEST_TRACE_SECONDS, USUAL_TRACE_SECONDS, Actions
 from tonnage.server.operations import Head, read_head
+from tonnage.stores import roster
 from tonnage.units import MIB
 from tonnage.web.answer import Answer
 
@@ -76,6 +78,12 @@ class Hand:
             raise ActionError(self.refusal)
 
 
+@pytest.fixture(autouse=True)
+def fresh_commons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a server in which nobody has made a cache."""
+    monkeypatch.setattr(commons, "_commons", None)
+
+
 @pytest.fixture
 def hand() -> Hand:
     """Return an operator."""
@@ -130,6 +138,16 @@ def test_the_operator_is_asked(hand: Hand, line: str, asked: tuple[object, ...])
     ask(hand, line)
 
     assert hand.asked == [asked]
+
+
+def test_a_cache_that_no_worker_has_is_404_with_those_there_are(hand: Hand) -> None:
+    """And nobody is asked."""
+    roster.enter("events")
+    status, body = ask(hand, "POST /cache/clear?name=nosuch")
+
+    assert (status, hand.asked) == (404, [])
+    assert body["detail"] == "there is no cache called 'nosuch'; there are 'events'"
+    assert ask(hand, "POST /cache/clear?name=events")[0] == 202
 
 
 @pytest.mark.parametrize("line", ["POST /reclaim", "POST /recycle?worker=1", "POST /leaks"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,11 +19,15 @@ from tonnage import Cache
 from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage, Slot
+from tonnage.host import commons
 from tonnage.host.malloc import Heap
 from tonnage.host.reins import limit_data
 from tonnage.server.channel import Channel
 from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES, Upkeep, as_level
 from tonnage.stores import bulletin
+from tonnage.stores.security import events
+from tonnage.stores.security.events import RING_BYTES
+from tonnage.stores.security.monitor import SecurityMonitor
 from tonnage.units import MIB
 from tonnage.web.outofmemory import MemoryFailure
 
@@ -411,6 +416,29 @@ def test_a_worker_without_a_fuse_is_given_none_by_a_grant(build: Build) -> None:
 
     assert home.slot.data_limit_bytes == 0
     assert data_limit(0) == before
+
+
+def test_beats_erase_security_events_that_are_too_old(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a minute, though nothing else is noted."""
+    monkeypatch.setattr(commons, "_commons", None)
+    monkeypatch.setattr(events, "_swept_seconds", 0.0)
+    home = build()
+    past = SecurityMonitor(keep_seconds=1, wall_clock=lambda: time.time() - 10)
+    past.attempt("203.0.113.7", user="ann", succeeded=False)
+
+    def is_there() -> bool:
+        return b"203.0.113.7" in bytes(commons.share("security events", RING_BYTES).bytes)
+
+    assert is_there()
+    home.beat(60.0)
+    assert not is_there()
+    past.attempt("203.0.113.7", user="ann", succeeded=False)
+    home.beat(59.0)
+    assert is_there()
+    home.beat(1.0)
+    assert not is_there()
 
 
 def test_a_beat_obeys_what_other_workers_say_to_caches(build: Build) -> None:

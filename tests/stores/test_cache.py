@@ -6,15 +6,16 @@ import asyncio
 import gc
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.support.waiting import await_true
 
 from tonnage import Cache
-from tonnage.errors import ConfigError
+from tonnage.errors import ConfigError, StoreError
 from tonnage.governor.consumers import registry
 from tonnage.stores.shelf import ENTRY_BYTES, LARGE_HOLES, SMALL_HOLES
 from tonnage.units import KIB
@@ -483,3 +484,136 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], complaint: str)
     """With what to write."""
     with pytest.raises(ConfigError, match=complaint):
         Cache("test", **options)
+
+
+# Functions whose results are kept.
+
+
+class Doubling:
+    """Something that can be called."""
+
+    def __init__(self, factor: int = 2) -> None:
+        self.factor = factor
+
+    def __call__(self, number: int) -> int:
+        """Return it times the factor."""
+        return self.factor * number
+
+    def of(self, number: int) -> int:
+        """Return the same."""
+        return self.factor * number
+
+
+def test_functions_of_one_name_have_values_of_their_own() -> None:
+    """Functions within functions, lambdas, methods of objects, and what has no name at all."""
+    found = cache()
+
+    def times(factor: int) -> Callable[[int], int]:
+        @found.cached
+        def multiply(number: int) -> int:
+            return factor * number
+
+        return multiply
+
+    families: list[Callable[[int], Callable[[int], int]]] = [
+        times,
+        lambda factor: found.cached(lambda number: factor * number),
+        lambda factor: found.cached(Doubling(factor).of),
+        lambda factor: found.cached(Doubling(factor)),
+        lambda factor: found.cached(partial(int.__mul__, factor)),
+    ]
+    for family in families:
+        both = family(2), family(3)
+        assert [each(10) for each in both * 2] == [20, 30, 20, 30]
+    assert (found.statistics().misses, found.statistics().hits) == (10, 10)
+
+
+async def test_an_object_that_is_called_may_be_awaited() -> None:
+    """As a coroutine function is."""
+
+    class Asking:
+        async def __call__(self, number: int) -> int:
+            return number
+
+    found = cache()
+    ask = found.cached(Asking())
+    assert [await ask(7), await ask(7)] == [7, 7]
+    assert found.statistics().hits == 1
+
+
+def test_what_makes_its_values_one_after_the_other_is_refused() -> None:
+    """Who came second would find none left."""
+
+    def numbers() -> Iterator[int]:
+        yield 7
+
+    async def later() -> AsyncIterator[int]:
+        yield 7
+
+    for function in (numbers, later):
+        with pytest.raises(ConfigError, match="have it return a list"):
+            cache().cached(function)
+    with pytest.raises(ConfigError, match="takes a function, and not 7"):
+        cache().cached(7)  # type: ignore[call-overload]
+
+
+def test_who_asks_for_what_he_makes_is_told() -> None:
+    """Instead of waiting for himself; the key can be asked for afterwards."""
+    found = cache()
+
+    @found.cached
+    def endless(number: int) -> int:
+        return endless(number) + 1
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"endless>, \(7,\)\), its own value is asked for"):
+            endless(7)
+
+    @found.cached
+    def factorial(number: int) -> int:
+        return number * factorial(number - 1) if number else 1
+
+    assert factorial(5) == 120
+
+
+async def test_a_task_that_asks_for_what_it_makes_is_told() -> None:
+    """Instead of waiting for itself."""
+    found = cache()
+
+    @found.cached
+    async def endless(number: int) -> int:
+        return await endless(number) + 1
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match="its own value is asked for"):
+            async with asyncio.timeout(5):
+                await endless(7)
+
+
+def test_one_text_is_one_tag() -> None:
+    """And not one for each letter."""
+    found = cache()
+    found.set("a", 1, tags="event:7")
+    found.get_or_make("b", lambda: 1, tags="event:7")
+    found.cached(tags=lambda: "event:7")(Doubling.__name__.lower)()
+    assert found.invalidate("e", "7") == 0
+    assert found.invalidate("event:7") == 3
+
+
+@pytest.mark.parametrize(
+    ("work", "complaint"),
+    [
+        (lambda: Cache(5), "a cache is called by a text, such as 'events', and not 5"),  # type: ignore[arg-type]
+        (lambda: Cache(""), "a cache is called by a text"),
+        (lambda: cache(max_entries="100"), "max_entries='100' is no whole number"),
+        (lambda: cache(max_entries=1.5), r"max_entries=1\.5 is no whole number"),
+        (lambda: cache().set("a", 1, tags=[7]), "a tag is a text, such as 'event:7', and not 7"),  # type: ignore[list-item]
+        (lambda: cache().invalidate(["event:7"]), "a tag is a text"),  # type: ignore[arg-type]
+        (lambda: cache().set("a", 1, size_bytes=-100_000), "size_bytes is a whole number from 0"),
+        (lambda: cache().set("a", 1, size_bytes="1K"), "and not '1K'"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_meant_is_refused(work: Callable[[], object], complaint: str) -> None:
+    """By what it is, instead of failing later, or holding no bound."""
+    with pytest.raises(ConfigError, match=complaint):
+        work()

@@ -308,3 +308,19 @@ def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
     """What makes no sense is refused."""
     with pytest.raises(ConfigError):
         Heartbeats(**{"where": "sqlite:///app.db", **given})
+
+
+async def test_a_sweep_that_fails_is_one_short_line(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sweep that fails is one short line, without the statement."""
+    table = Heartbeats.table(MetaData(), name="elsewhere")
+    given: dict[str, Any] = {"silence_seconds": 60, "sweep_seconds": 0.01}
+    async with beating(url, Clock(), table=table, **given) as heartbeats:
+        heartbeats.start()
+        await asyncio.to_thread(await_true, lambda: caplog.messages, "a line")
+    line = caplog.messages[0]
+    assert line.startswith("heartbeats: no sessions are ended now: ")
+    assert "elsewhere" in line
+    assert "SQL" not in line.replace("asyncpg", "").replace("SQLite", "")
+    assert len(line) < 200

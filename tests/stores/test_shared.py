@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from tonnage.errors import ConfigError
 from tonnage.stores.bulletin import bulletin
 from tonnage.stores.shared.contents import LARGEST_SHARE
 from tonnage.stores.shared.level import LEAST_BYTES, SharedLevel
+from tonnage.stores.shared.mapped import LOOK_BYTES, MOST_MAPPED_BYTES, mapped
+from tonnage.stores.shared.records import NO_TAG
 from tonnage.stores.shared.store import TURN_SECONDS, Tables, open_store
 from tonnage.units import KIB, MIB
 
@@ -418,6 +421,100 @@ def test_nobody_waits_for_a_process_that_was_stopped(
     assert not keep(other, "'a'", as_of=before)
     assert keep(other, "'a'", "new")
     assert value_of(level, "'a'") == "new"
+
+
+# What a process has mapped of it.
+
+
+def mapped_bytes() -> int:
+    """Return what this process has mapped of all levels' files, as the kernel has it."""
+    found, is_level = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            is_level = line.endswith(".mdb")
+        elif is_level and line.startswith("Rss:"):
+            found += int(line.split()[1]) * KIB
+    return found
+
+
+def test_what_is_mapped_is_bounded(name: str) -> None:
+    """However much is read: it counts as memory of the process, unlike other file cache."""
+    level = SharedLevel(name, 64 * MIB)
+    most = 0
+    for key in range(6000):
+        assert keep(level, str(key), b"%d" % key * 2000)
+    for key in range(6000):
+        assert value_of(level, str(key)) == b"%d" % key * 2000
+        if key % 100 == 0:
+            most = max(most, mapped_bytes())
+    assert MOST_MAPPED_BYTES / 2 < most <= MOST_MAPPED_BYTES + 2 * LOOK_BYTES
+    assert mapped.used_bytes <= MOST_MAPPED_BYTES + LOOK_BYTES
+
+
+@pytest.mark.parametrize("size_bytes", [KIB, MIB])
+def test_what_is_let_go_of_is_found_again(name: str, size_bytes: int) -> None:
+    """Written just before, by this process or by another; and in the midst of writing."""
+    level = SharedLevel(name, 32 * MIB)
+
+    def write(keys: range) -> None:
+        for key in keys:
+            assert keep(level, str(key), b"%05d" % key * (size_bytes // 5))
+            mapped.shrink(0)
+
+    def write_while_it_lets_go(tables: Tables) -> bool:
+        list(tables.transaction.cursor(tables.index))
+        mapped.shrink(0)
+        mapped._let_go(*level._store.maps[0])  # type: ignore[union-attr]
+        return level._contents.forget(tables, NO_TAG, [b"another digest!!"])
+
+    write(range(10))
+    assert mapped_bytes() == 0
+    assert status_of(in_child(lambda: write(range(10, 20)))) == 0
+    assert level._store is not None
+    tables = level._store.begin()
+    mapped._let_go(*level._store.maps[0])
+    assert len(list(tables.transaction.cursor(tables.index))) == 20
+    tables.transaction.abort()
+    assert level._store.write(write_while_it_lets_go)
+    for key in range(20):
+        assert value_of(level, str(key)) == b"%05d" % key * (size_bytes // 5)
+    assert mapped.used_bytes >= mapped_bytes() > 0
+    assert mapped.shrink(0) > 0
+    assert mapped_bytes() == 0
+
+
+def test_threads_read_while_it_is_let_go_of(name: str) -> None:
+    """What one lets go of, the other maps again."""
+    level = SharedLevel(name, 8 * MIB)
+    for key in range(200):
+        keep(level, str(key), b"%05d" % key * 1000)
+    assert level._store is not None
+    done = threading.Event()
+
+    def let_go() -> None:
+        while not done.is_set():
+            mapped._let_go(*level._store.maps[0])  # type: ignore[union-attr]
+
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    try:
+        for key in [*range(200)] * 10:
+            assert value_of(level, str(key)) == b"%05d" % key * 1000
+            assert keep(level, str(key), b"%05d" % key * 1000)
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_clearing_lets_go(name: str) -> None:
+    """In the process that clears; the others hear of it."""
+    level = SharedLevel(name, 8 * MIB)
+    for key in range(200):
+        keep(level, str(key), b"%d" % key * 1000)
+        assert level.look(str(key)).found
+    assert mapped_bytes() > 0
+    level.clear()
+    assert mapped_bytes() == 0
 
 
 # What goes wrong with files.

@@ -149,8 +149,9 @@ def test_security_events_are_for_operators() -> None:
 def test_clearing_empties_the_caches(cache: Cache[int]) -> None:
     """All of them, or those of a name."""
     app = endpoints()
-    other = run(call(app, {**http("/cache/clear", "POST"), "query_string": b"name=other"} | HERE))
-    assert json.loads(other.body)["cleared"] == "other"
+    other: Cache[int] = Cache("other", ttl=None)
+    named = run(call(app, {**http("/cache/clear", "POST"), "query_string": b"name=other"} | HERE))
+    assert (json.loads(named.body)["cleared"], other.name) == ("other", "other")
     assert cache.get("answer") == 42
 
     answer = ask(app, "/cache/clear", LOCAL, "POST")
@@ -188,6 +189,16 @@ def test_reading_clears_nothing(cache: Cache[int]) -> None:
 
     assert (answer.status, dict(answer.headers)[b"allow"]) == (405, b"POST")
     assert cache.get("answer") == 42
+
+
+def test_a_cache_that_is_not_there_is_not_cleared(cache: Cache[int]) -> None:
+    """A typing mistake must not look like success; the answer says which there are."""
+    scope = {**http("/cache/clear", "POST"), "query_string": b"name=nosuch"} | HERE
+    answer = run(call(endpoints(), scope))
+
+    assert answer.status == 404
+    assert "there is no cache called 'nosuch'" in json.loads(answer.body)["detail"]
+    assert f"'{cache.name}'" in json.loads(answer.body)["detail"]
 
 
 def test_a_query_without_sense_clears_nothing(cache: Cache[int]) -> None:

@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from sqlalchemy import DateTime, bindparam, text
 
 from lvlup import ingest
 from lvlup.ingest import Game
-from lvlup.tables import DATA, ask, engine, prepare
+from lvlup.tables import DATA, AwayError, ask, engine, prepare
 from tonnage import Cache, setup_logging
 
 # JSON on stdout in production; text, and files beside the database, in development.
@@ -25,6 +26,8 @@ setup_logging(directory=DATA / "logs")
 # Answers are some hundred bytes; what has not ended yet changes, so it is asked for anew soon.
 days: Cache[dict[str, Any]] = Cache("days", max_entries=100, max_bytes="1M", ttl="5m")
 TODAY_SECONDS = 10
+#: When to ask again where the database was away.
+AGAIN_SECONDS = 10
 
 BETWEEN = "WHERE game = :game AND at >= :begin AND at < :end"
 TIMES = (
@@ -55,6 +58,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(title="LvlUp", summary="What players do in games.", lifespan=_lifespan)
 app.include_router(ingest.ingest)
+
+
+@app.exception_handler(AwayError)
+async def away(request: Request, error: AwayError) -> JSONResponse:
+    """Say that it is worth asking again."""
+    return JSONResponse(
+        {"detail": "the database does not answer: try again"},
+        status_code=503,
+        headers={"Retry-After": f"{AGAIN_SECONDS}"},
+    )
 
 
 @app.get("/games/{game}/days/{day}")

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     TextClause,
 )
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tonnage import Heartbeats
@@ -93,7 +94,22 @@ async def prepare() -> None:
         await connection.run_sync(metadata.create_all)
 
 
+class AwayError(Exception):
+    """The database does not answer; it may in a while."""
+
+
 async def ask(query: TextClause, **values: Any) -> list[dict[str, Any]]:
-    """Return the rows of *query*, which has a LIMIT, or groups that are few."""
-    async with engine.connect() as connection:
-        return [dict(row) for row in (await connection.execute(query, values)).mappings()]
+    """Return the rows of *query*, which has a LIMIT, or groups that are few.
+
+    Raises:
+        AwayError: the database is away, or all connections are taken for long.
+    """
+    try:
+        async with engine.connect() as connection:
+            return [dict(row) for row in (await connection.execute(query, values)).mappings()]
+    except (OSError, TimeoutError, OperationalError, InterfaceError) as error:
+        raise AwayError from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise AwayError from error
+        raise

@@ -139,6 +139,8 @@ class Registry:
         # shrink may register and unregister.
         self._entries: tuple[_Entry, ...] = ()
         self._quiet_until_seconds = float("-inf")
+        # Who was gone right after it was registered, until that is said.
+        self._dropped = ""
         # Reentrant, since a finalizer that unregisters may run while this thread registers. A fork
         # cannot find it held by another thread: a process with threads is not forked from.
         self._writing = threading.RLock()
@@ -178,15 +180,12 @@ class Registry:
         def complain(_reference: object) -> None:
             if sys.is_finalizing():
                 return  # everything goes
+            # Said when somebody asks for memory: in a script that ends with it, nobody does.
             now = self._clock()
             if now - begun < DROPPED_SECONDS and now >= self._quiet_until_seconds:
                 # One line: an application may make and drop many, as it likes.
                 self._quiet_until_seconds = now + COMPLAINT_SECONDS
-                logger.warning(
-                    "consumer %s is gone right after it was registered, and gives nothing back: "
-                    "keep the object, for example in a module's variable; register() does not",
-                    name,
-                )
+                self._dropped = name
 
         return complain
 
@@ -226,6 +225,13 @@ class Registry:
         return sum(1 for _ in self._living())
 
     def _living(self) -> Iterator[tuple[_Entry, Consumer]]:
+        if self._dropped:
+            dropped, self._dropped = self._dropped, ""
+            logger.warning(
+                "consumer %s is gone right after it was registered, and gives nothing back: "
+                "keep the object, for example in a module's variable; register() does not",
+                dropped,
+            )
         for entry in self._entries:
             consumer = entry.consumer()
             if consumer is not None:

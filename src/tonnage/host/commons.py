@@ -11,7 +11,8 @@ shared with what that forks from then on. What is locked is unlocked when its ho
 
 Bounded: :data:`COMMONS_BYTES` in all, :data:`MOST_REGIONS` names, kept as long as the server runs.
 Only pages that were written to take memory. Does not know what is in a region: whoever reads it may
-find it half written, unless both lock.
+find it half written, unless both lock. Locks are not reentrant: whoever holds one and locks any
+region again waits for ever, so a signal handler or a finalizer must not lock.
 """
 
 from __future__ import annotations
@@ -52,7 +53,11 @@ class Region:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep out every other thread and process that locks this region; not reentrant."""
+        """Keep out every other thread and process that locks this region.
+
+        Not reentrant, and other threads of this process wait whichever region they lock: be quick,
+        lock no other region meanwhile, and never in a signal handler or a finalizer.
+        """
         with self._commons.locked(self._begin):
             yield
 

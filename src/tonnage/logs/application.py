@@ -6,7 +6,7 @@
 
 In production: JSON on stdout from ``warning`` on, and never a file. In development: text from
 ``info`` on, and the same in files that are rotated. Each line has its time (UTC), level, logger and
-event, the request's id where there is one, and its fields; secrets are hidden.
+message, the request's id where there is one, and its fields; secrets are hidden.
 
 Promises that no request waits for stdout, and that memory stays bounded, whatever becomes of it:
 see :mod:`tonnage.logs.outlet`. Tonnage's own log is another one, on stderr
@@ -125,16 +125,7 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have *record* written; one that cannot be formatted is named in its place."""
-        try:
-            line = self._lines.of_record(record)
-        except Exception as error:  # noqa: BLE001 - a log must not fail the caller
-            line = self._lines.line(
-                record.created,
-                "error",
-                record.name,
-                f"a record could not be formatted: {error!r}",
-                {"at": f"{record.pathname}:{record.lineno}"},
-            )
+        line = self._lines.of_record(record)
         self._outlet.put(line, is_serious=record.levelno >= logging.ERROR)
 
     def flush(self) -> None:

@@ -1,7 +1,8 @@
 """Which request is being served: its id, for each line that is logged meanwhile.
 
 The path sets it where request ids are on (:mod:`tonnage.web.path.requestid`). It is a context
-variable: tasks that the request starts have it, and threads to which frameworks copy the context.
+variable: tasks that the request starts have it, and threads that are given the context, as by
+frameworks and ``asyncio.to_thread``; not a ``threading.Thread``, and none of ``run_in_executor``.
 """
 
 from __future__ import annotations

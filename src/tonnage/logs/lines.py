@@ -1,9 +1,10 @@
 """From an event to the line that is written: JSON for machines, text for people.
 
-    {"timestamp":"2026-11-22T14:02:11.123+00:00","level":"warning","logger":"shop","event":"low","left":3}
+    {"time":"2026-11-22T14:02:11.123+00:00","level":"WARNING","logger":"shop","message":"low","left":3}
     2026-11-22T14:02:11.123+00:00 WARNING  shop: low left=3
 
-The same for records of the standard library and for events of structlog. Promises one line an event
+The same for records of the standard library and for events of structlog, and the same keys as in
+Tonnage's own log (:mod:`tonnage.ops.logging`). Promises one line an event
 (in text an exception follows it, indented), of :data:`MAX_LINE_BYTES` or little more: what is too
 long is cut. Secrets are hidden as :mod:`tonnage.logs.masking` says.
 """
@@ -17,19 +18,20 @@ from typing import Any, Final
 
 from tonnage.logs.context import request_id
 from tonnage.logs.masking import Mask
-from tonnage.logs.texts import cut, cut_front, encodable, json_text, visible
+from tonnage.logs.texts import (
+    cut,
+    cut_front,
+    encodable,
+    failure,
+    json_line,
+    level_column,
+    named_apart,
+    visible,
+)
 from tonnage.units import KIB
 
-#: Of longer lines the fields are cut to a text; event and exception have bounds of their own.
+#: Of longer lines the fields are cut to a text; message and exception have bounds of their own.
 MAX_LINE_BYTES: Final = 32 * KIB
-
-_COLORS: Final = {
-    "debug": "\x1b[2m",
-    "warning": "\x1b[33m",
-    "error": "\x1b[31m",
-    "critical": "\x1b[1;31m",
-}
-_PLAIN: Final = "\x1b[0m"
 
 # What every record of the standard library has; all else was given as ``extra``.
 _OWN: Final = frozenset(
@@ -55,31 +57,34 @@ class Lines:
     def of_record(self, record: logging.LogRecord) -> bytes:
         """Return the line of a *record* of the standard library.
 
-        Raises:
-            Exception: its message and its arguments do not fit together.
+        One whose message and arguments do not fit together is named in its place.
         """
         fields = {name: value for name, value in vars(record).items() if name not in _OWN}
-        return self.line(
-            record.created,
-            record.levelname.lower(),
-            record.name,
-            record.getMessage(),
-            fields,
-            exception_text(record.exc_info, record.stack_info) or record.exc_text or "",
-        )
+        try:
+            return self.line(
+                record.created,
+                record.levelname,
+                record.name,
+                record.getMessage(),
+                fields,
+                exception_text(record.exc_info, record.stack_info) or record.exc_text or "",
+            )
+        except Exception as error:  # noqa: BLE001 - a log must not fail the caller
+            at = f"{record.pathname}:{record.lineno}"
+            return self.line(record.created, "ERROR", record.name, failure(error), {"at": at})
 
     def notice(self, lines: int, since: float) -> bytes:
         """Return the line that says how many were dropped *since* (seconds since the epoch)."""
-        event = "lines were dropped, since nobody read the log in time"
-        fields = {"lines": lines, "since": _timestamp(since)}
-        return self.line(datetime.now(UTC).timestamp(), "warning", "tonnage.logs", event, fields)
+        message = "lines were dropped, since nobody read the log in time"
+        fields = {"lines": lines, "since": _time(since)}
+        return self.line(datetime.now(UTC).timestamp(), "WARNING", "tonnage.logs", message, fields)
 
     def line(
         self,
         moment: float,
         level: str,
         logger: str,
-        event: object,
+        message: object,
         fields: Mapping[str, Any],
         exception: str = "",
     ) -> bytes:
@@ -87,52 +92,44 @@ class Lines:
 
         Args:
             moment: when it happened, in seconds since the epoch.
-            level: in lower case.
+            level: in capitals.
             logger: whose it is.
-            event: what happened.
+            message: what happened.
             fields: what belongs to it.
             exception: a traceback, if one does.
+
+        Raises:
+            Exception: the message is no text, and its own code that makes one of it fails.
         """
         own = {
-            "timestamp": _timestamp(moment),
+            "time": _time(moment),
             "level": level,
             "logger": logger,
-            "event": self._mask.text(cut(event if isinstance(event, str) else repr(event))),
+            "message": self._mask.text(cut(message if isinstance(message, str) else repr(message))),
         }
         if (served := request_id()) is not None:
             own["request_id"] = served
         if exception:
-            exception = self._mask.text(cut_front(exception))
+            own["exception"] = self._mask.text(cut_front(exception))
         shown = self._mask(fields) if fields else {}
-        return (
-            self._json(own, shown, exception)
-            if self._as_json
-            else self._text(own, shown, exception)
-        )
+        return (self._json if self._as_json else self._text)(own, shown)
 
-    def _json(self, own: dict[str, str], fields: dict[str, Any], exception: str) -> bytes:
-        if exception:
-            own["exception"] = exception
-        try:
-            # The line's own keys win, and stay in front.
-            line = json_text({**own, **fields, **own}) if fields else json_text(own)
-        except (ValueError, TypeError, RecursionError):
-            line = json_text({**own, "fields": cut(repr(fields))})
+    def _json(self, own: dict[str, str], fields: dict[str, Any]) -> bytes:
+        line = json_line(own, fields)
         if len(line) > MAX_LINE_BYTES and fields:
-            line = json_text({**own, "fields": cut(repr(fields))})
+            line = json_line(own, {"fields": cut(repr(fields))})
         return f"{line}\n".encode()
 
-    def _text(self, own: dict[str, str], fields: dict[str, Any], exception: str) -> bytes:
-        level = f"{own['level'].upper():<8}"
-        if self._is_colored and own["level"] in _COLORS:
-            level = f"{_COLORS[own['level']]}{level}{_PLAIN}"
+    def _text(self, own: dict[str, str], fields: dict[str, Any]) -> bytes:
+        level = level_column(own["level"], is_colored=self._is_colored)
+        fields = {**named_apart(own, fields)}
         if "request_id" in own:
             fields = {"request_id": own["request_id"], **fields}
         said = "".join(f" {key}={_shown(value)}" for key, value in fields.items())
-        text = f"{own['logger']}: {own['event']}{said[:MAX_LINE_BYTES]}"
-        if exception:
-            text += f"\n{exception}"
-        return f"{own['timestamp']} {level} {visible(encodable(text))}\n".encode()
+        text = f"{own['logger']}: {own['message']}{said[:MAX_LINE_BYTES]}"
+        if "exception" in own:
+            text += f"\n{own['exception']}"
+        return f"{own['time']} {level} {visible(encodable(text))}\n".encode()
 
 
 def exception_text(exc_info: Any, stack: str | None) -> str:
@@ -142,7 +139,7 @@ def exception_text(exc_info: Any, stack: str | None) -> str:
     return "\n".join(filter(None, (trace, stack)))
 
 
-def _timestamp(moment: float) -> str:
+def _time(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 

@@ -14,6 +14,14 @@ from typing import Any, Final
 MAX_TEXT_CHARS: Final = 8192
 _CUT: Final = " [...] "
 
+_COLORS: Final = {
+    "DEBUG": "\x1b[2m",
+    "WARNING": "\x1b[33m",
+    "ERROR": "\x1b[31m",
+    "CRITICAL": "\x1b[1;31m",
+}
+_PLAIN: Final = "\x1b[0m"
+
 # A line break inside a message is indented, so that it cannot be taken for a line of its own, and
 # other control characters are spelled out: those of ASCII, those of Latin-1 (one of which begins
 # commands to a terminal as well), and what Unicode takes for the end of a line.
@@ -57,6 +65,42 @@ def json_text(line: Mapping[str, Any], shown: Callable[[Any], str] = repr) -> st
     text = json.dumps(line, ensure_ascii=False, allow_nan=False, default=shown, separators=_TIGHT)
     # JSON itself spells out the control characters of ASCII, but for the last one.
     return encodable(text if text.isprintable() else text.translate(_ESCAPED))
+
+
+def json_line(own: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+    """Return a line as JSON: its *own* keys in front, then its *fields*, as a text if need be."""
+    try:
+        return json_text({**own, **named_apart(own, fields)})
+    except (ValueError, TypeError, RecursionError):
+        return json_text({**own, "fields": cut(repr(fields))})
+
+
+def named_apart(own: Mapping[str, Any], fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *fields*, of which those called as one of the line's *own* keys get a ``_``."""
+    if own.keys().isdisjoint(fields):
+        return fields
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        apart = name
+        while apart in own or (apart != name and apart in fields):
+            apart += "_"
+        found[apart] = value
+    return found
+
+
+def level_column(level: str, *, is_colored: bool) -> str:
+    """Return a *level* as wide as all are, for a terminal in its colour."""
+    column = f"{level:<8}"
+    return f"{_COLORS[level]}{column}{_PLAIN}" if is_colored and level in _COLORS else column
+
+
+def failure(error: Exception) -> str:
+    """Return what is said in the place of a message that *error* has kept from being made."""
+    try:
+        shown = repr(error)
+    except Exception:  # noqa: BLE001 - the application's, as the one that it is about
+        shown = type(error).__name__
+    return f"a record could not be formatted: {shown}"
 
 
 _TIGHT: Final = (",", ":")

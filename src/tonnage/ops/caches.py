@@ -1,9 +1,9 @@
 """Clearing caches for operators: of all workers, at once.
 
 In a worker: the notice is posted in shared memory, and each worker obeys it before its next lookup,
-or within a tenth of a second. Whether there is a cache of that name is not looked for: another
-worker may have made it. Who may ask is decided by whoever asks here. The supervisor has its workers
-do the same (:mod:`tonnage.server.operator`).
+or within a tenth of a second. A name that no worker has given to a cache is refused, with those
+that there are. Who may ask is decided by whoever asks here. The supervisor has its workers do the
+same (:mod:`tonnage.server.operator`).
 """
 
 from __future__ import annotations
@@ -47,6 +47,19 @@ def clear(name: str | None) -> dict[str, Any]:
     return {"cleared": name, "detail": f"{what} are cleared, in every worker"}
 
 
+def why_unknown(name: str | None) -> Answer | None:
+    """Return the refusal of a *name* that no cache of this server has; None: clear it."""
+    if name is None:
+        return None
+    from tonnage.stores.roster import others_than
+
+    others = others_than(name)
+    if not others:
+        return None
+    detail = f"there is no cache called {name[:100]!r}; there are {', '.join(map(repr, others))}"
+    return Answer(404, _dumped({"error": "not_found", "detail": detail}))
+
+
 def answer_clear(method: str, query: str, *, trusted: bool) -> Answer:
     """Return the answer to a request, and do what it asks for."""
     if method != "POST":
@@ -57,7 +70,7 @@ def answer_clear(method: str, query: str, *, trusted: bool) -> Answer:
         name = read_query(query, "name").get("name")
     except QueryError as error:
         return Answer(400, _dumped({"error": "bad_request", "detail": str(error)}))
-    return Answer(200, _dumped(clear(name)))
+    return why_unknown(name) or Answer(200, _dumped(clear(name)))
 
 
 def _dumped(body: dict[str, Any]) -> bytes:

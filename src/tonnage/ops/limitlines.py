@@ -5,17 +5,23 @@ Pure; says nothing of memory, which has lines of its own (:mod:`tonnage.ops.bann
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
+from tonnage.stores.redis.room import MOST_WAITING, MOST_WAITING_BYTES
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tonnage.config import ListenSettings, PathSettings
+    from tonnage.config import ListenSettings, PathSettings, StoreSettings
+
+_REDIS_PORT: Final = 6379
 
 
-def limit_lines(listen: ListenSettings, path: PathSettings) -> Iterator[tuple[str, str]]:
+def limit_lines(
+    listen: ListenSettings, path: PathSettings, stores: StoreSettings
+) -> Iterator[tuple[str, str]]:
     """Yield label and text of each limit that is in force."""
     yield from _connections(listen)
     yield from _bodies(path)
@@ -34,6 +40,11 @@ def limit_lines(listen: ListenSettings, path: PathSettings) -> Iterator[tuple[st
         yield "removed", f"from responses: {', '.join(path.remove_headers)}"
     for name, limits in path.routes.items():
         yield "route", f"{name}: {_differences(limits)}"
+    if stores.redis_url is not None and stores.use_redis:
+        is_limited = path.rate_limit is not None or any(
+            "rate_limit" in limits for limits in path.routes.values()
+        )
+        yield "Redis", _redis(stores.redis_url, is_limited=is_limited)
 
 
 def _connections(listen: ListenSettings) -> Iterator[tuple[str, str]]:
@@ -56,6 +67,22 @@ def _bodies(path: PathSettings) -> Iterator[tuple[str, str]]:
         yield "bodies", f"{', '.join(sizes)}: larger ones get 413"
     if response is not None:
         yield "responses", f"{format_bytes(response)}: larger ones become an error, or are cut"
+
+
+def _redis(url: str, *, is_limited: bool) -> str:
+    """Return where Redis is, what counts there, and what may wait; never the password."""
+    try:
+        parts = urlsplit(url)
+        place = f"{parts.hostname}:{parts.port or _REDIS_PORT}"
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme == "unix":
+        place = parts.path
+    elif parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        return "not used: REDIS_URL makes no sense"
+    shared = "caches with a name, and rates" if is_limited else "caches with a name"
+    waiting = f"{MOST_WAITING} commands of {format_bytes(MOST_WAITING_BYTES)}"
+    return f"{place}: {shared} · {waiting} may wait in a worker, further ones go without"
 
 
 def _differences(limits: Mapping[str, object]) -> str:

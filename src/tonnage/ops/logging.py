@@ -30,17 +30,17 @@ from tonnage.config import LoggingSettings
 from tonnage.logs.context import request_id
 from tonnage.logs.masking import Mask
 from tonnage.logs.outflow import Outflow
-from tonnage.logs.texts import cut, cut_front, encodable, json_text, visible
+from tonnage.logs.texts import (
+    cut,
+    cut_front,
+    encodable,
+    failure,
+    json_line,
+    level_column,
+    visible,
+)
 
 _STDERR: Final = 2
-
-_COLORS: Final = {
-    logging.DEBUG: "\x1b[2m",
-    logging.WARNING: "\x1b[33m",
-    logging.ERROR: "\x1b[31m",
-    logging.CRITICAL: "\x1b[1;31m",
-}
-_PLAIN: Final = "\x1b[0m"
 
 _mask: Final = Mask()
 
@@ -114,7 +114,7 @@ class LineHandler(logging.Handler):
             line = self._line(record)
         except Exception as error:  # noqa: BLE001  (as in the standard library: a log must not fail the caller)
             place = f"{record.pathname}:{record.lineno}"
-            message = f"a record could not be formatted: {error!r}, at {place}"
+            message = f"{failure(error)}, at {place}"
             line = self._line(_record(record.name, logging.ERROR, message))
         self._flow.write(line)
 
@@ -136,9 +136,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and further, indented ones for an exception."""
-        level = f"{record.levelname:<8}"
-        if self._color and record.levelno in _COLORS:
-            level = f"{_COLORS[record.levelno]}{level}{_PLAIN}"
+        level = level_column(record.levelname, is_colored=self._color)
         text = _message(record)
         text += "".join(f" {key}={value}" for key, value in _fields(record).items())
         if trace := _exception(self, record):
@@ -162,12 +160,7 @@ class JsonFormatter(logging.Formatter):
         }
         if trace := _exception(self, record):
             line["exception"] = encodable(trace)
-        fields = {encodable(key): value for key, value in _fields(record).items()}
-        try:
-            # The line's own keys win, and stay in front.
-            return json_text(line | fields | line)
-        except (ValueError, TypeError, RecursionError):
-            return json_text(line | {"fields": cut(repr(fields))})
+        return json_line(line, {encodable(key): value for key, value in _fields(record).items()})
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -203,6 +203,8 @@ class Actions:
 
     def _clear_caches(self, head: Head) -> Answer:
         name = _query(head, "name").get("name")
+        if unknown := caches.why_unknown(name):
+            return unknown
         return _json(202, {"cleared": name, "detail": self._operator.clear_caches(name)})
 
     def _postmortems(self, head: Head) -> Answer:

@@ -358,7 +358,7 @@ class _Server:
             alert_seconds=settings.reports.alert_seconds,
             reports_in=None if self._reports is None else os.fspath(self._reports),
             reports_kept=settings.reports.reports,
-            limits=tuple(limit_lines(settings.listen, settings.path)),
+            limits=tuple(limit_lines(settings.listen, settings.path, settings.stores)),
             notes=tuple(self._wakeup_notes),
             warnings=tuple(self._warnings),
         )

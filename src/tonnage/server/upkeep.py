@@ -132,6 +132,10 @@ class Upkeep:
             from tonnage.stores.bulletin import catch_up_all
 
             catch_up_all()
+        if "tonnage.stores.security.events" in sys.modules:
+            from tonnage.stores.security.events import sweep
+
+            sweep(now_seconds)
         self._slot.consumers_bytes = self._reclaimer.used_bytes()
         self._held.append(self._slot.held_bytes)
         if self._trace is not None:

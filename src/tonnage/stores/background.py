@@ -7,7 +7,9 @@
 
 Promises: one thread for each process that uses it, begun by the first use, so that importing an
 application starts none; a forked child begins anew. It serves applications with and without an
-event loop of their own alike. When a process ends in an orderly way, what was registered is closed
+event loop of their own alike. What runs there knows nothing of the
+request that began it (it has no context variables of its), for it may outlive it by far. When a
+process ends in an orderly way, what was registered is closed
 within a deadline: under ``tonnage run`` after the last request, elsewhere when Python ends.
 
 Knows nothing of what runs there. Bounded by its users: each store has some tasks at most.
@@ -22,6 +24,7 @@ import logging
 import os
 import threading
 import weakref
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ class Background:
 
     def __init__(self) -> None:
         self.loop: Final = asyncio.new_event_loop()
+        #: How long whoever is called to close has.
+        self.closing_seconds = CLOSE_SECONDS
         # One for each store that has something to finish.
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._thread = threading.Thread(target=self._run, name="tonnage-stores", daemon=True)
@@ -53,11 +58,11 @@ class Background:
 
     def start(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
         """Have *coroutine* run there; its result and its error are the future's."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        return Context().run(asyncio.run_coroutine_threadsafe, coroutine, self.loop)
 
     def call(self, function: Callable[..., object], *given: object) -> None:
         """Have *function* called there, soon."""
-        self.loop.call_soon_threadsafe(function, *given)
+        self.loop.call_soon_threadsafe(function, *given, context=Context())
 
     def on_close(self, closer: Callable[[], Awaitable[object]]) -> None:
         """Have *closer* called and awaited before the process ends; the last one comes first."""
@@ -73,6 +78,8 @@ class Background:
         closers, self._closers = self._closers[::-1], []
         if not closers or not self._thread.is_alive():
             return
+        # A little less than they are waited for, lest they end just when nobody does any more.
+        self.closing_seconds = seconds * 0.9
         try:
             self.start(_close_all(closers, seconds)).result(seconds + 1)
         except TimeoutError:
@@ -130,12 +137,20 @@ def on_begin(method: Callable[[], object]) -> None:
 
 def begin() -> None:
     """Call what is to be called in a worker that begins to serve; the server does it."""
+    global _is_served  # by a server that calls close(), too
+    _is_served = True
     for each in _to_begin.copy():
         method = each()
         if method is not None:
             method()
 
 
+def is_served() -> bool:
+    """Return whether this is a worker of ``tonnage run``, which closes stores in the end."""
+    return _is_served
+
+
+_is_served = False
 # One for each store that wants it.
 _to_begin: list[weakref.WeakMethod[Callable[[], object]]] = []
 

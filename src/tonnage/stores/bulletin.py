@@ -28,6 +28,7 @@ import weakref
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tonnage.host.commons import share
+from tonnage.stores import roster
 from tonnage.stores.names import digest_of
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Bulletin:
 
     def join(self, listener: Listener) -> None:
         """Have *listener* hear what concerns its name; it is held weakly."""
+        roster.enter(listener.name)
         with self._obeying:
             named = self._listeners.setdefault(digest_of(listener.name), [])
             named[:] = [each for each in named if each() is not None]

@@ -19,6 +19,7 @@ memory back (:mod:`tonnage.governor.consumers`): trimmed at WARNING, cleared at 
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import time
@@ -28,6 +29,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from tonnage.errors import ConfigError
 from tonnage.governor.consumers import DEFAULT_PRIORITY, register
+from tonnage.stores.arguments import (
+    checked_name,
+    checked_size,
+    is_async,
+    is_known_by_name,
+    keys_of,
+    tags_of,
+)
 from tonnage.stores.beyond import levels_of
 from tonnage.stores.forgetting import ForgettingShelf
 from tonnage.stores.names import name_of
@@ -46,9 +55,11 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R")
-    Tags = Iterable[str]
+    Tags = Iterable[str] | str
 
 V = TypeVar("V")
+
+logger = logging.getLogger("tonnage.stores")
 
 DEFAULT_BYTES: Final = 16 * MIB
 #: Lifetimes differ by up to this share, so that what was filled together does not expire together.
@@ -74,14 +85,14 @@ class Cache(ForgettingShelf[V]):
         max_bytes: what they take at most, such as ``"8M"``.
         ttl: how long an entry is good for, such as ``"5m"``; None: for as long as it stays; by
             default as ``CACHE_TTL`` says, and that is 5 minutes in production.
+        none_ttl: the same for None, where a function finds nothing; by default as *ttl*, and 0 does
+            not keep it.
         shared: what all workers of this machine keep together beside that, on disk, such as
             ``"64M"``; None: each has its own memory only.
         redis: whether to keep values in Redis too, for all instances; None: where ``REDIS_URL`` is
             set, and the cache has a name.
         codec: writes values for these two; by default pickle on this machine, and JSON for Redis.
-        none_ttl: the same for None, where a function finds nothing; by default as *ttl*, and 0 does
-            not keep it.
-        stale: how long after that it is still given out once more while it is made anew; then
+        stale: how long after its lifetime an entry is still given out while it is made anew; then
             whoever asks first has it made, and nobody waits.
         policy: which entries stay: ``"s3fifo"``, or ``"lru"``, those that were asked for last.
         priority: caches of lower numbers give way first when memory is short.
@@ -109,8 +120,10 @@ class Cache(ForgettingShelf[V]):
         clock: Callable[[], float] = time.monotonic,
         jitter: float = JITTER,
     ) -> None:
-        known_as = "cache" if name is None else name
+        known_as = "cache" if name is None else checked_name(name)
         most_bytes = parse_bytes(max_bytes)
+        if not isinstance(max_entries, int | None):
+            raise ConfigError(f"cache {known_as!r}: max_entries={max_entries!r} is no whole number")
         if (max_entries is not None and max_entries < 1) or most_bytes <= ENTRY_BYTES:
             raise ConfigError(
                 f"cache {known_as!r}: a bound of {max_entries} entries and {max_bytes} bytes holds"
@@ -188,24 +201,27 @@ class Cache(ForgettingShelf[V]):
             ttl: how long it is good for; by default as the cache says.
             tags: what it may be invalidated by.
             size_bytes: what it takes, where it knows better than an estimate would.
+
+        Raises:
+            ConfigError: a time, a tag or a size makes no sense.
         """
-        if self._notices[0] != self._board.seen:
-            self._board.catch_up()
+        if size_bytes is not None:
+            checked_size(size_bytes)
+        kept = tags_of(tags) if tags else ()
+        self._obey()
         if self._flights.open:
             self._flights.void(key)
         if ttl is not None:
             seconds: float | None = parse_seconds(ttl)
         else:
             seconds = self._ttl_seconds if value is not None else self._none_ttl_seconds
-        kept = tuple(tags) if tags else ()
         if self._beyond is not None and (known := name_of(key)) is not None:
             self._beyond.set(known, value, self._lifetime(seconds), kept)
         return self._put(key, value, seconds, kept, size_bytes)
 
     def __contains__(self, key: Hashable) -> bool:
-        if self._notices[0] != self._board.seen:
-            self._board.catch_up()
-        return super().__contains__(key)
+        self._obey()
+        return super().__contains__(key) or self._ask_near(key)[1] is not None
 
     # Values that are made when they are missing.
 
@@ -221,11 +237,12 @@ class Cache(ForgettingShelf[V]):
 
         Raises:
             Exception: what *make* has raised; everybody who waits for it gets it, nobody keeps it.
+            StoreError: *make* asks for this very key.
         """
         held = self._look(key)
         if held is not None and not held[1]:
             return held[0]
-        tags = tuple(tags)
+        tags = tags_of(tags)
         errand, found = self._ask_near(key, tags)
         if found is not None:
             return found.value  # type: ignore[no-any-return]
@@ -250,11 +267,12 @@ class Cache(ForgettingShelf[V]):
 
         Raises:
             Exception: what *make* has raised; everybody who waits for it gets it, nobody keeps it.
+            StoreError: *make* asks for this very key.
         """
         held = self._look(key)
         if held is not None and not held[1]:
             return held[0]
-        tags = tuple(tags)
+        tags = tags_of(tags)
         errand, found = self._ask_near(key, tags)
         if found is not None:
             return found.value  # type: ignore[no-any-return]
@@ -293,19 +311,29 @@ class Cache(ForgettingShelf[V]):
             function: a plain function, or a coroutine function.
             ttl: how long its results are good for.
             key: makes the key of its arguments; by default the function's name and all of them.
+                What has no name of its own, as lambdas and functions within functions have not, is
+                told from others in its own process, and its results are not found in any other.
             tags: of each result; or a function that makes them of the arguments.
+
+        Raises:
+            ConfigError: it is a generator function, or cannot be called.
         """
         if function is None:
             return partial(self.cached, ttl=ttl, key=key, tags=tags)
-        from inspect import iscoroutinefunction
-
-        name = f"{function.__module__}.{function.__qualname__}"
-        keyed = partial(_key_of, name) if key is None else key
+        has_to_be_awaited = is_async(function)
+        if key is None and self._beyond is not None and not is_known_by_name(function):
+            logger.warning(
+                "cache %r: %r cannot be told from others by its name, so what it returns stays with"
+                " each worker; cached(key=...) makes keys that mean the same in all",
+                self.name,
+                function,
+            )
+        keyed = keys_of(function) if key is None else key
 
         def tagged(*given: Any, **named: Any) -> Tags:
             return tags(*given, **named) if callable(tags) else tags
 
-        if iscoroutinefunction(function):
+        if has_to_be_awaited:
 
             async def ask_async(*given: Any, **named: Any) -> Any:
                 return await self.get_or_await(
@@ -361,8 +389,7 @@ class Cache(ForgettingShelf[V]):
             )
 
     def _look(self, key: Hashable) -> tuple[V, bool] | None:
-        if self._notices[0] != self._board.seen:
-            self._board.catch_up()
+        self._obey()
         return super()._look(key)
 
     def _ask_near(
@@ -394,8 +421,7 @@ class Cache(ForgettingShelf[V]):
         flight: Flight[V],
         value: V,
     ) -> None:
-        if self._notices[0] != self._board.seen:
-            self._board.catch_up()
+        self._obey()
         if errand is not None and errand.found is not None:
             self._keep_found(flight.key, errand.found, changes)
             if not flight.is_void:
@@ -419,7 +445,3 @@ class Cache(ForgettingShelf[V]):
     def _lasts_seconds(self, value: V) -> float | None:
         """Return how long *value* is good for where nobody says so; None: for as long as it is."""
         return self._ttl_seconds if value is not None else self._none_ttl_seconds
-
-
-def _key_of(name: str, *given: Any, **named: Any) -> Hashable:
-    return (name, given, tuple(sorted(named.items()))) if named else (name, given)

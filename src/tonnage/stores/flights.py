@@ -1,8 +1,10 @@
 """One making of a value for everybody who misses it at the same time ("single flight").
 
 Promises: of those who ask for one key at once, one makes the value and the others get that, or the
-error. What was declared void meanwhile reaches who waits, and is not kept. A task goes on when
-those who wait for it are cancelled; nobody else would know that it was needed.
+error. Whoever needs a key to make that very key gets an error instead of waiting for himself; two
+that need each other's are not told. What was declared void meanwhile reaches who waits, and is not
+kept. A task goes on when those who wait for it are cancelled; nobody else would know that it was
+needed.
 
 Bounded by who is asking: there is one flight for each key that somebody waits for or refreshes.
 Keeps nothing itself (:mod:`tonnage.stores.cache`).
@@ -13,6 +15,8 @@ from __future__ import annotations
 import logging
 import threading
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from tonnage.errors import StoreError
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,6 +40,8 @@ class Flight(Generic[V]):
         #: Whether it is not to be kept: what it was made of has changed.
         self.is_void = False
         self.is_over = threading.Event()
+        #: The thread that makes it.
+        self.maker = threading.get_ident()
         self.error: BaseException | None = None
         self.values: list[V] = []
 
@@ -61,13 +67,20 @@ class Flights(Generic[V]):
         make: Callable[[], V],
         keep: Callable[[Flight[V], V], None],
     ) -> V:
-        """Return what *make* makes, here or in the thread that has begun with it already."""
+        """Return what *make* makes, here or in the thread that has begun with it already.
+
+        Raises:
+            Exception: what *make* has raised.
+            StoreError: this thread makes it already.
+        """
         with self._lock:
             flight = self._in_threads.get(key)
             is_mine = flight is None
             if flight is None:
                 flight = self._in_threads[key] = Flight(key, tuple(tags))
                 self._begin(flight)
+            elif flight.maker == threading.get_ident():
+                raise _needs_itself(key)
             else:
                 self.shared += 1
         if is_mine:
@@ -108,14 +121,20 @@ class Flights(Generic[V]):
         make: Callable[[], Awaitable[V]],
         keep: Callable[[Flight[V], V], None],
     ) -> asyncio.Task[V]:
-        """Return the task that makes the value of *key* in this event loop; it may be begun."""
+        """Return the task that makes the value of *key* in this event loop; it may be begun.
+
+        Raises:
+            StoreError: it is the task that asks.
+        """
         # Only here: an application without event loops need not load them.
-        from asyncio import get_running_loop
+        from asyncio import current_task, get_running_loop
 
         loop = get_running_loop()
         with self._lock:
             found = self._in_tasks.get((loop, key))
             if found is not None:
+                if found is current_task():
+                    raise _needs_itself(key)
                 self.shared += 1
                 return found
             flight: Flight[V] = Flight(key, tuple(tags))
@@ -189,6 +208,10 @@ class Flights(Generic[V]):
                 self._end(flight)
                 del self._in_threads[flight.key]
             flight.is_over.set()
+
+
+def _needs_itself(key: Hashable) -> StoreError:
+    return StoreError(f"to make the value of {key!r:.200}, its own value is asked for")
 
 
 def _look_at(task: asyncio.Task[V]) -> None:

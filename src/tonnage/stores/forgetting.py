@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tonnage.errors import StoreError
+from tonnage.stores.arguments import tags_of
 from tonnage.stores.bulletin import CLEAR, KEY, TAG, bulletin
 from tonnage.stores.flights import Flights
 from tonnage.stores.names import key_of, name_of
@@ -62,7 +63,11 @@ class ForgettingShelf(Shelf[V]):
         """Take out what has any of *tags*, in all workers; return how many entries this one had.
 
         What is being made just now with such a tag reaches whoever waits for it, and is not kept.
+
+        Raises:
+            ConfigError: one of them is no text.
         """
+        tags = tags_of(tags)
         if self._beyond is not None:
             self._beyond.forget_tags(tags)
         count = self._invalidate(tags)
@@ -111,6 +116,11 @@ class ForgettingShelf(Shelf[V]):
             near.clear()
         self.hear(kind, what)
         self._board.post(self.name, kind, what, sender=self)
+
+    def _obey(self) -> None:
+        """Forget what other workers have said since; before anything is looked up or kept."""
+        if self._notices[0] != self._board.seen:
+            self._board.catch_up()
 
     def _delete(self, key: Hashable) -> bool:
         with self._changing:

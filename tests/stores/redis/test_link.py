@@ -323,7 +323,9 @@ def test_an_option_without_sense_is_refused_by_name_at_once(
     make: Callable[[str], object], options: str, named: str
 ) -> None:
     """An option in the URL that redis-py does not take is refused at once, and by its name."""
-    with pytest.raises(ConfigError, match=f"REDIS_URL makes no sense in its options: {named} ") as r:
+    with pytest.raises(
+        ConfigError, match=f"REDIS_URL makes no sense in its options: {named} "
+    ) as r:
         make(f"redis://:secret@host/0?{options}")
     assert "secret" not in str(r.value)
 
@@ -399,7 +401,7 @@ _request: contextvars.ContextVar[str] = contextvars.ContextVar("request", defaul
 async def test_an_outage_is_told_in_the_name_of_no_request(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An outage is told in the name of no request: not of the one that was there first, long ago."""
+    """An outage is told in the name of no request: nor of the very first."""
     seen: list[str] = []
 
     def note(record: logging.LogRecord) -> bool:

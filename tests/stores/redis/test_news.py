@@ -198,10 +198,10 @@ async def test_that_caches_are_emptied_is_told_once_a_minute(
     """That caches are emptied is told once a minute, however often the connection is lost."""
     caplog.set_level(logging.INFO, "tonnage.redis")
     cache = Cache[int]("deaf", ttl=60, redis=False)
-    now_seconds = 0.0
-    news = News(server.url, clock=lambda: now_seconds)
+    now_seconds = [0.0]
+    news = News(server.url, clock=lambda: now_seconds[0])
     news.concern("deaf")
-    for now_seconds in (0.0, 1.0, 59.0, 60.0, 61.0):
+    for now_seconds[0] in (0.0, 1.0, 59.0, 60.0, 61.0):
         await asyncio.to_thread(await_true, _heard_by(server, 1), "it listens")
         cache.set("a", 1)
         server.command("CLIENT", "KILL", "TYPE", "pubsub")

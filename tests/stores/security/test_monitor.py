@@ -231,6 +231,63 @@ def test_a_blocked_client_cannot_wash_out_what_it_did() -> None:
     assert (found.blocked, found.blocked_now, found.alerts) == (1, 1, 1)
 
 
+def test_what_a_blocked_client_is_refused_is_counted() -> None:
+    """Else a long attack looks like a few tries; asking whether it is blocked counts nothing."""
+    site = Site()
+    site.fail(3)
+    for _ in range(27):
+        with pytest.raises(RequestRefusedError):
+            site.monitor.check(CLIENT)
+    site.monitor.check(OTHER)
+    assert site.monitor.is_blocked(CLIENT)
+
+    found = site.monitor.statistics()
+    assert (found.failed, found.left_out, found.refused) == (3, 0, 27)
+    assert site.open(rules=()).statistics().refused == 27
+    site.wait(15 * MINUTE)
+    site.fail(3)
+    site.wait(15 * MINUTE)
+    site.fail(3)
+    assert [" 27 times since the last alert" in alert.text for alert in site.alerts] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_what_is_forgotten_early_is_counted_for_all_workers() -> None:
+    """More blocks than fit."""
+    site = Site(rules=(Rule("login_failed", failures=1, within="1h", block="1h"),), keep=1)
+    for number in range(MOST_BLOCKS + 200):
+        site.fail(1, client=f"10.0.{number >> 8}.{number & 255}")
+
+    assert site.monitor.statistics().forgotten > 0
+    assert site.open(rules=()).statistics() == site.monitor.statistics()
+
+
+def test_a_user_may_be_a_number() -> None:
+    """That of a record, 0 included; it is the same user as its text."""
+    site = Site(rules=(Rule("login_failed", failures=2, within="1h", by="user"),))
+    site.monitor.attempt(CLIENT, user=0, succeeded=False)
+    site.monitor.attempt(CLIENT, user=0, succeeded=False)
+    site.monitor.suspicious(CLIENT, "scraping", user=5)
+    site.monitor.attempt(CLIENT, user=5, succeeded=True)
+
+    assert len(site.alerts) == 1
+    assert site.kinds(user=5) == site.kinds(user="5") == ["suspicious", "login_succeeded"]
+    assert "login_failed" in site.kinds(user=0)
+
+
+def test_how_long_events_are_kept_may_be_a_text() -> None:
+    """As the times of rules."""
+    site = Site(keep_seconds="1h")
+    site.fail()
+    site.wait(3599)
+    assert site.kinds() == ["login_failed"]
+    site.wait(2)
+    assert site.kinds() == []
+
+
 def test_a_block_is_told_once_while_it_lasts() -> None:
     """And again the next time."""
     site = Site()
@@ -378,12 +435,26 @@ def test_anything_else_is_no_client() -> None:
         lambda: SecurityMonitor(keep=MOST_KEPT + 1),
         lambda: SecurityMonitor(keep_seconds=0),
         lambda: SecurityMonitor(rules=RULES * (MOST_RULES + 1)),
+        lambda: SecurityMonitor(keep_seconds="soon"),
+        lambda: SecurityMonitor(rules=["x"]),  # type: ignore[list-item]
+        lambda: SecurityMonitor(rules=RULES[0]),  # type: ignore[arg-type]
+        lambda: Rule("login_failed", failures=1.5, within="15m"),  # type: ignore[arg-type]
+        lambda: Rule("login_failed", failures=3, within="15m", block=True),
+        lambda: Rule("login_failed", failures=3, within="400d"),
     ],
 )
 def test_figures_without_sense_are_refused(make: Callable[[], object]) -> None:
     """When they are given."""
     with pytest.raises(ConfigError):
         make()
+
+
+def test_a_rule_without_sense_is_refused_in_its_own_words() -> None:
+    """Nothing of rates and requests, which nobody has written."""
+    with pytest.raises(ConfigError, match=r"^failures=0 makes no sense: write a whole number"):
+        Rule("login_failed", failures=0, within="15m")
+    with pytest.raises(ConfigError, match=r"^within=0 makes no sense: write for example 15m"):
+        Rule("login_failed", failures=3, within=0)
 
 
 def test_the_defaults_are_those_of_the_docstring() -> None:

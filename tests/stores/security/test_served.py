@@ -96,6 +96,16 @@ def test_a_cache_is_cleared_in_all_workers(server: Running) -> None:
     def keep() -> str:
         return server.get("/keep").body.decode()
 
+    def clear(*names: str) -> subprocess.CompletedProcess[str]:
+        control = ("--control", str(server.control))
+        return subprocess.run(
+            [sys.executable, "-m", "tonnage", "cache", "clear", *names, *control],
+            capture_output=True,
+            text=True,
+            check=not names,
+            env=clean_environment(),
+        )
+
     def cached() -> set[str]:
         return set(until_both(server, lambda: server.get("/look").body.decode()).values())
 
@@ -104,7 +114,10 @@ def test_a_cache_is_cleared_in_all_workers(server: Running) -> None:
 
     foreign = {"Origin": "https://evil.example"}
     assert server.request("POST", "/cache/clear", headers=foreign).status == 403
-    assert server.request("POST", "/cache/clear?name=others").status == 200
+    unknown = server.request("POST", "/cache/clear?name=others")
+    assert (unknown.status, unknown.json()["error"]) == (404, "not_found")
+    for said in (unknown.json()["detail"], clear("others").stderr):
+        assert "there is no cache called 'others'; there are 'answers'" in said
     assert cached() == {"yes"}
 
     answer = server.request("POST", "/api/cache/clear?name=answers")
@@ -112,13 +125,7 @@ def test_a_cache_is_cleared_in_all_workers(server: Running) -> None:
     assert cached() == {"no"}
 
     until_both(server, keep)
-    told = subprocess.run(
-        [sys.executable, "-m", "tonnage", "cache", "clear", "--control", str(server.control)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=clean_environment(),
-    )
+    told = clear()
     assert told.stdout == "2 worker(s) clear all caches\n"
     await_true(lambda: cached() == {"no"}, "they have")
 
@@ -128,7 +135,7 @@ def test_the_admin_port_acts_with_the_token_only(server: Running) -> None:
     url = server.banner("admin").removesuffix("/health")
     for headers, status in (({}, 403), ({"Authorization": f"Bearer {TOKEN}"}, 202)):
         with connection_to(url, 5.0) as connection:
-            answer = exchange(connection, "POST", "/cache/clear?name=x", headers=headers)
+            answer = exchange(connection, "POST", "/cache/clear?name=answers", headers=headers)
         assert answer.status == status
         assert json.loads(answer.body)["detail"]
 

@@ -227,3 +227,57 @@ def test_what_it_is_called_has_no_password() -> None:
     """What it is called has no password."""
     sink = PostgresSink("postgresql://me:secret@there/base", 'stats."odd')
     assert repr(sink) == 'PostgresSink("stats"."""odd")'
+
+
+def nested(depth: int = 5000) -> Any:
+    """Return what no writer of JSON can follow to its end."""
+    found: Any = 1
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({}, "without keys"),
+        ({"": 1}, "no column is called ''"),
+        ({"name": "a", "": 1}, "no column is called ''"),
+        ({1: 2}, "no column is called 1"),
+        ({None: 1}, "no column is called None"),
+        ({"a\0b": 1}, "no column is called 'a"),
+        ({"\ud800": 1}, r"no column is called '\\ud800'"),
+        ({"ctid": "(0,1)"}, "list or tuple"),
+        ({"ctid": (0, 1)}, 'column "ctid"'),
+        ({"name": "a", "twice": 1}, "generated column"),
+        ({"x" * 70: 1}, "does not exist"),
+        ({"name" + "x" * 70: 1, "name" + "x" * 71: 1}, "does not exist|more than once"),
+        ({str(number): number for number in range(2000)}, "does not exist"),
+        ({"name": "a", "details": nested()}, "RecursionError"),
+        ({"name": "a", "score": nested()}, "integer|Recursion"),
+        ({"name": nested()}, "expected str"),
+    ],
+)
+async def test_what_anybody_may_send_holds_up_nothing(
+    postgres_url: str, record: dict[Any, Any], reason: str
+) -> None:
+    """Whatever keys and values a record of a free form has, it is rejected, and others are not."""
+    async with sink_of(postgres_url) as sink:
+        await ask(
+            postgres_url,
+            "ALTER TABLE stats.events ADD twice int GENERATED ALWAYS AS (2 * score) STORED;",
+        )
+        for batch in (Batch([record]), Batch([{"name": "b"}, record])):
+            with pytest.raises(RecordsRejectedError, match=reason):
+                await sink.write(batch)
+        await sink.write(Batch([{"name": "last"}]))
+        assert await names(postgres_url) == ["last"]
+
+
+async def test_an_id_that_is_none_is_no_id(postgres_url: str) -> None:
+    """An id that is None is no id: the one that the writer gave is stored, once."""
+    async with sink_of(postgres_url, id_column="id") as sink:
+        for _ in range(2):
+            await sink.write(Batch([{"name": "a", "id": None}, {"name": "b"}], ["1", "2"]))
+        rows = await ask(postgres_url, "SELECT id, name FROM stats.events ORDER BY id")
+    assert rows == [("1", "a"), ("2", "b")]

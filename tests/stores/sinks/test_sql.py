@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import NoSuchTableError, ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.forking import await_in_child
 
@@ -226,3 +226,102 @@ async def test_batches_with_the_same_rows_do_not_wait_for_each_other(postgres_ur
         await asyncio.gather(first.write(Batch(records)), second.write(Batch(records[::-1])))
     await first.close()
     await second.close()
+
+
+def nested(depth: int = 5000) -> Any:
+    """Return what no writer of JSON can follow to its end."""
+    found: Any = 1
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+#: What anybody may send, where records are bodies as they come.
+FREE: list[dict[Any, Any]] = [
+    {},
+    {1: 2},
+    {None: 1},
+    {(1, 2): 3},
+    {"": 1},
+    {"a\0b": 1},
+    {"\ud800": 1},
+    {"name": nested()},
+    {"name": "a", "details": nested()},
+    {"name": "a", "score": nested()},
+    {str(number): number for number in range(2000)},
+]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'free.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.mark.parametrize("given", [{}, {"upsert": ["id"]}, {"id_column": "id"}])
+async def test_what_anybody_may_send_holds_up_nothing(any_url: str, given: dict[str, Any]) -> None:
+    """Whatever keys and values a record of a free form has, it is rejected, and others are not."""
+    sink = SqlSink(any_url, "events", **given)
+    await sink._database.run(
+        lambda connection: connection.exec_driver_sql(
+            "CREATE TABLE events (id text UNIQUE, name text NOT NULL, score integer, details json)"
+        )
+    )
+    for record in FREE:
+        for batch in (Batch([record]), Batch([{"name": "a"}, record, record])):
+            with pytest.raises(RecordsRejectedError):
+                await sink.write(batch)
+    await sink.write(Batch([{"name": "last"}]))
+    found = await sink._database.run(
+        lambda connection: connection.exec_driver_sql("SELECT name FROM events").all()
+    )
+    assert [tuple(row) for row in found] == [("last",)]
+    await sink.close()
+
+
+@pytest.mark.parametrize("its_id", [[1], {}, nested()])
+async def test_an_id_that_is_no_text_is_rejected(file: Path, its_id: object) -> None:
+    """An id that no column can hold is rejected, also where rows are brought up to date by it."""
+    sink = SqlSink(f"sqlite:///{file}", "events", upsert=["id"])
+    with pytest.raises(RecordsRejectedError):
+        await sink.write(Batch([{"name": "a", "id": its_id}, {"name": "b", "id": "1"}]))
+    await sink.close()
+
+
+async def test_an_id_that_is_none_is_no_id(url: str, file: Path) -> None:
+    """An id that is None is no id: the one that the writer gave is stored, once."""
+    sink = SqlSink(url, "events", id_column="id")
+    for _ in range(2):
+        await sink.write(Batch([{"name": "a", "id": None}, {"name": "b"}], ["1", "2"]))
+    assert ask(file, "SELECT id, name FROM events") == [("1", "a"), ("2", "b")]
+    await sink.close()
+
+
+async def test_a_policy_that_forbids_a_row_rejects_it(postgres_url: str) -> None:
+    """A row that a policy forbids is rejected; a table that one may not write at all is not."""
+    owner = SqlSink(postgres_url, "events")
+
+    async def run(statement: str) -> None:
+        await owner._database.run(lambda connection: connection.exec_driver_sql(statement))
+
+    await run("CREATE ROLE guest LOGIN")
+    try:
+        await run("CREATE TABLE events (name text)")
+        await run("ALTER TABLE events ENABLE ROW LEVEL SECURITY")
+        await run("CREATE POLICY mine ON events USING (true) WITH CHECK (name <> 'forbidden')")
+        guest = SqlSink(postgres_url.replace("postgres@", "guest@"), "events")
+        # Of the moment, until somebody grants it.
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            await guest.write(Batch([{"name": "a"}]))
+        await run("GRANT INSERT ON events TO guest")
+        with pytest.raises(RecordsRejectedError, match="row-level security"):
+            await guest.write(Batch([{"name": "a"}, {"name": "forbidden"}]))
+        await guest.write(Batch([{"name": "a"}]))
+        await guest.close()
+    finally:
+        await run("DROP TABLE IF EXISTS events")
+        await run("DROP ROLE guest")
+        await owner.close()

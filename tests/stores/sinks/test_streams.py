@@ -205,3 +205,73 @@ async def test_nats_that_was_away_is_found_again() -> None:
         client = await nats.connect(server.url)
         assert [record["n"] for _, record, _ in await messages(client)] == [1, 2]
         await client.close()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["a b", "", "*", ">", "a..b", "a\r\nPUB x 1", "\0", "\ud800", "x" * 5000, 7, None, {}, "."],
+)
+async def test_what_makes_no_subject_is_rejected(
+    nats_server: NatsServer, nats_client: Client, kind: object
+) -> None:
+    """A record of which the function makes no subject is rejected; then it goes on."""
+
+    def subject(record: Any) -> str:
+        return f"stats.{record['kind']}" if isinstance(record["kind"], str) else record["kind"]
+
+    sink = NatsSink(nats_server.url, subject)
+    with pytest.raises(RecordsRejectedError, match=r"no subject|surrogates"):
+        await sink.write(Batch([{"kind": "a"}, {"kind": kind}]))
+    await sink.write(Batch([{"kind": "b"}], ["1"]))
+    await sink.close()
+    assert [subject for subject, _, _ in await messages(nats_client)] == ["stats.b"]
+
+
+async def test_a_function_for_subjects_may_fail(nats_server: NatsServer) -> None:
+    """Whatever the function raises, the record is rejected, with what it says."""
+
+    def subject(record: Any) -> str:
+        raise OSError("no table of subjects")
+
+    sink = NatsSink(nats_server.url, subject)
+    with pytest.raises(RecordsRejectedError, match="no subject: OSError"):
+        await sink.write(Batch([{"n": 1}]))
+    await sink.close()
+
+
+@pytest.mark.parametrize("subject", ["", "a b", "stats.>", "stats.", "x" * 2000])
+def test_a_subject_that_is_none_is_refused(subject: str) -> None:
+    """A subject that is none is refused when the sink is made."""
+    with pytest.raises(ConfigError, match="is no subject of NATS"):
+        NatsSink("nats://there", subject)
+
+
+async def test_ids_of_any_kind_go_to_streams(
+    redis_server: RedisServer, nats_server: NatsServer, nats_client: Client
+) -> None:
+    """An id that no text can hold is rejected; one of several lines stays within its header."""
+    broken = Batch([{"n": 1}, {"id": "\ud800"}])
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    for sink in (
+        NatsSink(nats_server.url, "stats.ids", id_column="id"),
+        RedisStreamSink("ids", url=redis_server.url, id_column="id"),
+    ):
+        for batch in (broken, Batch([{"deep": deep}]), Batch([{"id": deep}])):
+            with pytest.raises(RecordsRejectedError):
+                await sink.write(batch)
+        await sink.write(Batch([{"id": "a\r\nNats-Expected-Last-Sequence: 7"}]))
+        await sink.write(Batch([{"id": None}], ["x"]))
+        await sink.close()
+    assert [its_id for _, _, its_id in await messages(nats_client)][1:] == ["x"]
+    assert [each["#"] for each in await entries(redis_server.url, "ids")][1:] == ["x"]
+
+
+async def test_nats_that_is_not_there_is_said_at_once() -> None:
+    """A server that is not there is said at once, with what is wrong."""
+    sink = NatsSink(["nats://127.0.0.1:1", "nats://127.0.0.1:2"], "stats.events")
+    async with asyncio.timeout(1):
+        with pytest.raises(OSError, match="refused|Connect call failed"):
+            await sink.write(Batch([{"n": 1}]))
+    await sink.close()

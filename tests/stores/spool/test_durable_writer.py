@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from tonnage import BatchWriter
 from tonnage.errors import (
     ConfigError,
     RecordsRejectedError,
+    SpoolError,
     WriterClosedError,
     WriterFullError,
 )
 from tonnage.stores import background
 from tonnage.stores.sinks.sink import Batch
+from tonnage.stores.writer.delivery import Delivery
+from tonnage.stores.writer.durable import DurableWriter
+from tonnage.stores.writer.options import WriterOptions
+from tonnage.stores.writer.rejected import Rejected
+from tonnage.stores.writer.spool import Spool
 
 
 class KeptWithIds(Kept):
@@ -135,6 +142,69 @@ async def test_closing_does_not_wait_for_a_sink_that_fails(
         await writer.close(seconds=60)
     assert writer.statistics().spooled == 1
     assert sink.closed == 1
+
+
+async def test_closing_ends_in_time_with_a_sink_that_hangs(
+    sink: KeptWithIds, directory: Path
+) -> None:
+    """Also where it swallows its cancellation; nothing is lost."""
+    may_end = asyncio.Event()
+
+    async def hang(batch: Batch) -> None:
+        sink.asked += 1
+        while not may_end.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+
+    sink.write = hang  # type: ignore[method-assign]
+    writer = durable(sink, directory)
+    await writer.add_many(numbered(0, 5))
+    await until(lambda: sink.asked == 1)
+    async with asyncio.timeout(1):
+        await writer.close(0.1)
+    may_end.set()
+    assert writer.statistics().spooled == 5
+
+    other = KeptWithIds()
+    async with durable(other, directory):
+        background.begin()
+        await until(lambda: other.numbers == [0, 1, 2, 3, 4])
+
+
+async def test_a_directory_that_is_not_fit_is_said_once(
+    sink: KeptWithIds, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not each time that it is looked for journals, nor with each record; and again if it changes.
+
+    The line names the writer once.
+    """
+    place = directory / "spool"
+    place.write_text("")
+    options = WriterOptions(
+        "events", 1000, 1 << 20, 0.01, "drop", True, 1.0, None, place, 1 << 20
+    )
+    looked = 0
+
+    class Looking(Spool):
+        async def adopt(self) -> bool:
+            nonlocal looked
+            looked += 1
+            return await super().adopt()
+
+    spool = Looking("events", directory=place, max_bytes=1 << 20)
+    delivery = Delivery("events", sink, rejected=Rejected("events"))
+    writer = DurableWriter(options, delivery, spool, adopt_seconds=0, pause_seconds=0.001)
+    for _ in range(3):
+        with pytest.raises(SpoolError):
+            await writer.add({"n": 1})
+    await until(lambda: looked > 5)
+    (line,) = caplog.messages
+    assert line.startswith("writer 'events' cannot keep records in")
+    place.unlink()
+    await writer.add({"n": 2})
+    await until(lambda: sink.numbers == [2])
+    await writer.close(1)
+    assert len([each for each in caplog.messages if "cannot keep" in each]) == 1
 
 
 async def test_what_an_earlier_process_has_spooled_is_delivered_by_the_next(

@@ -247,8 +247,8 @@ async def test_failures_are_logged_once_and_so_is_their_end(
     files.create_errno = 0
     await spool.add([{"number": 1}])
     assert [record.message for record in caplog.records] == [
-        "spool of writer events: writer 'events' cannot keep a record on disk: No space left on"
-        " device; records are refused until there is room",
+        "writer 'events' cannot keep a record on disk: No space left on device; records are"
+        " refused until there is room",
         "spool of writer events: records are taken again",
     ]
     assert spool.refused == 3

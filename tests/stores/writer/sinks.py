@@ -21,7 +21,7 @@ class Kept:
         self.asked = 0
         self.closed = 0
         #: Raised once each, the first one first, instead of storing.
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []
         #: Whether a record is at fault.
         self.rejects: Callable[[Mapping[str, Any]], bool] = lambda record: False
         #: While cleared, nothing returns.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tonnage.errors import WriterClosedError
+from tonnage.stores.writer.bounds import Bounds
 from tonnage.stores.writer.buffer import Buffer, Taken
 from tonnage.stores.writer.waiters import Waiter, tell
 
@@ -22,10 +23,7 @@ class Bench:
         self.now_seconds = 0.0
         self.woken = 0
         self.buffer = Buffer(
-            max_records=10,
-            max_bytes=100,
-            batch_records=5,
-            batch_bytes=50,
+            Bounds(max_records=10, max_bytes=100, batch_records=5, batch_bytes=50),
             wake=self._wake,
             clock=lambda: self.now_seconds,
         )

@@ -201,11 +201,11 @@ async def test_each_time_that_redis_refuses_is_said_and_each_end(
 ) -> None:
     """Not the first alone; but what comes within a minute of the last that was said is not."""
     caplog.set_level(logging.WARNING, "tonnage.requests")
-    now_seconds = 0.0
-    there = RedisRates(server.url, clock=lambda: now_seconds)
+    now_seconds = [0.0]
+    there = RedisRates(server.url, clock=lambda: now_seconds[0])
     here = RateLimiter("1000/1h", store=RateTable(1024), clients=Clients(there.secret))
     limiter = there.limiter(here)
-    for now_seconds in (0.0, 1.0, 61.0):
+    for now_seconds[0] in (0.0, 1.0, 61.0):
         server.command("CONFIG", "SET", "maxmemory", "1")
         await passed([limiter], 3)
         server.command("CONFIG", "SET", "maxmemory", "0")

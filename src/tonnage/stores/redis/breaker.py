@@ -1,5 +1,7 @@
 """Whether to ask Redis at all: a circuit breaker. Pure: no I/O, and no clock but the one given.
 
+It also serves to tell of what Redis refuses while it is there, as for want of memory.
+
     NEW        nobody has asked yet, or the first connection is being made: callers wait for it
     CONNECTED  commands go out
     AWAY       callers hear so at once; somebody tries again in the background

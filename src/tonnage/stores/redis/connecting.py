@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tonnage.errors import ConfigError
 from tonnage.stores.redis.breaker import backoff_seconds
@@ -26,6 +27,8 @@ MOST_CONNECTIONS: Final = 10
 CLIENT_RETRIES: Final = 3
 #: What such a client waits for an answer, and for a free connection.
 CLIENT_SECONDS: Final = 5.0
+# Options that a URL may have for redis-py's pools; connections do not know them.
+_OF_POOLS: Final = ("max_connections", "timeout")
 
 
 def configured_url() -> str | None:
@@ -53,7 +56,16 @@ def connection(url: str) -> AbstractConnection:
         ConfigError: redis-py is missing, or *url* makes no sense.
     """
     _import_redis()
+    try:
+        return _connection(url)
+    except Exception:  # noqa: BLE001  (of redis-py, which takes each option in its own way)
+        raise ConfigError(_complaint(url)) from None
+
+
+def _connection(url: str) -> AbstractConnection:
     kind, options = _parsed(url)
+    for name in _OF_POOLS:
+        options.pop(name, None)
     # RESP2: a subscriber reads what was published as it reads answers.
     return kind(**{**options, "socket_timeout": None, "protocol": 2})
 
@@ -82,7 +94,9 @@ def redis_client(url: str | None = None, **options: Any) -> Redis:
         def compute(self, failures: int) -> float:
             return backoff_seconds(failures)
 
-    kind, from_url = _parsed(required_url() if url is None else url)
+    wanted = required_url() if url is None else url
+    check(wanted)
+    kind, from_url = _parsed(wanted)
     defaults = {
         "max_connections": MOST_CONNECTIONS,
         "timeout": CLIENT_SECONDS,
@@ -101,8 +115,7 @@ def check(url: str) -> None:
     Raises:
         ConfigError: redis-py is missing, or *url* makes no sense.
     """
-    _import_redis()
-    _parsed(url)
+    connection(url)
 
 
 def _import_redis() -> None:
@@ -115,14 +128,7 @@ def _import_redis() -> None:
 def _parsed(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
     from redis.asyncio.connection import Connection, UnixDomainSocketConnection, parse_url
 
-    try:
-        options: dict[str, Any] = dict(parse_url(url))
-    except ValueError:
-        # What it says may hold the password.
-        raise ConfigError(
-            "REDIS_URL makes no sense: write redis://[user:password@]host[:port][/database],"
-            " rediss:// for TLS, or unix:///path"
-        ) from None
+    options: dict[str, Any] = dict(parse_url(url))
     kind: type[AbstractConnection] = options.pop("connection_class", Connection)
     options["socket_connect_timeout"] = CONNECT_SECONDS
     if kind is not UnixDomainSocketConnection:
@@ -131,3 +137,35 @@ def _parsed(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
         if hasattr(socket, "TCP_KEEPIDLE"):
             options["socket_keepalive_options"] = {socket.TCP_KEEPIDLE: KEEP_ALIVE_SECONDS}
     return kind, options
+
+
+def _complaint(url: str) -> str:
+    """Return what is to be changed in a *url* that cannot be used."""
+    # Never what redis-py says of it: that may hold the password. Nor an example with a password
+    # before the host, which would be taken for one and hidden in the log.
+    try:
+        parts = urlsplit(url)
+        refused = [
+            name
+            for name, value in parse_qsl(parts.query)
+            if not _can_be_used(f"{parts.scheme}://?{urlencode({name: value})}")
+        ]
+        if _can_be_used(parts._replace(query="").geturl()):
+            return (
+                f"REDIS_URL makes no sense in its options: {', '.join(refused)} cannot be used so;"
+                " leave it out, or write it as redis-py has it"
+            )
+    except ValueError:
+        pass
+    return (
+        "REDIS_URL makes no sense: write redis://host:6379/0, rediss:// for TLS, or unix:///path;"
+        " user and password go before the host, as user:password@host"
+    )
+
+
+def _can_be_used(url: str) -> bool:
+    try:
+        _connection(url)
+    except Exception:  # noqa: BLE001  (as above)
+        return False
+    return True

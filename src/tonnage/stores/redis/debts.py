@@ -1,11 +1,13 @@
 """What Redis has yet to hear is to be forgotten: said in the end, however long it is away.
 
-    debts = Debts(link, command, complain)
+    debts = Debts(link, command, complain, announce)
     debts.owe([(TAG, "event:7")])        # sent now, or as soon as it can be
     debts.elsewhere(link.way)            # what something asked this way might still find
 
 Promises: what is owed is sent at once where Redis is there, again where it was not answered, and
 before anybody of this process asks anything when Redis comes back. Saying it twice does no harm.
+What was paid late is said once more on this machine: another worker may have come back to Redis
+sooner, and have found there what was to be forgotten.
 
 Bounded: :data:`MOST_OWED`; where there would be more, everything is to be forgotten, which is one.
 A process that ends takes with it what it owes.
@@ -14,11 +16,12 @@ A process that ends takes with it what it owes.
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RedisAwayError
-from tonnage.stores.bulletin import CLEAR
+from tonnage.stores.bulletin import CLEAR, GRACE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +36,17 @@ if TYPE_CHECKING:
 MOST_OWED: Final = 1000
 #: When to try again where Redis is there, and too many commands waited, or it refused.
 RETRY_SECONDS: Final = 0.1
+#: What was paid later than so was late. Sooner, caches do not go by what they find in Redis
+#: (:data:`tonnage.stores.bulletin.GRACE_SECONDS`).
+LATE_SECONDS: Final = GRACE_SECONDS / 2
 EVERYTHING: Final = (CLEAR, "")
 
 
 class _Debt:
-    __slots__ = ("way",)
+    __slots__ = ("since_seconds", "way")
 
     def __init__(self) -> None:
+        self.since_seconds = time.monotonic()
         #: The way it was sent, if it is under way: what is asked that way comes after it.
         self.way: object = None
 
@@ -51,6 +58,7 @@ class Debts:
         link: to Redis.
         command: what has Redis forget something.
         complain: is told what Redis refuses to forget.
+        announce: is told, in the stores' thread, what Redis was late to hear.
     """
 
     def __init__(
@@ -58,10 +66,12 @@ class Debts:
         link: Link,
         command: Callable[[int, str], tuple[Argument, ...]],
         complain: Callable[[Exception], None],
+        announce: Callable[[int, str], None],
     ) -> None:
         self._link = link
         self._command = command
         self._complain = complain
+        self._announce = announce
         # Held for microseconds, also inside the link's lock; never the other way round.
         self._changing = threading.Lock()
         self._owed: dict[Forgotten, _Debt] = {}
@@ -111,12 +121,16 @@ class Debts:
 
     def _paid(self, what: Forgotten, debt: _Debt, answer: Future[Any]) -> None:
         error = answer.exception()
-        with self._changing:
-            if error is None:
+        if error is None:
+            with self._changing:
                 # Somebody may have come to owe the same anew.
                 if self._owed.get(what) is debt:
                     del self._owed[what]
-                return
+            if time.monotonic() - debt.since_seconds > LATE_SECONDS:
+                # Elsewhere, for the link may be locked here.
+                self._link.later(0, partial(self._announce, *what))
+            return
+        with self._changing:
             debt.way = None
             is_first, self._is_retrying = not self._is_retrying, True
         if isinstance(error, Exception) and not isinstance(error, RedisAwayError):

@@ -16,29 +16,31 @@ Redis is away takes that with it: then lifetimes are what is left.
 from __future__ import annotations
 
 import logging
+import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tonnage.errors import RedisAwayError, StoreError
-from tonnage.stores.bulletin import KEY, TAG
+from tonnage.stores.bulletin import KEY, TAG, announce
 from tonnage.stores.levels import Found, Look
 from tonnage.stores.redis import coding
+from tonnage.stores.redis.breaker import Breaker, State
 from tonnage.stores.redis.connecting import check, required_url
 from tonnage.stores.redis.debts import EVERYTHING, Debts
+from tonnage.stores.redis.exchange import hold, hold_async, is_unknown_script
 from tonnage.stores.redis.layout import AsOf, Layout, read
 from tonnage.stores.redis.link import link
 from tonnage.stores.redis.news import listen
 from tonnage.units import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from tonnage.stores.levels import Codec
+    from tonnage.stores.redis.exchange import Steps
     from tonnage.stores.redis.link import Link
-    from tonnage.stores.redis.wire import Argument
-
-    Looking = Generator[tuple[Argument, ...], Any, Look]
 
 logger = logging.getLogger("tonnage.redis")
 
@@ -54,6 +56,7 @@ class _Reached(NamedTuple):
 
     link: Link
     debts: Debts
+    pid: int
 
 
 class RedisLevel:
@@ -64,6 +67,7 @@ class RedisLevel:
         url: where Redis is; by default what REDIS_URL says.
         codec: how values are written; by default as JSON.
         most_bytes: what a value may take, before it is compressed.
+        clock: monotonic seconds; for how often something is told.
 
     Raises:
         ConfigError: redis-py is missing, or there is no URL, or it makes no sense.
@@ -76,6 +80,7 @@ class RedisLevel:
         *,
         codec: Codec | None = None,
         most_bytes: int = MOST_BYTES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._url = required_url() if url is None else url
@@ -86,6 +91,9 @@ class RedisLevel:
         self._most_bytes = most_bytes
         self._layout = Layout(name)
         self._is_told_of: set[str] = set()
+        self._clock = clock
+        # Whether values can be kept, where Redis is there.
+        self._keeping = Breaker()
         #: Values that were larger than it takes, and those that its codec could not write.
         self.too_large = self.not_written = 0
 
@@ -96,12 +104,14 @@ class RedisLevel:
 
     def _reach(self) -> _Reached:
         """Return what this level has in this process; a child begins anew."""
-        found, reached = link(self._url), self._reached
-        if reached is None or reached.link is not found:
+        reached, pid = self._reached, os.getpid()
+        if reached is None or reached.pid != pid:
             complain = partial(
                 self._tell, "forgetting", "cannot have Redis forget, so nothing found counts: %s"
             )
-            reached = self._reached = _Reached(found, Debts(found, self._layout.forget, complain))
+            found = link(self._url)
+            debts = Debts(found, self._layout.forget, complain, partial(announce, self.name))
+            reached = self._reached = _Reached(found, debts, pid)
             listen(self._url, self.name)
         return reached
 
@@ -110,34 +120,16 @@ class RedisLevel:
     def look(self, key: str, tags: Sequence[str] = ()) -> Look:
         """Return what there is of *key*; the calling thread waits."""
         redis = self._reach().link
-        looking = self._looking(key, tags, redis.way_of_threads)
-        step = _step(looking, None)
-        while not isinstance(step, Look):
-            answer: Any
-            try:
-                answer = redis.ask(*step)
-            except StoreError as error:
-                answer = error
-            step = _step(looking, answer)
-        return step
+        return hold(redis, self._looking(key, tags, redis.way_of_threads))
 
     async def look_async(self, key: str, tags: Sequence[str] = ()) -> Look:
         """Return what there is of *key*; the calling task waits."""
         redis = self._reach().link
-        looking = self._looking(key, tags, redis.way)
-        step = _step(looking, None)
-        while not isinstance(step, Look):
-            answer: Any
-            try:
-                answer = await redis.execute(*step)
-            except StoreError as error:
-                answer = error
-            step = _step(looking, answer)
-        return step
+        return await hold_async(redis, self._looking(key, tags, redis.way))
 
-    def _looking(self, key: str, tags: Sequence[str], way: object) -> Looking:
+    def _looking(self, key: str, tags: Sequence[str], way: object) -> Steps[Look]:
         """Yield what to ask Redis, take its answers, and return what they mean."""
-        redis, debts = self._reach()
+        redis, debts, _ = self._reach()
         if redis.is_away:
             return Look(None, _NEVER)
         owed = debts.elsewhere(way)
@@ -145,7 +137,7 @@ class RedisLevel:
             try:
                 answer = yield self._layout.look(key, tags, self._most_bytes, is_known=True)
             except StoreError as error:
-                if not _is_unknown(error):
+                if not is_unknown_script(error):
                     raise
                 answer = yield self._layout.look(key, tags, self._most_bytes, is_known=False)
             packed, found_tags, left_seconds, as_of = read(answer, tags)
@@ -190,9 +182,11 @@ class RedisLevel:
     def _kept(self, key: str, is_now: bool, answer: Future[Any]) -> None:
         error = answer.exception()
         if error is None:
+            if self._keeping.state is State.AWAY and self._keeping.come(self._clock()):
+                logger.warning("cache %r keeps values in Redis again", self.name)
             return
-        if not isinstance(error, RedisAwayError):
-            self._tell("writing", "cannot keep values in Redis: %s", error)
+        if not isinstance(error, RedisAwayError) and self._keeping.lose(self._clock()):
+            logger.warning("cache %r cannot keep values in Redis: %s", self.name, error)
         if is_now:
             self.forget_key(key)
 
@@ -230,19 +224,3 @@ class RedisLevel:
         if about not in self._is_told_of:
             self._is_told_of.add(about)
             logger.warning(f"cache %r {what}", self.name, *given)
-
-
-def _step(looking: Looking, answer: object) -> Look | tuple[Argument, ...]:
-    """Have a look go on with an answer or an error; return what it asks next, or what comes out."""
-    try:
-        return looking.throw(answer) if isinstance(answer, StoreError) else looking.send(answer)
-    except StopIteration as done:
-        found: Look = done.value
-        return found
-
-
-def _is_unknown(error: StoreError) -> bool:
-    """Return whether Redis does not know the script; it forgets them when it is started anew."""
-    from redis.exceptions import NoScriptError
-
-    return isinstance(error.__cause__, NoScriptError)

@@ -5,9 +5,10 @@
     value = redis.ask("GET", "greeting")            # in a thread
     redis.post("DEL", "greeting")                   # without waiting
 
-Promises: nothing connects before the first command, and no command waits for longer than
-``timeout_seconds`` (a quarter of a second; a tenth more where this process itself was held up), not
-even when the server is stopped in its tracks. Once it is away
+Promises: nothing connects and no thread begins before the first command, so a module may make a
+link when it is imported; one that was used before a fork begins anew in the child. No command waits
+for longer than ``timeout_seconds`` (a quarter of a second; a tenth more where this process itself
+was held up), not even when the server is stopped in its tracks. Once it is away
 (:mod:`tonnage.stores.redis.breaker`) callers hear so at once, until it has answered in time to
 somebody who tries in the background. Commands of one thread arrive in the order in which they were
 given; those in flight when a connection is lost are not repeated.
@@ -27,12 +28,13 @@ import asyncio
 import logging
 import os
 import threading
+import time
 import weakref
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tonnage.errors import RedisAwayError, StoreError
-from tonnage.stores.background import background
+from tonnage.stores.background import Background, background
 from tonnage.stores.redis.breaker import Breaker, State, backoff_seconds
 from tonnage.stores.redis.connecting import (
     CONNECT_SECONDS,
@@ -59,6 +61,14 @@ TIMEOUT_SECONDS: Final = 0.25
 CLOSE_SECONDS: Final = 1.0
 
 
+class _Here(NamedTuple):
+    """What a link has in one process."""
+
+    background: Background
+    #: The connection of all threads but the main one's event loop.
+    shared: Wire
+
+
 class Link:
     """Who waits for one Redis, and whether it is there.
 
@@ -81,11 +91,15 @@ class Link:
         keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
     ) -> None:
         self._url = url
+        self._address = _address(connection(url))
         self._wired = (timeout_seconds, self, keep_alive_seconds)
-        self._background = background()
-        first = connection(url)
-        self._address = _address(first)
-        self._shared = Wire(self._background.loop, first, *self._wired)
+        self._most_waiting = most_waiting
+        self.begin_anew()
+        _all.add(self)
+
+    def begin_anew(self) -> None:
+        """Forget what there was: the connections are the parent's; called in a forked child."""
+        self._here: _Here | None = None
         # Of the main thread's loops: one, but for tests and scripts that run several in turn.
         self._own: dict[asyncio.AbstractEventLoop, Wire] = {}
         self._hooks: list[weakref.WeakMethod[Callable[[Post], None]]] = []
@@ -93,8 +107,7 @@ class Link:
         self._changing = threading.Lock()
         self._breaker = Breaker()
         self._probing: asyncio.Task[None] | None = None
-        self._room = Room(most_waiting, MOST_WAITING_BYTES)
-        self._background.on_close(self._close)
+        self._room = Room(self._most_waiting, MOST_WAITING_BYTES)
 
     # For callers, in any thread.
 
@@ -109,9 +122,10 @@ class Link:
         Raises:
             RedisAwayError: Redis does not answer, or not in time, or too many wait.
             StoreError: Redis refuses the command; its cause is redis-py's ``ResponseError``.
+            TypeError: it is none, or a part of it is not of text, bytes or a number.
         """
         wire = self._wire()
-        if wire is self._shared:
+        if wire is self._process().shared:
             return await asyncio.wrap_future(self.post(*command))
         answer = wire.loop.create_future()
         self._give(wire, command, answer)
@@ -123,13 +137,18 @@ class Link:
         Raises:
             RedisAwayError: as :meth:`execute`.
             StoreError: as :meth:`execute`.
+            TypeError: as :meth:`execute`.
         """
         answer: Future[Any] = Future()
-        self._give(self._shared, command, answer)
+        self._give(self._process().shared, command, answer)
         return answer.result()
 
     def post(self, *command: Argument) -> Future[Any]:
-        """Send *command* and do not wait: the answer, or the error, is the future's."""
+        """Send *command* and do not wait: the answer, or the error, is the future's.
+
+        Raises:
+            TypeError: as :meth:`execute`.
+        """
         answer: Future[Any] = Future()
         # From now on it cannot be cancelled.
         answer.set_running_or_notify_cancel()
@@ -149,7 +168,8 @@ class Link:
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
         """Have *function* called in the stores' thread, in *seconds*."""
-        self._background.call(self._background.loop.call_later, seconds, function)
+        there = self._process().background
+        there.call(there.loop.call_later, seconds, function)
 
     @property
     def way(self) -> object:
@@ -159,7 +179,7 @@ class Link:
     @property
     def way_of_threads(self) -> object:
         """The same for :meth:`ask`, and for what is posted before others."""
-        return self._shared
+        return self._process().shared
 
     def statistics(self) -> RedisStatistics:
         """Return how it stands, and what has become of commands so far."""
@@ -168,11 +188,13 @@ class Link:
 
     def close(self) -> None:
         """The same as :meth:`aclose`, where no event loop runs."""
-        self._background.start(self._close()).result()
+        if self._here is not None:
+            self._here.background.start(self._close()).result()
 
     async def aclose(self) -> None:
         """Close the connections, after the last answers; the next command connects anew."""
-        await asyncio.wrap_future(self._background.start(self._close()))
+        if self._here is not None:
+            await asyncio.wrap_future(self._here.background.start(self._close()))
 
     def __str__(self) -> str:
         # Never the URL: it holds the password.
@@ -190,7 +212,7 @@ class Link:
         with self._changing:
             self._room.leave(1, packed_bytes, with_answer=True)
             if self._breaker.state is State.NEW:
-                self._breaker.come(self._background.loop.time())
+                self._breaker.come(time.monotonic())
 
     def unanswered(self, requests: int, packed_bytes: int) -> None:
         """So many requests have an error instead."""
@@ -201,23 +223,36 @@ class Link:
         """Redis does not answer: keep callers away from it, and see when it comes back."""
         with self._changing:
             was = self._breaker.state
-            is_told = self._breaker.lose(self._background.loop.time())
+            is_told = self._breaker.lose(time.monotonic())
         if is_told:
             logger.warning(
                 "Redis connection failed: %s: %s", self, str(error) or type(error).__name__
             )
         if was is not State.AWAY:
-            self._background.call(self._probe)
+            self._process().background.call(self._probe)
 
     # Inside.
+
+    def _process(self) -> _Here:
+        """Return what this has in this process; made when it is first needed."""
+        here = self._here
+        if here is not None:
+            return here
+        with self._changing:
+            if self._here is None:
+                there = background()
+                shared = Wire(there.loop, connection(self._url), *self._wired)
+                self._here = _Here(there, shared)
+                there.on_close(self._close)
+            return self._here
 
     def _wire(self) -> Wire:
         """Return the connection for the caller's thread."""
         if threading.current_thread() is not threading.main_thread():
-            return self._shared
+            return self._process().shared
         loop = asyncio._get_running_loop()
         if loop is None:
-            return self._shared
+            return self._process().shared
         wire = self._own.get(loop)
         if wire is None:
             self._own = {each: old for each, old in self._own.items() if not each.is_closed()}
@@ -237,7 +272,7 @@ class Link:
 
     def _probe(self) -> None:
         if self._probing is None:
-            self._probing = self._background.loop.create_task(self._come_back())
+            self._probing = asyncio.get_running_loop().create_task(self._come_back())
 
     async def _come_back(self) -> None:
         """Try again and again, until Redis answers in time; then let everybody in."""
@@ -262,7 +297,7 @@ class Link:
             with self._changing:
                 answers = self._post_owed()
                 if not answers:
-                    is_told = self._breaker.come(self._background.loop.time())
+                    is_told = self._breaker.come(time.monotonic())
                     break
             for answer in answers:
                 await asyncio.wrap_future(answer)
@@ -294,7 +329,7 @@ class Link:
         answer.set_running_or_notify_cancel()
         request = Request(command, answer)
         self._room.enter_anyway(len(request.packed))
-        self._shared.give(request, within_seconds)
+        self._process().shared.give(request, within_seconds)
         return answer
 
     async def _close(self) -> None:
@@ -311,7 +346,7 @@ class Link:
             # What is owed now would never be said.
             owed = self._post_owed()
         await until_done(owed, CLOSE_SECONDS)
-        await self._shared.close(CLOSE_SECONDS)
+        await self._process().shared.close(CLOSE_SECONDS)
         with self._changing:
             self._breaker.state = State.NEW
 
@@ -321,12 +356,14 @@ def _address(made: AbstractConnection) -> str:
     return path or f"{getattr(made, 'host', '?')}:{getattr(made, 'port', '?')}"
 
 
+# Those that a forked child has to begin anew.
+_all: weakref.WeakSet[Link] = weakref.WeakSet()
 _making = threading.Lock()
 _links: dict[str, Link] = {}
 
 
 def link(url: str | None = None) -> Link:
-    """Return the link to *url*, by default to what REDIS_URL says; one for each process.
+    """Return the link to *url*, by default to what REDIS_URL says: always the same.
 
     Raises:
         ConfigError: redis-py is missing, or there is no URL, or it makes no sense.
@@ -343,8 +380,10 @@ def link(url: str | None = None) -> Link:
 
 
 def _after_fork() -> None:
-    global _links, _making  # the connections are the parent's
-    _links, _making = {}, threading.Lock()
+    global _making  # somebody in the parent may have held it
+    _making = threading.Lock()
+    for each in _all:
+        each.begin_anew()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import threading
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -29,10 +30,12 @@ from tonnage.host.commons import share
 from tonnage.stores.background import background
 from tonnage.stores.bulletin import CLEAR, KEY, TAG, announce
 from tonnage.stores.names import key_of
-from tonnage.stores.redis.breaker import STEADY_SECONDS, backoff_seconds
+from tonnage.stores.redis.breaker import QUIET_SECONDS, STEADY_SECONDS, backoff_seconds
 from tonnage.stores.redis.connecting import CONNECT_SECONDS, KEEP_ALIVE_SECONDS, connection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio.connection import AbstractConnection
 
     from tonnage.host.commons import Region
@@ -61,14 +64,22 @@ class News:
     Args:
         url: where Redis is.
         keep_alive_seconds: after such a silence it is looked whether Redis is still there.
+        clock: monotonic seconds; for how often something is told.
     """
 
-    def __init__(self, url: str, keep_alive_seconds: float = KEEP_ALIVE_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._keep_alive_seconds = keep_alive_seconds
         self._connection: AbstractConnection = connection(url)
         # The caches of this process that are to be emptied when something was missed.
         self._names: set[str] = set()
         self._is_told = False
+        self._clock = clock
+        self._emptied_seconds = float("-inf")
         self._listening: asyncio.Task[None] | None = None
         background().call(self._start)
         background().on_close(self.aclose)
@@ -129,7 +140,10 @@ class News:
                 is_asked = True
 
     def _forget_all(self) -> None:
-        logger.info("caches are emptied, since what other instances said may have been missed")
+        now_seconds = self._clock()
+        if now_seconds - self._emptied_seconds >= QUIET_SECONDS:
+            self._emptied_seconds = now_seconds
+            logger.info("caches are emptied, since what other instances said may have been missed")
         for name in tuple(self._names):
             announce(name, CLEAR)
 

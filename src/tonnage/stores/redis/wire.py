@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.errors import RedisAwayError, StoreError
@@ -53,11 +54,17 @@ class Owner(Protocol):
 
 
 class Request:
-    """A command that waits for its answer, which *future* gets."""
+    """A command that waits for its answer, which *future* gets.
+
+    Raises:
+        TypeError: it is no command.
+    """
 
     __slots__ = ("due_seconds", "future", "name", "packed")
 
     def __init__(self, command: tuple[Argument, ...], future: Answer) -> None:
+        if not command:
+            raise TypeError("a command needs a name at least")
         self.name = command[0]
         self.packed = pack(command)
         self.future = future
@@ -120,10 +127,11 @@ class Wire:
             is_told, self._is_told = self._is_told, True
         if is_told:
             return
+        # What follows outlives the request that is the first, so it is not told in its name.
         if asyncio._get_running_loop() is self.loop:
-            self._look()
+            Context().run(self._look)
         else:
-            self.loop.call_soon_threadsafe(self._look)
+            self.loop.call_soon_threadsafe(self._look, context=Context())
 
     async def close(self, within_seconds: float) -> None:
         """Close the connection, when the last answers are there; in the loop."""
@@ -300,9 +308,24 @@ async def until_done(answers: Iterable[Future[Any]], within_seconds: float) -> N
 
 
 def pack(command: Iterable[Argument]) -> bytes:
-    """Return *command* as Redis reads it (RESP)."""
-    parts = [each if isinstance(each, bytes) else str(each).encode() for each in command]
+    """Return *command* as Redis reads it (RESP).
+
+    Raises:
+        TypeError: a part of it is of another type, whose text would be nothing that anybody means.
+    """
+    parts = [each.encode() if isinstance(each, str) else _encode(each) for each in command]
     packed = [b"*%d\r\n" % len(parts)]
     for part in parts:
         packed += (b"$%d\r\n" % len(part), part, b"\r\n")
     return b"".join(packed)
+
+
+def _encode(part: object) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    # True is an int to Python, and neither 1 nor "True" to everybody.
+    if isinstance(part, (int, float)) and not isinstance(part, bool):
+        return str(part).encode()
+    raise TypeError(
+        f"a command takes str, bytes, int and float, not {type(part).__name__}: write it as text"
+    )

@@ -3,8 +3,9 @@
 Promises: each worker sees the events of all, and the supervisor too; they outlive the worker that
 noted them. A record is read whole or not at all: it has a check sum. The supervisor reads without
 a lock, so that a stopped worker cannot hold it up. Events that are too old are never shown; each
-new event erases two such that are left over, and :meth:`EventRing.sweep` the rest. Nothing comes
-free by that, since the memory is fixed, and so there is no timer for it.
+new event erases two such that are left over, and :meth:`EventRing.sweep` the rest: a worker of
+``tonnage run`` calls it once a minute (:func:`sweep`). No memory comes free by that, since it is
+fixed; what was kept of people is gone.
 
 Bounded: :data:`MOST_KEPT` records of :data:`RECORD_BYTES`, of which the pages count that were
 written: 256 KB for a thousand. What does not fit into a record is cut. Decides nothing.
@@ -30,12 +31,23 @@ RECORD_BYTES: Final = 256
 RING_BYTES: Final = (1 + MOST_KEPT) * RECORD_BYTES
 
 #: What is counted since the server has started, by its place in the header.
-COUNTED: Final = ("failed", "succeeded", "suspicious", "blocked", "alerts", "left_out")
+COUNTED: Final = (
+    "failed",
+    "succeeded",
+    "suspicious",
+    "blocked",
+    "alerts",
+    "left_out",
+    "refused",
+    "forgotten",
+)
 
 _NAME: Final = "security events"
 # The words of the header: how many are kept, and the most that ever were; for how long; the last
-# number given; up to which number records were erased; what is counted.
-_KEEP, _WIDEST, _KEEP_SECONDS, _LAST, _ERASED, _COUNTS = range(6)
+# number given; up to which number records were erased; how many of the refused were told; what is
+# counted.
+_KEEP, _WIDEST, _KEEP_SECONDS, _LAST, _ERASED, _TOLD, _COUNTS = range(7)
+_SWEEP_SECONDS: Final = 60.0
 _NANOSECONDS: Final = 1_000_000_000
 
 # Check sum of all that follows; lengths of the four texts; number; nanoseconds since 1970.
@@ -121,6 +133,13 @@ class EventRing:
         with self._region.locked():
             self._count(counted)
 
+    def take_refused(self) -> int:
+        """Return how many were refused since this was asked last, in any process."""
+        with self._region.locked():
+            refused = self._words[_COUNTS + COUNTED.index("refused")]
+            untold, self._words[_TOLD] = refused - self._words[_TOLD], refused
+        return untold
+
     def counts(self) -> dict[str, int]:
         """Return what was counted since the server has started."""
         return {name: self._words[_COUNTS + place] for place, name in enumerate(COUNTED)}
@@ -163,6 +182,19 @@ class EventRing:
             self._region.bytes[at : at + RECORD_BYTES] = bytes(RECORD_BYTES)
             most, erased = most - 1, erased + 1
         words[_ERASED] = erased
+
+
+_swept_seconds = 0.0
+
+
+def sweep(now_seconds: float) -> None:
+    """Erase what is too old, if a minute has passed and anything is kept; called more often."""
+    global _swept_seconds  # one for a process
+    if now_seconds - _swept_seconds >= _SWEEP_SECONDS:
+        _swept_seconds = now_seconds
+        ring = EventRing()
+        if ring.is_begun:
+            ring.sweep()
 
 
 def _slot(number: int, keep: int) -> int:

@@ -56,3 +56,8 @@ def pseudonym(clients: Clients, user: str) -> str:
     if not user:
         return ""
     return f"~{clients.hash_of(user.encode(errors='replace'), b'name'):016x}"
+
+
+def name_of(user: str | int | None) -> str:
+    """Return what a user is called; 0 may be the number of one."""
+    return "" if user is None else str(user)

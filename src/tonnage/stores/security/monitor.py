@@ -16,7 +16,8 @@ somebody with a name of his own could guess at others' for ever, with a success 
 (:mod:`tonnage.stores.security.events`). Of a user a pseudonym is kept, the same one each time,
 unless ``show_users`` is set: people type passwords where a name belongs. Never give a secret as a
 detail. While a client is blocked, what it does is counted and not kept, so that it cannot wash out
-of the list what it did before.
+of the list what it did before: as ``refused`` where :meth:`SecurityMonitor.check` refused it, and
+as ``left_out`` where it was noted all the same.
 
 Bounded: the ring of events, :data:`~.tables.MOST_COUNTS` counts of clients and users (256 KB)
 and :data:`~.tables.MOST_BLOCKS` blocks (64 KB), in tables that forget as that of rate limits does
@@ -36,7 +37,7 @@ from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.ops import alarm
 from tonnage.stores.security.client import Client, address_of
 from tonnage.stores.security.events import MOST_KEPT, EventRing
-from tonnage.stores.security.listing import MOST_LISTED, Listing, pseudonym
+from tonnage.stores.security.listing import MOST_LISTED, Listing, name_of, pseudonym
 from tonnage.stores.security.records import (
     SecurityAlert,
     SecurityStatistics,
@@ -50,8 +51,11 @@ from tonnage.stores.security.rules import (
     SUCCEEDED,
     SUSPICIOUS,
     Rule,
+    checked,
 )
 from tonnage.stores.security.tables import blocks_table, counts_table, open_clients
+from tonnage.units import parse_seconds
+from tonnage.web.path.checks import read, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,7 +76,7 @@ class SecurityMonitor:
 
     Args:
         keep: how many of the last events are kept, up to :data:`~.events.MOST_KEPT`.
-        keep_seconds: and for how long, in seconds.
+        keep_seconds: and for how long, in seconds or such as ``"1d"``.
         rules: what is done about too many of them; by default five failed log-ins in 15 minutes
             block a client for as long, so do ten suspicious events, and of twenty failed log-ins
             of one user in an hour people are told.
@@ -90,22 +94,22 @@ class SecurityMonitor:
         self,
         *,
         keep: int = 1000,
-        keep_seconds: float = DAY_SECONDS,
+        keep_seconds: str | float = DAY_SECONDS,
         rules: Iterable[Rule] = DEFAULT_RULES,
         show_users: bool = False,
         on_alert: Callable[[SecurityAlert], object] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        if type(keep) is not int or not 1 <= keep <= MOST_KEPT:
-            raise ConfigError(f"keep={keep!r} makes no sense: write a number from 1 to {MOST_KEPT}")
-        if not 1 <= keep_seconds < 2**32:
-            raise ConfigError(f"keep_seconds={keep_seconds!r} makes no sense: a day is 86400")
+        whole("keep", keep, 1, MOST_KEPT)
+        kept_seconds = read("keep_seconds", keep_seconds, parse_seconds)
+        if not 1 <= kept_seconds < 2**32:
+            raise ConfigError(f"keep_seconds={keep_seconds!r} makes no sense: a day is 86400 or 1d")
         self._counts, self._blocks = counts_table(), blocks_table()
         self._clients = open_clients()
         # By the kind of event that they are for.
         self._rules: dict[str, list[_Counter]] = {}
-        given = tuple(rules)
+        given = checked(rules)
         if len(given) > MOST_RULES:
             raise ConfigError(f"{len(given)} rules are too many: up to {MOST_RULES} are looked at")
         for place, rule in enumerate(given):
@@ -118,7 +122,7 @@ class SecurityMonitor:
         self._has_warned = False
         self._pace = alarm.Pace(_TELL_SECONDS)
         self._events = EventRing(clock=wall_clock)
-        self._events.begin(keep, keep_seconds)
+        self._events.begin(keep, kept_seconds)
 
     # What the application tells.
 
@@ -128,7 +132,7 @@ class SecurityMonitor:
         *,
         succeeded: bool,
         kind: str = "login",
-        user: str | None = None,
+        user: str | int | None = None,
         detail: str = "",
     ) -> None:
         """Note that *client* tried to get in.
@@ -137,10 +141,10 @@ class SecurityMonitor:
             client: its address, or the request (see :mod:`~tonnage.stores.security.client`).
             succeeded: whether it got in.
             kind: what it tried; its events are called ``login_failed`` and ``login_succeeded``.
-            user: under which name.
+            user: under which name, or the number of the user's record.
             detail: what else is to be known of it, and no secret.
         """
-        who, name = Client(self._clients, client), user or ""
+        who, name = Client(self._clients, client), name_of(user)
         if not succeeded:
             self._note(kind + FAILED, who, name, detail, "failed")
             return
@@ -150,7 +154,7 @@ class SecurityMonitor:
                 self._forgive(counter, who, name)
 
     def suspicious(
-        self, client: Any, what: str, *, detail: str = "", user: str | None = None
+        self, client: Any, what: str, *, detail: str = "", user: str | int | None = None
     ) -> None:
         """Note that *client* did something suspicious.
 
@@ -158,10 +162,10 @@ class SecurityMonitor:
             client: its address, or the request.
             what: in a few words, such as ``path traversal``.
             detail: what else is to be known of it, and no secret.
-            user: under which name.
+            user: under which name, or the number of the user's record.
         """
-        who = Client(self._clients, client)
-        self._note(SUSPICIOUS, who, user or "", f"{what}: {detail}" if detail else what, SUSPICIOUS)
+        who, said = Client(self._clients, client), f"{what}: {detail}" if detail else what
+        self._note(SUSPICIOUS, who, name_of(user), said, SUSPICIOUS)
 
     def unblock(self, client: Any) -> None:
         """Let *client* in again, and begin to count anew what it does."""
@@ -175,18 +179,19 @@ class SecurityMonitor:
     # What it asks.
 
     def is_blocked(self, client: Any) -> float:
-        """Return for how many seconds *client* is blocked yet; 0: it is not."""
+        """Return for how many seconds *client* is blocked yet; 0: it is not. Counts nothing."""
         who = Client(self._clients, client)
         return self._blocks.ahead_ns(who.key, self._clock()) / _NANOSECONDS
 
     def check(self, client: Any) -> None:
-        """Refuse *client* while it is blocked.
+        """Refuse *client* while it is blocked, and count that.
 
         Raises:
             RequestRefusedError: it is; let out, it is answered with 429 and Retry-After.
         """
         seconds = self.is_blocked(client)
         if seconds:
+            self._events.count("refused")
             raise RequestRefusedError(blocked(seconds))
 
     def events(
@@ -195,7 +200,7 @@ class SecurityMonitor:
         limit: int = MOST_LISTED,
         kind: str | None = None,
         client: Any = None,
-        user: str | None = None,
+        user: str | int | None = None,
     ) -> list[Event]:
         """Return the events that are kept, the newest first.
 
@@ -207,7 +212,8 @@ class SecurityMonitor:
         """
         self._events.sweep()
         address = None if client is None else address_of(client)
-        return Listing(limit, kind, address, user).of(self._events, self._clients)
+        name = None if user is None else name_of(user)
+        return Listing(limit, kind, address, name).of(self._events, self._clients)
 
     def statistics(self) -> SecurityStatistics:
         """Return what was counted."""
@@ -215,13 +221,13 @@ class SecurityMonitor:
             kept=sum(1 for _ in self._events.newest()),
             **self._events.counts(),
             blocked_now=self._blocks.count_ahead(self._clock()),
-            forgotten=self._counts.forgotten + self._blocks.forgotten,
         )
 
     # What is made of it.
 
     def _note(self, kind: str, who: Client, user: str, detail: str, counted: str) -> None:
         now_ns, shown = self._clock(), self._shown(user)
+        forgotten = self._counts.forgotten + self._blocks.forgotten
         if self._blocks.ahead_ns(who.key, now_ns):
             self._events.count(counted, "left_out")
         else:
@@ -244,6 +250,10 @@ class SecurityMonitor:
                 if is_met:
                     self._block(counter.rule, who, now_ns)
                     self._tell(counter, who.key, who, shown, now_ns)
+        # The tables count for this process; what others have forgotten is of interest, too.
+        lost = self._counts.forgotten + self._blocks.forgotten - forgotten
+        if lost:
+            self._events.count(*["forgotten"] * lost)
 
     def _block(self, rule: Rule, who: Client, now_ns: int) -> None:
         block_ns = int(rule.block_seconds * _NANOSECONDS)
@@ -266,6 +276,8 @@ class SecurityMonitor:
         self._counts.put(told, now_ns + int(seconds * _NANOSECONDS), now_ns)
         often = f"{rule.kind} {rule.rate.count} times within {shown_seconds(rule.within_seconds)}"
         address = "" if who is None else who.address
+        if refused := self._events.take_refused():
+            often += f"; blocked clients were refused {refused} times since the last alert"
         if rule.block_seconds:
             text = f"{address} is blocked for {shown_seconds(seconds)}: {often}"
             self._events.add("blocked", address, "", text, "blocked", "alerts")

@@ -42,8 +42,9 @@ class SecurityStatistics:
         blocked: how often a client was blocked.
         alerts: how often people were told.
         left_out: of those that failed or were suspicious, not kept: the client was blocked.
+        refused: how often a blocked client was refused by ``check``.
         blocked_now: clients that are blocked now.
-        forgotten: counts that this process has forgotten, since there were too many.
+        forgotten: counts and blocks that were forgotten early, since there were too many.
     """
 
     kept: int
@@ -53,6 +54,7 @@ class SecurityStatistics:
     blocked: int
     alerts: int
     left_out: int
+    refused: int
     blocked_now: int
     forgotten: int
 

@@ -13,10 +13,11 @@ could lock a user out by failing under his name.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from tonnage.errors import ConfigError
 from tonnage.units import parse_seconds
+from tonnage.web.path.checks import read, whole
 from tonnage.web.path.gcra import Rate
 
 FAILED: Final = "_failed"
@@ -25,6 +26,8 @@ SUSPICIOUS: Final = "suspicious"
 
 #: Rules of a monitor: each is looked at for its events, and has cells of its own.
 MOST_RULES: Final = 16
+MOST_FAILURES: Final = 1_000_000
+LONGEST_SECONDS: Final = 366 * 86_400.0
 
 
 class Rule:
@@ -61,12 +64,10 @@ class Rule:
                 " failing under his name; leave block away, and people are told"
             )
         self.kind: Final = kind
-        self.within_seconds: Final = parse_seconds(within)
-        self.block_seconds: Final = 0.0 if block is None else parse_seconds(block)
-        if block is not None and self.block_seconds <= 0:
-            raise ConfigError(f"block={block!r} makes no sense: write for example 15m, or leave it")
+        self.within_seconds: Final = _time("within", within)
+        self.block_seconds: Final = 0.0 if block is None else _time("block", block)
         self.by: Final = by
-        self.rate: Final = Rate(failures, self.within_seconds)
+        self.rate: Final = Rate(whole("failures", failures, 1, MOST_FAILURES), self.within_seconds)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.rate} by {self.by}"
@@ -74,6 +75,32 @@ class Rule:
     def __repr__(self) -> str:
         block = f", blocks for {self.block_seconds:g} s" if self.block_seconds else ""
         return f"<Rule {self}{block}>"
+
+
+def _time(name: str, given: str | float) -> float:
+    seconds = read(name, given, parse_seconds)
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise ConfigError(f"{name}={given!r} makes no sense: write for example 15m, up to 366d")
+    return seconds
+
+
+def checked(rules: Any) -> tuple[Rule, ...]:
+    """Return *rules* as a monitor is given them.
+
+    Raises:
+        ConfigError: that is no list of rules.
+    """
+    try:
+        given = tuple(rules)
+    except TypeError:
+        raise ConfigError(f"rules={rules!r} is no list: write a list of SecurityRule") from None
+    for each in given:
+        if not isinstance(each, Rule):
+            raise ConfigError(f"rules has {each!r} in it: write for example {_EXAMPLE}")
+    return given
+
+
+_EXAMPLE: Final = "SecurityRule('login_failed', failures=5, within='15m', block='15m')"
 
 
 #: Where a monitor is given none.

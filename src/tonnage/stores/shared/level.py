@@ -4,8 +4,8 @@
 
 What one worker has made, the others find, also those that come later: it lies on the disk
 (:mod:`.store`), so recycling a worker loses nothing, and its pages are file cache, which the kernel
-takes back when memory is short. Reading takes microseconds, and so does writing, which has to wait
-for other writers.
+takes back when memory is short, but for some MB that a worker has mapped (:mod:`.mapped`). Reading
+takes microseconds, and so does writing, which has to wait for other writers.
 
 Bounded in bytes of its file. Who leaves when it is full, and how what was forgotten stays
 forgotten, is :mod:`.contents`'. Where something cannot be written down as forgotten, everything
@@ -33,6 +33,7 @@ from tonnage.stores.settings import current
 from tonnage.stores.shared import queue
 from tonnage.stores.shared.contents import BEFORE_ALL, MARKS, Contents
 from tonnage.stores.shared.directory import shared_directory
+from tonnage.stores.shared.mapped import mapped
 from tonnage.stores.shared.records import (
     BYTES,
     CODED,
@@ -129,6 +130,7 @@ class SharedLevel:
         except (store.error, ValueError) as error:
             self._fail(error)
             return Look(None, _NEVER)
+        mapped.note_read(0 if record is None else len(record.value))
         if record is None:
             return Look(None, as_of)
         self._contents.mark(digest)
@@ -161,7 +163,7 @@ class SharedLevel:
             record = Record(kind, digest, moment, expires_seconds, tagged, data)
             return self._contents.put(tables, record)
 
-        return bool(self._write(put))
+        return bool(self._write(put, len(data)))
 
     def forget_key(self, key: str) -> None:
         """Have *key* not found any more; also what is being made for it just now."""
@@ -177,9 +179,10 @@ class SharedLevel:
         self.settle()
 
     def settle(self) -> None:
-        """Give back what takes room although it was cleared; nothing happens if there is none."""
+        """Give back what takes room although it was cleared, and let go of what is mapped."""
         if self._board.clears(self._whose) != self._state[0]:
             self._write(lambda tables: True)
+        mapped.shrink(0)
 
     def used_bytes(self) -> int:
         """Return what it takes of its bound, in file cache and on the disk."""
@@ -209,8 +212,8 @@ class SharedLevel:
             # Whatever is wrong: it must not be found.
             self._board.count_clear(self._whose)
 
-    def _write(self, work: Callable[[Tables], R]) -> R | None:
-        """Have *work* done; None: it could not be."""
+    def _write(self, work: Callable[[Tables], R], data_bytes: int = 0) -> R | None:
+        """Have *work* done, which makes room for so many bytes; None: it could not be."""
         store = self._store or self._opened()
         if store is None:
             return None
@@ -229,6 +232,7 @@ class SharedLevel:
         except (store.error, ValueError) as error:
             self._fail(error)
             return None
+        mapped.note_read(data_bytes)
         if found is not None and cleared[0] != self._state[0]:
             self._state[0] = cleared[0]
         return found

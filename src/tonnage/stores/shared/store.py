@@ -12,8 +12,9 @@ before they are changed, and the root that names them is written last; a lock th
 free (a robust mutex). Nothing is synced to the disk (``MDB_NOSYNC``), since a cache may be lost:
 after the machine itself went down the file is not used again (:mod:`.directory`). Pages are written
 with ``pwrite`` and not through the map (no ``MDB_WRITEMAP``): a full disk is then an error and not
-a SIGBUS. A reader that was killed leaves its place in the readers' table, which would keep old
-pages in use: such are looked for when the file is opened and when it is full.
+a SIGBUS, and what is mapped can be let go of at any time (:mod:`.mapped`). A reader that was killed
+leaves its place in the readers' table, which would keep old pages in use: such are looked for when
+the file is opened and when it is full.
 
 A file that LMDB cannot read is thrown away when it is opened, unless another process uses it. An
 environment must not pass a fork: a child opens its own.
@@ -31,6 +32,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tonnage.errors import ConfigError, StoreError
+from tonnage.stores.shared.mapped import find_maps, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,6 +134,8 @@ class Store:
             raise
         self._environment = environment
         self._begin = environment.begin
+        self.maps = find_maps(self.path)
+        mapped.join(self)
 
     def begin(self) -> Tables:
         """Return the tables as they are now; whoever gets them ends their transaction, soon."""

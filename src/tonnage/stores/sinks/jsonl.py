@@ -81,7 +81,7 @@ class JsonlSink:
     def _write(self, batch: Batch) -> None:
         try:
             lines = [as_json(record) + b"\n" for record in with_ids(batch, self._id_column)]
-        except (*UNSENDABLE, RecursionError) as error:
+        except UNSENDABLE as error:
             raise RecordsRejectedError(reason(error)) from error
         data = b"".join(lines)
         file = self._open(len(data))

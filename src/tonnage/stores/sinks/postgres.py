@@ -93,7 +93,7 @@ class PostgresSink:
                     # Seldom: some are there already, most likely from the last time.
                     await self._store(connection, groups, self._copy_new)
             except self._asyncpg.PostgresError as error:
-                if is_rejected(error.sqlstate):
+                if is_rejected(error):
                     raise RecordsRejectedError(reason(error)) from error
                 raise
             except UNSENDABLE as error:
@@ -134,9 +134,13 @@ class PostgresSink:
                 await copy(connection, number, columns, rows)
 
     async def _copy(self, connection: Any, number: int, columns: Columns, rows: Rows) -> None:
-        await connection.copy_records_to_table(
-            self._table, schema_name=self._schema, columns=columns, records=rows
-        )
+        try:
+            await connection.copy_records_to_table(
+                self._table, schema_name=self._schema, columns=columns, records=rows
+            )
+        except self._asyncpg.InvalidColumnReferenceError as error:
+            # What COPY says of a column that the database makes itself.
+            raise RecordsRejectedError(reason(error)) from error
 
     async def _copy_new(self, connection: Any, number: int, columns: Columns, rows: Rows) -> None:
         """Copy those that are not there yet, by way of a table that is gone with the commit."""

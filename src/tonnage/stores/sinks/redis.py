@@ -73,10 +73,10 @@ class RedisStreamSink:
         try:
             entries: list[dict[Any, Any]] = [
                 {"json": as_json(record)} if its_id is None else
-                {"id": its_id, "json": as_json(record)}
+                {"id": its_id.encode(), "json": as_json(record)}
                 for record, its_id in own_ids(batch, self._id_column)
             ]  # fmt: skip
-        except (*UNSENDABLE, RecursionError) as error:
+        except UNSENDABLE as error:
             raise RecordsRejectedError(reason(error)) from error
         async with self._connection.taken() as client, client.pipeline(transaction=True) as pipe:
             for entry in entries:

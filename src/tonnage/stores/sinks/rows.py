@@ -6,10 +6,11 @@ refers to the records' own values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RecordsRejectedError
 
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
     Rows = list[tuple[Any, ...]]
     Records = Sequence[Mapping[str, Any]]
 
+# The end of a text for PostgreSQL, and halves of characters. asyncpg finds these when half of its
+# request is written, and its connection is of no use afterwards.
+_UNSPEAKABLE: Final = re.compile("[\0\ud800-\udfff]")
+
 
 def with_ids(batch: Batch, id_column: str | None) -> Records:
     """Return the records of *batch*, with their ids as *id_column*, if there are such.
 
-    What a record itself has there stays.
+    What a record itself has there stays, unless it is None.
     """
     if id_column is None or batch.ids is None:
         return batch.records
     return [
-        record if id_column in record else {id_column: its_id, **record}
+        {**record, id_column: its_id} if record.get(id_column) is None else record
         for record, its_id in zip(batch.records, batch.ids, strict=True)
     ]
 
@@ -49,18 +54,20 @@ def rows_by_columns(records: Records, columns: Columns | None = None) -> list[tu
         columns: all that there may be; a record that lacks one of them has None there.
 
     Raises:
-        RecordsRejectedError: a record has a key that is not among *columns*.
+        RecordsRejectedError: a record has a key that is not among *columns*, or that is the name of
+            no column anywhere; or it has no keys.
     """
     if columns is not None:
         return [(columns, _filled(columns, records))]
-    columns = tuple(records[0])
+    columns = _names(records[0])
     if all(map(len(columns).__eq__, map(len, records))):
         # As many keys as the first one, and none of its keys missing: alike, and found out quickly.
         try:
             return [(columns, _rows(columns, records))]
         except KeyError:
             pass
-    return [(tuple(those[0]), _rows(tuple(those[0]), those)) for those in alike(records)]
+    groups = [(_names(those[0]), those) for those in alike(records)]
+    return [(names, _rows(names, those)) for names, those in groups]
 
 
 def alike(records: Records) -> list[Records]:
@@ -72,6 +79,16 @@ def alike(records: Records) -> list[Records]:
     for record in records:
         found.setdefault(frozenset(record), []).append(record)
     return list(found.values())
+
+
+def _names(record: Mapping[str, Any]) -> Columns:
+    """Return the keys of *record*, which may have been sent by anybody."""
+    if not record:
+        raise RecordsRejectedError("a record without keys")
+    for key in record:
+        if not isinstance(key, str) or not key or _UNSPEAKABLE.search(key):
+            raise RecordsRejectedError(f"no column is called {key!r}")
+    return tuple(record)
 
 
 def _rows(columns: Columns, records: Records) -> Rows:

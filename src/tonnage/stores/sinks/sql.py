@@ -78,7 +78,10 @@ class SqlSink:
         """
         records = with_ids(batch, self._id_column)
         if self._upsert:
-            records = self._last_of_each(records)
+            try:
+                records = self._last_of_each(records)
+            except UNSENDABLE as error:
+                raise RecordsRejectedError(reason(error)) from error
         try:
             await self._database.run(lambda connection: self._insert(connection, records))
         except Exception as error:
@@ -95,10 +98,11 @@ class SqlSink:
         table = self._known(connection)
         for those in alike(records):
             for name in those[0]:
-                if name not in table.c:
+                if not isinstance(name, str) or name not in table.c:
                     raise RecordsRejectedError(f"no column is called {name!r}")
+            statement = self._statement(table, those[0])
             try:
-                connection.execute(self._statement(table, those[0]), list(those))
+                connection.execute(statement, list(those))
             except UNSENDABLE as error:
                 raise RecordsRejectedError(reason(error)) from error
 
@@ -158,8 +162,7 @@ def _at_fault(error: BaseException) -> BaseException | None:
         return told if isinstance(told, UNSENDABLE) else None
     if error.connection_invalidated:
         return None
-    sqlstate = getattr(told, "sqlstate", None) or getattr(told, "pgcode", None)
-    if isinstance(error, (IntegrityError, DataError)) or is_rejected(sqlstate):
+    if isinstance(error, (IntegrityError, DataError)) or is_rejected(told):
         return told
     # What drivers say of a value that they cannot send: asyncpg, and sqlite3.
     is_value = type(told.__cause__).__name__ == "DataError"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
     from types import TracebackType
 
+    from tonnage.governor.consumers import Registration
     from tonnage.stores.sinks.sink import Sink
     from tonnage.stores.statistics import WriterStatistics
     from tonnage.stores.writer.options import Overflow
@@ -45,6 +46,8 @@ DEFAULT_SPOOL_BYTES: Final = "256M"
 
 class Engine(Protocol):
     """What does the work: in memory, or on disk."""
+
+    name: str
 
     def add(self, record: Any) -> Coroutine[Any, Any, bool]:
         """As :meth:`BatchWriter.add`."""
@@ -131,9 +134,10 @@ class BatchWriter:
             spool_dir=None if spool_dir is None else Path(spool_dir),
             spool_bytes=spool_bytes,
         )
+        self._priority = priority
+        self._registration: Registration | None = None
         self._begin()
         _living.add(self)
-        self._registration = register(self, priority)
 
     # Adding.
 
@@ -199,7 +203,7 @@ class BatchWriter:
                 else it is dropped, counted and logged.
         """
         await self._engine.close(seconds)
-        self._registration.close()
+        self._unregister()
 
     async def __aenter__(self) -> Self:
         return self
@@ -215,7 +219,10 @@ class BatchWriter:
     # Looking.
 
     def statistics(self) -> WriterStatistics:
-        """Return what has become of all records so far, in this process."""
+        """Return what has become of all records so far, in this process.
+
+        A record that is just on its way from one place to another may count at both.
+        """
         return self._engine.statistics()
 
     def rejected(self) -> list[RejectedRecord]:
@@ -246,8 +253,16 @@ class BatchWriter:
             write_seconds=options.write_seconds,
         )
         self._engine = self._engine_for(delivery)
+        # The engine, since it lives until all is stored, whoever has kept the writer.
+        self._unregister()
+        self._registration = register(self._engine, self._priority)
         # Called most, so without the step between.
         self.add = self._engine.add  # type: ignore[method-assign]
+
+    def _unregister(self) -> None:
+        registration, self._registration = self._registration, None
+        if registration is not None:
+            registration.close()
 
     def _engine_for(self, delivery: Delivery) -> Engine:
         options = self._options
@@ -263,13 +278,18 @@ class BatchWriter:
         return MemoryWriter(options, delivery, Spooled(options))
 
 
+def living() -> list[BatchWriter]:
+    """Return the writers of this process."""
+    return list(_living)
+
+
 # All writers of this process, held weakly.
 _living: weakref.WeakSet[BatchWriter] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
     # What they hold is the parent's, which stores it.
-    for writer in list(_living):
+    for writer in living():
         writer._begin()
 
 

@@ -9,26 +9,26 @@ released included. Whoever waits for room gets it in the order in which they cam
 them. Records come out in the order in which they went in. Everything it does takes microseconds,
 under one lock.
 
-Knows no time but what it is told, no event loop and no sink. Does not bound how many wait for room:
-each is a caller that stands still, with records of its own.
+Knows no time but what it is told, no event loop and no sink. Does not bound how many wait for room
+(:mod:`tonnage.stores.writer.waiters`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tonnage.errors import WriterClosedError
+from tonnage.stores.writer.waiters import Waiter, Waiters, refuse, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    #: Records that go in together, with what they take; several of these, in order.
-    Parcels = deque[tuple[Sequence[Any], int]]
+    from tonnage.stores.writer.bounds import Bounds
+    from tonnage.stores.writer.waiters import Parcels
 
 
 @dataclass(slots=True)
@@ -39,23 +39,11 @@ class Taken:
     used_bytes: int
 
 
-@dataclass(slots=True, eq=False)
-class Waiter:
-    """A caller that waits for room, with what it adds."""
-
-    parcels: Parcels
-    #: Done when the last parcel is in.
-    future: Future[None]
-
-
 class Buffer:
     """The records of one writer that are in memory.
 
     Args:
-        max_records: how many there are at most.
-        max_bytes: what they take at most.
-        batch_records: from so many waiting records on they are due.
-        batch_bytes: the same in bytes.
+        bounds: how much it holds at most, and from when on that is due.
         wake: called, from whichever thread adds, when the first record begins to wait, and when
             those that wait become due; never under the lock.
         clock: monotonic seconds.
@@ -63,20 +51,14 @@ class Buffer:
 
     def __init__(
         self,
+        bounds: Bounds,
         *,
-        max_records: int,
-        max_bytes: int,
-        batch_records: int,
-        batch_bytes: int,
         wake: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.max_records = max_records
-        self.max_bytes = max_bytes
+        self.bounds = bounds
         #: Set by who takes, while it is going to look by itself: then it need not be woken.
         self.is_watched = False
-        self._batch_records = batch_records
-        self._batch_bytes = batch_bytes
         self._wake = wake
         self._clock = clock
         self._lock = threading.Lock()
@@ -86,7 +68,7 @@ class Buffer:
         self._is_due = self._is_closed = False
         self._since_seconds = 0.0
         self._taken_since_seconds: float | None = None
-        self._waiters: deque[Waiter] = deque()
+        self._waiters = Waiters()
         # While fewer records than these wait, and fewer bytes with it, one more changes nothing:
         # there is room, nobody waits for it, and nobody is to be woken.
         self._easy_records = self._easy_bytes = 0
@@ -111,15 +93,9 @@ class Buffer:
             WriterClosedError: nothing is taken any more.
         """
         with self._lock:
-            # As :meth:`_fits` has it, here for speed.
-            if (
-                len(self._waiting) + len(records) + self._taken_records > self.max_records
-                or self._waiting_bytes + weight_bytes + self._taken_bytes > self.max_bytes
-                or self._waiters
-                or self._is_closed
-            ):
-                if self._is_closed:
-                    raise WriterClosedError("the writer is closed: it takes no more records")
+            if self._is_closed:
+                raise WriterClosedError("the writer is closed: it takes no more records")
+            if self._waiters or not self._fits(records, weight_bytes):
                 return False
             is_to_wake = self._take_in(records, weight_bytes)
             self._ease()
@@ -139,7 +115,7 @@ class Buffer:
         with self._lock:
             if self._is_closed:
                 raise WriterClosedError("the writer is closed: it takes no more records")
-            self._waiters.append(waiter)
+            self._waiters.join(waiter)
             is_to_wake, served = self._admit()
         self._after(is_to_wake, served)
         return waiter
@@ -147,10 +123,7 @@ class Buffer:
     def give_up(self, waiter: Waiter) -> int:
         """Have *waiter* wait no longer; return how many of its records were not taken."""
         with self._lock:
-            left = sum(len(records) for records, _ in waiter.parcels)
-            waiter.parcels.clear()
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            left = self._waiters.leave(waiter)
             # Those behind may have waited for this one only.
             is_to_wake, served = self._admit()
         self._after(is_to_wake, served)
@@ -181,7 +154,7 @@ class Buffer:
     @property
     def is_full(self) -> bool:
         """Whether there is no room for a single record, however small."""
-        return self.count >= self.max_records
+        return self.count >= self.bounds.max_records
 
     @property
     def waiters(self) -> int:
@@ -218,7 +191,7 @@ class Buffer:
             waiting, waiting_bytes = self._waiting, self._waiting_bytes
             if not waiting:
                 return None
-            count = self._batch_of(len(waiting), waiting_bytes)
+            count = self.bounds.batch_of(len(waiting), waiting_bytes)
             # Each counts as they do on average: what is too much now is too little later.
             taken = Taken(waiting[:count], waiting_bytes * count // len(waiting))
             del waiting[:count]
@@ -235,7 +208,7 @@ class Buffer:
         """Give the room of *taken* to others; to those who wait for it first.
 
         Returns:
-            Who waits no longer: to be told (:meth:`tell`).
+            Who waits no longer: to be told (:func:`~tonnage.stores.writer.waiters.tell`).
         """
         with self._lock:
             self._taken_records -= len(taken.records)
@@ -252,42 +225,28 @@ class Buffer:
         """Return the next records of who waits for room, which go past the buffer; None: none.
 
         Only while nothing waits to be taken, since that is older. With them comes who has to be
-        told (:meth:`tell`) when they are where they go, if these were its last.
+        told when they are where they go, if these were its last.
         """
         with self._lock:
             if self._waiting or not self._waiters:
                 return None
-            waiter = self._waiters[0]
-            records, _ = waiter.parcels.popleft()
+            (records, _), served = self._waiters.pop()
             self._released += len(records)
-            served = None if waiter.parcels else self._waiters.popleft()
             self._ease()
             return records, served
-
-    def tell(self, waiters: Iterable[Waiter]) -> None:
-        """Have *waiters* wait no longer."""
-        for waiter in waiters:
-            if waiter.future.set_running_or_notify_cancel():
-                waiter.future.set_result(None)
 
     def close(self) -> None:
         """Take nothing more; who waits for room gets :class:`WriterClosedError`."""
         with self._lock:
             self._is_closed = True
-            waiters = list(self._waiters)
-            self._waiters.clear()
+            waiters = self._waiters.end()
             self._ease()
-        for waiter in waiters:
-            if waiter.future.set_running_or_notify_cancel():
-                waiter.future.set_exception(WriterClosedError("the writer was closed meanwhile"))
+        refuse(waiters)
 
     # Inside; with the lock held.
 
-    def _fits(self, count: int, weight_bytes: int) -> bool:
-        return (
-            self.count + count <= self.max_records
-            and self.used_bytes + weight_bytes <= self.max_bytes
-        )
+    def _fits(self, records: Sequence[Any], weight_bytes: int) -> bool:
+        return self.bounds.allow(self.count + len(records), self.used_bytes + weight_bytes)
 
     def _take_in(self, records: Sequence[Any], weight_bytes: int) -> bool:
         """Take *records*; return whether who takes them away is to be woken."""
@@ -307,39 +266,33 @@ class Buffer:
         if self._is_closed or self._waiters or not self._waiting:
             self._easy_records = self._easy_bytes = 0
             return
-        self._easy_records = self.max_records - self._taken_records
-        self._easy_bytes = self.max_bytes - self._taken_bytes
+        bounds = self.bounds
+        self._easy_records = bounds.max_records - self._taken_records
+        self._easy_bytes = bounds.max_bytes - self._taken_bytes
         if not self._is_due:
-            self._easy_records = min(self._easy_records, self._batch_records - 1)
-            self._easy_bytes = min(self._easy_bytes, self._batch_bytes)
+            self._easy_records = min(self._easy_records, bounds.batch_records - 1)
+            self._easy_bytes = min(self._easy_bytes, bounds.batch_bytes)
 
     def _is_batch(self) -> bool:
-        return len(self._waiting) >= self._batch_records or self._waiting_bytes >= self._batch_bytes
-
-    def _batch_of(self, count: int, used_bytes: int) -> int:
-        """Return how many of *count* records, which take *used_bytes*, are a batch."""
-        most = self._batch_records
-        if used_bytes > self._batch_bytes:
-            most = min(most, -(-count * self._batch_bytes // used_bytes))
-        return min(count, most)
+        return self.bounds.is_batch(len(self._waiting), self._waiting_bytes)
 
     def _admit(self) -> tuple[bool, list[Waiter]]:
         """Take in what fits of those who wait, in order; return who waits no longer."""
         is_to_wake = False
         served: list[Waiter] = []
-        while self._waiters:
-            waiter = self._waiters[0]
-            while waiter.parcels and self._fits(len(waiter.parcels[0][0]), waiter.parcels[0][1]):
-                is_to_wake |= self._take_in(*waiter.parcels.popleft())
-            if waiter.parcels:
+        while (parcel := self._waiters.next) is not None:
+            if not self._fits(*parcel):
                 # It waits for what is here to be gone, however little that is.
                 is_to_wake = not self.is_watched
                 break
-            served.append(self._waiters.popleft())
+            is_to_wake |= self._take_in(*parcel)
+            _, waiter = self._waiters.pop()
+            if waiter is not None:
+                served.append(waiter)
         self._ease()
         return is_to_wake, served
 
     def _after(self, is_to_wake: bool, served: list[Waiter]) -> None:
         if is_to_wake:
             self._wake()
-        self.tell(served)
+        tell(served)

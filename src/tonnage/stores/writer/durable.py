@@ -21,10 +21,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import StoreError
-from tonnage.stores.background import CLOSE_SECONDS, background, on_begin
+from tonnage.stores.background import background, on_begin
 from tonnage.stores.statistics import WriterStatistics
+from tonnage.stores.writer.closing import Deadline
 from tonnage.stores.writer.records import to_mapping, to_mappings
 from tonnage.stores.writer.spooled import spool_for
+from tonnage.stores.writer.tended import Tended
 
 if TYPE_CHECKING:
     from tonnage.stores.writer.delivery import Delivery
@@ -37,10 +39,10 @@ logger = logging.getLogger("tonnage.stores")
 ADOPT_SECONDS: Final = 10.0
 #: How often it is looked for room on the disk that others have made.
 RETRY_SECONDS: Final = 0.25
+#: How long it rests after an error of the disk.
+PAUSE_SECONDS: Final = 1.0
 # How often it is looked, while closing, whether the sink fails.
 _LOOK_SECONDS: Final = 0.05
-# After an error of the disk.
-_PAUSE_SECONDS: Final = 1.0
 
 
 class DurableWriter:
@@ -51,6 +53,7 @@ class DurableWriter:
         delivery: what stores the records.
         spool: where they are kept; None: as the options say.
         adopt_seconds: how often to look for journals of the dead.
+        pause_seconds: how long it rests after an error of the disk.
     """
 
     def __init__(
@@ -60,15 +63,20 @@ class DurableWriter:
         spool: Spool | None = None,
         *,
         adopt_seconds: float = ADOPT_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
+        self.name = options.name
         self._options = options
         self._delivery = delivery
         self._spool = spool if spool is not None else spool_for(options)
         self._adopt_seconds = adopt_seconds
+        self._pause_seconds = pause_seconds
         self._has_begun = self._is_closing = False
         # The task that delivers, in the background's loop, and what wakes it.
-        self._task: asyncio.Task[None] | None = None
+        self._task: Tended | None = None
         self._wake = asyncio.Event()
+        # What the disk said last; empty: it works.
+        self._disk_error = ""
         # So many records that are not delivered wake it; 0: it is awake.
         self._awaited = 0
         # Callers that wait for a flush, each with up to which record.
@@ -173,7 +181,7 @@ class DurableWriter:
 
     def _begin_here(self) -> None:
         if self._task is None and not self._is_closing:
-            self._task = asyncio.create_task(self._run(), name=f"writer {self._options.name}")
+            self._task = Tended(self._options.name, self._run)
             background().on_close(self._close_here)
 
     async def _run(self) -> None:
@@ -184,13 +192,19 @@ class DurableWriter:
                 if loop.time() >= adopt_at:
                     adopt_at = loop.time() + self._adopt_seconds
                     await self._spool.adopt()
+                    self._disk_error = ""
                 await self._linger()
                 if not await self._deliver_some():
                     await self._rest(1, adopt_at - loop.time())
                     await self._spool.retry()
-            except (OSError, StoreError) as error:
-                logger.error("writer %s: %s", self._options.name, error)
-                await asyncio.sleep(_PAUSE_SECONDS)
+            except StoreError:
+                # The spool has said it.
+                await asyncio.sleep(self._pause_seconds)
+            except OSError as error:
+                if str(error) != self._disk_error:
+                    self._disk_error = str(error)
+                    logger.error("writer %s: %s", self._options.name, error)
+                await asyncio.sleep(self._pause_seconds)
 
     async def _deliver_some(self) -> bool:
         """Deliver the oldest records; return whether there were any."""
@@ -250,32 +264,31 @@ class DurableWriter:
         self._wake.set()
         await flushed
 
-    async def _close_here(self, seconds: float = CLOSE_SECONDS) -> None:
+    async def _close_here(self, seconds: float | None = None) -> None:
         if self._is_closing:
             return
+        deadline = Deadline(background().closing_seconds if seconds is None else seconds)
         try:
             if self._has_begun and not self._spool.is_empty:
-                await self._flush_unless_it_fails(seconds)
+                await self._flush_unless_it_fails(deadline)
         finally:
             self._is_closing = True
-            await self._let_go()
+            await self._let_go(deadline)
 
-    async def _flush_unless_it_fails(self, seconds: float) -> None:
-        """Flush within *seconds*; a sink that fails is not waited for, since all is on disk."""
+    async def _flush_unless_it_fails(self, deadline: Deadline) -> None:
+        """Flush in time; a sink that fails is not waited for, since all is on disk."""
         flushing = asyncio.create_task(self._flush_here())
-        deadline = asyncio.get_running_loop().time() + seconds
         while not flushing.done() and not self._delivery.is_failing:
-            left_seconds = deadline - asyncio.get_running_loop().time()
+            left_seconds = deadline.for_delivering_seconds
             if left_seconds <= 0:
                 break
             await asyncio.wait([flushing], timeout=min(left_seconds, _LOOK_SECONDS))
         flushing.cancel()
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, deadline: Deadline) -> None:
         background().forget(self._close_here)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await self._task.stop(deadline.for_sink_seconds)
         for _, flushed in self._flushes:
             if not flushed.done():
                 flushed.set_result(None)
@@ -286,7 +299,7 @@ class DurableWriter:
                 self._options.name,
                 self._spool.waiting,
             )
-        await self._delivery.close()
+        await self._delivery.close(deadline.for_sink_seconds)
 
 
 async def _in_background(function: Any, *given: object) -> None:

@@ -16,8 +16,8 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.stores.background import on_begin
 from tonnage.stores.statistics import WriterStatistics
+from tonnage.stores.writer.bounds import Bounds
 from tonnage.stores.writer.buffer import Buffer
 from tonnage.stores.writer.notices import Notice
 from tonnage.stores.writer.pump import Pump
@@ -26,10 +26,10 @@ from tonnage.stores.writer.weights import Scales
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tonnage.stores.writer.buffer import Parcels
+    from tonnage.stores.writer.backlog import Spool
     from tonnage.stores.writer.delivery import Delivery
     from tonnage.stores.writer.options import WriterOptions
-    from tonnage.stores.writer.pump import Spool
+    from tonnage.stores.writer.waiters import Parcels
 
 #: A parcel is so many records at most, and so large a part of either bound.
 PARCEL_RECORDS: Final = 128
@@ -48,15 +48,18 @@ class MemoryWriter:
     def __init__(
         self, options: WriterOptions, delivery: Delivery, spool: Spool | None = None
     ) -> None:
+        self.name = options.name
         self._options = options
         self._delivery = delivery
         self._spool = spool
         self._drops = options.overflow == "drop"
         self._buffer = Buffer(
-            max_records=options.max_records,
-            max_bytes=options.max_bytes,
-            batch_records=options.batch_records,
-            batch_bytes=options.batch_bytes,
+            Bounds(
+                max_records=options.max_records,
+                max_bytes=options.max_bytes,
+                batch_records=options.batch_records,
+                batch_bytes=options.batch_bytes,
+            ),
             wake=self._wake,
         )
         self._too_full = Notice(f"writer {options.name}: buffer full, dropping: %d records (%s)")
@@ -76,9 +79,6 @@ class MemoryWriter:
         self._parcel_bytes = options.max_bytes // PARCEL_SHARE
         self._dropped = 0
         self._dropping = threading.Lock()
-        if spool is not None:
-            # What an earlier process has left there.
-            on_begin(self._wake)
 
     # Those who add.
 
@@ -220,9 +220,9 @@ class MemoryWriter:
         return WriterStatistics(
             name=self._options.name,
             buffer_size=buffer.count,
-            max_records=buffer.max_records,
+            max_records=buffer.bounds.max_records,
             used_bytes=buffer.used_bytes,
-            max_bytes=buffer.max_bytes,
+            max_bytes=buffer.bounds.max_bytes,
             total_added=buffer.total + self._dropped,
             total_flushed=delivery.total_flushed,
             total_failed=delivery.total_failed,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.stores.sizes import size_bytes
-from tonnage.stores.writer.notices import Notice, told
+from tonnage.stores.writer.notices import Notice, later, told
 from tonnage.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Rejected:
         file: where all of it is appended; None: nowhere.
         most_file_bytes: how large that file becomes.
         now: seconds since the epoch.
+        later: as for :class:`~tonnage.stores.writer.notices.Notice`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Rejected:
         *,
         most_file_bytes: int = MOST_FILE_BYTES,
         now: Callable[[], float] = time.time,
+        later: Callable[[float, Callable[[], object]], object] = later,
     ) -> None:
         #: How many there were.
         self.total = 0
@@ -73,9 +75,11 @@ class Rejected:
         self._now = now
         self._kept: deque[tuple[RejectedRecord, int]] = deque()
         self._kept_bytes = 0
-        self._set_aside = Notice(f"writer {name}: %d records rejected and set aside: %s")
+        self._set_aside = Notice(
+            f"writer {name}: %d records rejected and set aside: %s", later=later
+        )
         self._not_written = Notice(
-            f"writer {name}: %d rejected records could not be appended to {file}: %s"
+            f"writer {name}: %d rejected records could not be appended to {file}: %s", later=later
         )
 
     def set_aside(self, record: Mapping[str, Any], record_id: str | None, error: Exception) -> None:
@@ -93,11 +97,6 @@ class Rejected:
     def records(self) -> list[RejectedRecord]:
         """Return those that are kept, the oldest first."""
         return [each for each, _ in list(self._kept)]
-
-    def settle_if_due(self) -> None:
-        """Log what has not been logged yet, if the last line is long enough ago."""
-        self._set_aside.settle_if_due()
-        self._not_written.settle_if_due()
 
     def settle(self) -> None:
         """Log what has not been logged yet."""

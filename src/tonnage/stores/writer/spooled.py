@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Spooled:
-    """A spool as a writer in memory uses it; see :class:`tonnage.stores.writer.pump.Spool`."""
+    """A spool as a writer in memory uses it; see :class:`tonnage.stores.writer.backlog.Spool`."""
 
     def __init__(self, options: WriterOptions, spool: Spool | None = None) -> None:
         self._spool = spool if spool is not None else spool_for(options)

@@ -10,6 +10,9 @@ announces; the time; then the application, with its body counted and its respons
 Of several middlewares it is best the outermost: in Starlette, the one added last. Its
 ``BaseHTTPMiddleware`` would end a response well that was cut inside.
 
+At the end of the application's lifespan, batch writers store what they hold, since under many
+servers nobody else has them do it (:mod:`tonnage.stores.finishing`).
+
 Nothing is on unless it is asked for. Does not admit by memory, supervise or bound connections: that
 takes the server, ``tonnage run``, which has the same limits as options.
 """
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from tonnage.web.path.rates import LimitsLike
     from tonnage.web.path.ratetable import Store
     from tonnage.web.path.rules import Rules
-    from tonnage.web.respond import ASGIApp, Receive, Scope, Send
+    from tonnage.web.respond import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("tonnage.requests")
 
@@ -231,8 +234,10 @@ class Tonnage:
         return _GO_ON if instead is None else await instead
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a WebSocket be opened, unless there were too many requests."""
+        """Let a WebSocket be opened, unless there were too many requests; and all other things."""
         said = None
+        if scope["type"] == "lifespan":
+            send = _finished_before(send)
         if scope["type"] == "websocket":
             if self._hops:
                 believe(scope, self._hops)
@@ -246,6 +251,22 @@ class Tonnage:
             await respond(scope, receive, send, said.answer(self._shape))
         else:
             await self._app(scope, receive, send)
+
+
+def _finished_before(send: Send) -> Send:
+    """Return *send*, which says that a lifespan has ended once writers have stored what they hold.
+
+    After the application's own end, which may add something.
+    """
+
+    async def send_finished(message: Message) -> None:
+        if message["type"].startswith("lifespan.shutdown."):
+            from tonnage.stores.finishing import finish
+
+            await finish()
+        await send(message)
+
+    return send_finished
 
 
 async def _is_refused(passage: Passage, error: Exception) -> bool:

@@ -21,17 +21,21 @@ Applications that share a Redis and nothing else each take a database of their o
 from __future__ import annotations
 
 import logging
+import time
 from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 from tonnage.errors import RedisAwayError, StoreError
+from tonnage.stores.redis.breaker import Breaker, State
+from tonnage.stores.redis.exchange import hold, hold_async, is_unknown_script
 from tonnage.stores.redis.link import link
 from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from tonnage.stores.redis.exchange import Steps
     from tonnage.stores.redis.link import Link
     from tonnage.stores.redis.wire import Argument
     from tonnage.web.path.ratelimit import Counted, RateLimiter, Said
@@ -85,13 +89,16 @@ class RedisRates:
 
     Args:
         url: where Redis is; connected to when it is first asked, in a worker.
+        clock: monotonic seconds; for how often something is told.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         #: What keys of clients are to be hashed with.
         self.secret: Final = secret_of(url)
-        self._has_warned = False
+        self._clock = clock
+        # Whether Redis counts, where it is there.
+        self._counting = Breaker()
 
     def limiter(self, here: RateLimiter) -> SharedRateLimiter:
         """Return one that counts by *here*, and in Redis."""
@@ -116,16 +123,15 @@ class RedisRates:
         yield ("EVALSHA", _DIGEST, *arguments)
         yield ("EVAL", SCRIPT, *arguments)
 
-    def is_unknown(self, error: StoreError) -> bool:
-        """Return whether Redis only does not know the script; else note that it has not counted."""
-        from redis.exceptions import NoScriptError
+    def note_answer(self) -> None:
+        """Note that Redis has counted."""
+        if self._counting.state is State.AWAY and self._counting.come(self._clock()):
+            logger.warning("rate limits count in Redis again")
 
-        if isinstance(error.__cause__, NoScriptError):
-            return True
-        if not isinstance(error, RedisAwayError) and not self._has_warned:
-            self._has_warned = True
+    def note_refusal(self, error: StoreError) -> None:
+        """Note that Redis has not counted; that it is away, its link has told."""
+        if not isinstance(error, RedisAwayError) and self._counting.lose(self._clock()):
             logger.warning("rate limits count in each instance by itself: %s", error)
-        return False
 
 
 class SharedRateLimiter:
@@ -142,35 +148,29 @@ class SharedRateLimiter:
 
     async def check(self, scope: Scope) -> Said:
         """Count the request of *scope*: return the headers for its response, or the 429."""
-        counted = self._here.count(scope)
-        link = self._there.link
-        if isinstance(counted, Problem) or not counted or link.is_away:
-            return self._said(counted)
-        for command in self._there.commands(counted):
-            try:
-                return self._judge(scope, counted, await link.execute(*command))
-            except StoreError as error:
-                if not self._there.is_unknown(error):
-                    break
-        return self._said(counted)
+        return await hold_async(self._there.link, self._checking(scope))
 
     def check_in_thread(self, scope: Scope) -> Said:
         """Do the same where nothing can be awaited."""
-        counted = self._here.count(scope)
-        link = self._there.link
-        if isinstance(counted, Problem) or not counted or link.is_away:
-            return self._said(counted)
-        for command in self._there.commands(counted):
-            try:
-                return self._judge(scope, counted, link.ask(*command))
-            except StoreError as error:
-                if not self._there.is_unknown(error):
-                    break
-        return self._said(counted)
+        return hold(self._there.link, self._checking(scope))
 
-    def _said(self, counted: list[Counted] | Problem) -> Said:
-        """Return what follows from what is left here."""
-        return counted if isinstance(counted, Problem) else self._here.headers(counted)
+    def _checking(self, scope: Scope) -> Steps[Said]:
+        """Count here, have Redis count, and return what follows from both."""
+        counted = self._here.count(scope)
+        if isinstance(counted, Problem):
+            return counted
+        if counted and not self._there.link.is_away:
+            for command in self._there.commands(counted):
+                try:
+                    there = yield command
+                except StoreError as error:
+                    if is_unknown_script(error):
+                        continue
+                    self._there.note_refusal(error)
+                    break
+                self._there.note_answer()
+                return self._judge(scope, counted, there)
+        return self._here.headers(counted)
 
     def _judge(self, scope: Scope, counted: list[Counted], there: list[int]) -> Said:
         """Return what follows from what is left here, and there in microseconds."""

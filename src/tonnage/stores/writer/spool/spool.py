@@ -107,6 +107,7 @@ class Spool:
         # The dead ones' first, each oldest first; then our own.
         self._adopted: deque[Replay] = deque()
         self._own: Replay | None = None
+        # Whether records wait for room; and whether it was said why none are taken.
         self._is_blocked = self._is_failing = False
         self._marks = Marks()
         #: Records of this process that came to the disk, and that were delivered from there; those
@@ -169,7 +170,7 @@ class Spool:
         """Take over what processes that are dead have left; return whether there is anything.
 
         Raises:
-            SpoolError: the directory cannot be used.
+            SpoolError: the directory cannot be used; the log has a line, once.
         """
         return await self._on_disk().run(self._adopt)
 
@@ -307,10 +308,14 @@ class Spool:
             return None
         if not (self._waits and isinstance(found, WriterFullError)):
             self.refused += len(payloads)
+        self._say(found)
+        return found
+
+    def _say(self, error: StoreError) -> None:
         if not self._is_failing:
             self._is_failing = True
-            logger.error("spool of writer %s: %s", self.name, found)
-        return found
+            # It names the writer.
+            logger.error("%s", error)
 
     def _directory_name(self) -> str:
         return str(self._place.path) if self._place else "the spool"
@@ -350,7 +355,11 @@ class Spool:
             self._commit()
 
     def _adopt(self) -> bool:
-        place = self._open_place()
+        try:
+            place = self._open_place()
+        except SpoolError as error:
+            self._say(error)
+            raise
         for directory in place.free_journals():
             replay = _replay_of(place, directory)
             if replay.is_exhausted():

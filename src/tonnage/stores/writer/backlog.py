@@ -1,0 +1,135 @@
+"""The records that a sink has not kept up with, on disk, as the pump of a writer uses them.
+
+Promises: what the disk does not take is counted (:attr:`Backlog.lost`) and logged, once a second at
+most, and nobody has to catch it; a record that cannot be kept is found by halves and set aside.
+Nothing is touched before :meth:`Backlog.open`. Without a spool it is empty, for ever.
+
+Bounded by its spool. When to put records there is the pump's decision
+(:mod:`tonnage.stores.writer.pump`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tonnage.errors import RecordsRejectedError
+from tonnage.stores.writer.notices import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tonnage.stores.sinks.sink import Batch
+    from tonnage.stores.writer.delivery import Delivery
+
+
+class Spool(Protocol):
+    """Where records go for which there is no room in memory: oldest out first.
+
+    All of it is used in the loop beside requests, by one task at a time for each end.
+    """
+
+    @property
+    def count(self) -> int:
+        """How many records are there that were not :meth:`done`."""
+
+    @property
+    def used_bytes(self) -> int:
+        """What they take on disk."""
+
+    @property
+    def stored(self) -> int:
+        """How many records were ever taken."""
+
+    async def open(self) -> None:
+        """Find what earlier processes have left. Called once, before anything else."""
+
+    async def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Take *records*; :attr:`stored` says how many, if not all.
+
+        Raises:
+            RecordsRejectedError: one of them cannot be kept; none was taken.
+            StoreError: not all are taken: there is no room, or no disk.
+        """
+
+    async def read(self, max_records: int, max_bytes: int) -> Batch | None:
+        """Return the oldest records; the same ones until :meth:`done`; None: there are none."""
+
+    async def done(self) -> None:
+        """Forget what was read last: it is delivered."""
+
+    async def close(self) -> None:
+        """Let go of the files."""
+
+
+class Backlog:
+    """What is on disk of one writer.
+
+    Args:
+        name: the writer's.
+        spool: where it is; None: nowhere.
+        delivery: what sets aside the records that cannot be kept.
+    """
+
+    def __init__(self, name: str, spool: Spool | None, delivery: Delivery) -> None:
+        #: Records that the disk did not take.
+        self.lost = 0
+        self.not_taken = Notice(f"writer {name}: %d records dropped, not spooled: %s")
+        self._spool = spool
+        self._delivery = delivery
+        self._is_open = False
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a spool."""
+        return self._spool is not None
+
+    @property
+    def count(self) -> int:
+        """How many records are there, as far as is known: none before it is open."""
+        return 0 if self._spool is None or not self._is_open else self._spool.count
+
+    async def open(self) -> None:
+        """Find what earlier processes have left; nothing happens if that is done.
+
+        Raises:
+            StoreError: the disk is not fit.
+        """
+        if self._spool is not None and not self._is_open:
+            await self._spool.open()
+            self._is_open = True
+
+    async def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Put *records* on disk."""
+        if self._spool is None or not records:
+            return
+        before = self._spool.stored
+        try:
+            await self.open()
+            await self._spool.append(records)
+        except RecordsRejectedError as error:
+            if len(records) == 1:
+                self._delivery.set_aside(records[0], None, error)
+                return
+            half = len(records) // 2
+            await self.append(records[:half])
+            await self.append(records[half:])
+        except Exception as error:  # noqa: BLE001 - lost, whatever the disk says
+            lost = len(records) - (self._spool.stored - before)
+            self.lost += lost
+            self.not_taken.add(lost, error)
+
+    async def read(self, max_records: int, max_bytes: int) -> Batch | None:
+        """Return the oldest records; the same ones until :meth:`done`; None: there are none."""
+        if self._spool is None or not self.count:
+            return None
+        return await self._spool.read(max_records, max_bytes)
+
+    async def done(self) -> None:
+        """Forget what was read last: it is delivered."""
+        if self._spool is not None:
+            await self._spool.done()
+
+    async def close(self) -> None:
+        """Let go of the files; what is left there stays."""
+        if self._spool is not None:
+            await self._spool.close()
