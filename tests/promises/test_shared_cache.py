@@ -107,7 +107,7 @@ def test_four_workers_have_one_copy_that_outlives_them(server: Running) -> None:
     found, workers = ask_for_all(server)
     assert found == 1
     assert len(workers) == WORKERS
-    # Each has 2 MB of its own, and what requests leave, 0.7 of all together: there is no whole copy.
+    # Each has 2 MB of its own, and what requests leave, 0.7 of all together: no whole copy.
     assert anonymous_bytes(server) - before < 0.9 * ALL_BYTES
 
     killed = server.worker_pids()[0]

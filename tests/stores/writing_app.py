@@ -1,7 +1,7 @@
 """An application for any server: each request is a record in the file ``EVENTS_FILE``, by and by.
 
 ``limited`` is within the Tonnage middleware; ``lifelong`` has its writer end with its lifespan;
-``threaded`` is for WSGI. Writers wait for so long that nothing is stored unless somebody sees to it.
+``threaded`` is for WSGI. The writer waits for so long that nothing is stored by itself.
 """
 
 from __future__ import annotations

@@ -272,6 +272,6 @@ async def test_nats_that_is_not_there_is_said_at_once() -> None:
     """A server that is not there is said at once, with what is wrong."""
     sink = NatsSink(["nats://127.0.0.1:1", "nats://127.0.0.1:2"], "stats.events")
     async with asyncio.timeout(1):
-        with pytest.raises(OSError, match="refused|Connect call failed"):
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
             await sink.write(Batch([{"n": 1}]))
     await sink.close()

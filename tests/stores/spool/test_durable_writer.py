@@ -180,9 +180,7 @@ async def test_a_directory_that_is_not_fit_is_said_once(
     """
     place = directory / "spool"
     place.write_text("")
-    options = WriterOptions(
-        "events", 1000, 1 << 20, 0.01, "drop", True, 1.0, None, place, 1 << 20
-    )
+    options = WriterOptions("events", 1000, 1 << 20, 0.01, "drop", True, 1.0, None, place, 1 << 20)
     looked = 0
 
     class Looking(Spool):

@@ -77,7 +77,8 @@ class Mapped:
     max_bytes = MOST_MAPPED_BYTES
 
     def __init__(self) -> None:
-        self._holders: weakref.WeakSet[Holder] = weakref.WeakSet()
+        # Replaced and never changed, so that reading it needs no lock.
+        self._holders: tuple[weakref.ref[Holder], ...] = ()
         self._statm: int | None = None
         # What may have been mapped since the last look, and file pages that there were before.
         self._unseen_bytes = 0
@@ -85,11 +86,12 @@ class Mapped:
         self._madvise: Any = None
 
     def join(self, holder: Holder) -> None:
-        """Have *holder* take part; it is held weakly."""
-        if not self._holders:
+        """Have *holder* take part; it is held weakly. One at a time may join."""
+        living = self._living()
+        if not living:
             # What was mapped so far are libraries.
             self._before_bytes = self._file_bytes()
-        self._holders.add(holder)
+        self._holders = tuple(map(weakref.ref, (*living, holder)))
 
     def note_read(self, value_bytes: int) -> None:
         """Note that a value of so many bytes was read, or written; let go if that is too much."""
@@ -105,7 +107,7 @@ class Mapped:
         now_bytes = self._file_bytes()
         if self._before_bytes is None:
             self._before_bytes = now_bytes
-        most_bytes = sum(each.size_bytes for each in tuple(self._holders))
+        most_bytes = sum(each.size_bytes for each in self._living())
         return min(max(0, now_bytes - self._before_bytes), most_bytes)
 
     def shrink(self, target_bytes: int) -> int:
@@ -114,7 +116,7 @@ class Mapped:
         if used_bytes <= target_bytes:
             return 0
         # A holder that lives has its map.
-        for holder in tuple(self._holders):
+        for holder in self._living():
             for first, size_bytes in holder.maps:
                 self._let_go(first, size_bytes)
         self._before_bytes = self._file_bytes()
@@ -125,6 +127,9 @@ class Mapped:
         if self._statm is not None:
             os.close(self._statm)
         self.__init__()  # type: ignore[misc]
+
+    def _living(self) -> list[Holder]:
+        return [holder for each in self._holders if (holder := each()) is not None]
 
     def _file_bytes(self) -> int:
         """Return what this process has mapped of all files, its libraries included."""

@@ -81,7 +81,7 @@ def alike(records: Records) -> list[Records]:
     return list(found.values())
 
 
-def _names(record: Mapping[str, Any]) -> Columns:
+def _names(record: Mapping[Any, Any]) -> Columns:
     """Return the keys of *record*, which may have been sent by anybody."""
     if not record:
         raise RecordsRejectedError("a record without keys")

@@ -97,10 +97,11 @@ class SqlSink:
     def _insert(self, connection: Connection, records: Records) -> None:
         table = self._known(connection)
         for those in alike(records):
-            for name in those[0]:
+            keys: Mapping[Any, Any] = those[0]
+            for name in keys:
                 if not isinstance(name, str) or name not in table.c:
                     raise RecordsRejectedError(f"no column is called {name!r}")
-            statement = self._statement(table, those[0])
+            statement = self._statement(table, keys)
             try:
                 connection.execute(statement, list(those))
             except UNSENDABLE as error:
@@ -109,11 +110,16 @@ class SqlSink:
     def _known(self, connection: Connection) -> Table:
         """Return the table; looked at if only its name is known."""
         from sqlalchemy import MetaData, Table
+        from sqlalchemy.exc import NoSuchTableError
 
         if isinstance(self._table, str):
             schema, name = ([None, *self._table.split(".", 1)])[-2:]
             assert name is not None
-            self._table = Table(name, MetaData(), schema=schema, autoload_with=connection)
+            found = Table(name, MetaData(), schema=schema, autoload_with=connection)
+            if not found.c:
+                # Just being made: what is looked at is not all of one moment.
+                raise NoSuchTableError(name)
+            self._table = found
         return self._table
 
     def _statement(self, table: Table, columns: Mapping[str, Any]) -> Any:

@@ -1,7 +1,8 @@
 """The records that a sink has not kept up with, on disk, as the pump of a writer uses them.
 
-Promises: what the disk does not take is counted (:attr:`Backlog.lost`) and logged, once a second at
-most, and nobody has to catch it; a record that cannot be kept is found by halves and set aside.
+Promises: how many records the disk does not take is said, and nobody has to catch it; what is lost
+for that is counted (:attr:`Backlog.lost`) and logged, once a second at most; a record that cannot
+be kept is found by halves and set aside.
 Nothing is touched before :meth:`Backlog.open`. Without a spool it is empty, for ever.
 
 Bounded by its spool. When to put records there is the pump's decision
@@ -10,7 +11,8 @@ Bounded by its spool. When to put records there is the pump's decision
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.errors import RecordsRejectedError
 from tonnage.stores.writer.notices import Notice
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
     from tonnage.stores.sinks.sink import Batch
     from tonnage.stores.writer.delivery import Delivery
+
+
+#: How long a disk that did not take records is not asked again.
+SHUT_SECONDS: Final = 0.1
 
 
 class Spool(Protocol):
@@ -44,7 +50,7 @@ class Spool(Protocol):
         """Find what earlier processes have left. Called once, before anything else."""
 
     async def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Take *records*; :attr:`stored` says how many, if not all.
+        """Take *records*; :attr:`stored` says how many, the first ones, if not all.
 
         Raises:
             RecordsRejectedError: one of them cannot be kept; none was taken.
@@ -77,6 +83,14 @@ class Backlog:
         self._spool = spool
         self._delivery = delivery
         self._is_open = False
+        # Until when nothing is tried, and why.
+        self._shut_until_seconds = float("-inf")
+        self._why: object = ""
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether the disk has just not taken records."""
+        return time.monotonic() < self._shut_until_seconds
 
     @property
     def is_possible(self) -> bool:
@@ -98,10 +112,10 @@ class Backlog:
             await self._spool.open()
             self._is_open = True
 
-    async def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Put *records* on disk."""
+    async def append(self, records: Sequence[Mapping[str, Any]]) -> int:
+        """Put *records* on disk; return how many it does not take, the last ones of them."""
         if self._spool is None or not records:
-            return
+            return len(records)
         before = self._spool.stored
         try:
             await self.open()
@@ -109,14 +123,22 @@ class Backlog:
         except RecordsRejectedError as error:
             if len(records) == 1:
                 self._delivery.set_aside(records[0], None, error)
-                return
+                return 0
             half = len(records) // 2
-            await self.append(records[:half])
-            await self.append(records[half:])
-        except Exception as error:  # noqa: BLE001 - lost, whatever the disk says
-            lost = len(records) - (self._spool.stored - before)
-            self.lost += lost
-            self.not_taken.add(lost, error)
+            left = await self.append(records[:half])
+            rest = records[half:]
+            return left + len(rest) if left else await self.append(rest)
+        except Exception as error:  # noqa: BLE001 - whatever the disk says
+            self._why = error
+            self._shut_until_seconds = time.monotonic() + SHUT_SECONDS
+            return len(records) - (self._spool.stored - before)
+        return 0
+
+    def lose(self, count: int) -> None:
+        """Count *count* records that the disk did not take as lost."""
+        if count:
+            self.lost += count
+            self.not_taken.add(count, self._why)
 
     async def read(self, max_records: int, max_bytes: int) -> Batch | None:
         """Return the oldest records; the same ones until :meth:`done`; None: there are none."""

@@ -221,19 +221,50 @@ class Buffer:
             self._wake()
         return served
 
-    def pass_on(self) -> tuple[Sequence[Any], Waiter | None] | None:
+    def put_back(self, taken: Taken) -> None:
+        """Have *taken* wait again, before all others; nothing may have been taken meanwhile."""
+        with self._lock:
+            self._waiting[:0] = taken.records
+            self._waiting_bytes += taken.used_bytes
+            self._taken_records -= len(taken.records)
+            self._taken_bytes -= taken.used_bytes
+            if not self._taken_records:
+                self._taken_since_seconds = None
+            self._is_due = self._is_batch()
+            self._ease()
+
+    def pass_on(self) -> tuple[Sequence[Any], Waiter] | None:
         """Return the next records of who waits for room, which go past the buffer; None: none.
 
-        Only while nothing waits to be taken, since that is older. With them comes who has to be
-        told when they are where they go, if these were its last.
+        Only while nothing waits to be taken, since that is older. With them comes who adds them:
+        to be told when they are where they go, if there are no more of its parcels.
         """
         with self._lock:
             if self._waiting or not self._waiters:
                 return None
-            (records, _), served = self._waiters.pop()
+            waiter = self._waiters.first
+            (records, _), _ = self._waiters.pop()
             self._released += len(records)
             self._ease()
-            return records, served
+            return records, waiter
+
+    def turn_away(self) -> int:
+        """Tell all who wait for room that there is none; return how many records these add.
+
+        They count as come and gone.
+        """
+        with self._lock:
+            waiters = self._waiters.end()
+            refused = 0
+            for each in waiters:
+                left = sum(len(records) for records, _ in each.parcels)
+                each.parcels.clear()
+                each.refused += left
+                refused += left
+            self._released += refused
+            self._ease()
+        tell(waiters)
+        return refused
 
     def close(self) -> None:
         """Take nothing more; who waits for room gets :class:`WriterClosedError`."""

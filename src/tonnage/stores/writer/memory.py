@@ -178,7 +178,7 @@ class MemoryWriter:
         except asyncio.CancelledError:
             self._buffer.give_up(waiter)
             raise
-        return count
+        return count - waiter.refused
 
     def _wait_in_thread(self, left: Parcels, until_seconds: float | None) -> int:
         count = sum(len(records) for records, _ in left)
@@ -190,8 +190,8 @@ class MemoryWriter:
             late = self._buffer.give_up(waiter)
             if late:
                 self._drop(late, "no room in time")
-            return count - late
-        return count
+            return count - late - waiter.refused
+        return count - waiter.refused
 
     # Whoever has to do with all of it.
 

@@ -62,10 +62,6 @@ class Notice:
             self._reason = reason if isinstance(reason, str) else told(reason)
         self._settle_in_time()
 
-    def settle_if_due(self) -> None:
-        """Say what has not been said yet, if the last line is long enough ago."""
-        self._settle_in_time()
-
     def settle(self) -> None:
         """Say what has not been said yet."""
         with self._lock:

@@ -13,13 +13,16 @@ and logged as dropped.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import StoreError
 from tonnage.stores.background import background, on_begin
 from tonnage.stores.writer.backlog import Backlog
-from tonnage.stores.writer.notices import logger, told
+from tonnage.stores.writer.closing import Deadline
+from tonnage.stores.writer.notices import logger
 from tonnage.stores.writer.spilling import Spilling
+from tonnage.stores.writer.tended import Tended
 from tonnage.stores.writer.waiters import tell
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ class Pump:
             buffer, self._backlog, lambda taken: self._as_batch(taken).records, self._release
         )
         self._lost_here = 0
-        self._task: asyncio.Task[None] | None = None
+        self._task: Tended | None = None
         self._is_known = self._is_pressed = False
         self._is_closing = self._is_closed = False
         # The part of the batch in hand that came from memory; what came from the spool stays there.
@@ -118,7 +121,7 @@ class Pump:
             return
         if self._task is None:
             self._event = asyncio.Event()
-            self._task = asyncio.create_task(self._run(), name=f"writer {self._name}")
+            self._task = Tended(self._name, self._run)
         self._event.set()
         self._spilling.begin_if_due(is_pressed=self._is_pressed)
 
@@ -127,10 +130,11 @@ class Pump:
         self._look()
 
     async def _run(self) -> None:
-        try:
+        # Where it begins anew.
+        self._lose_in_hand()
+        with suppress(StoreError):
+            # The spool has said it, and is asked again with the first records for it.
             await self._backlog.open()
-        except StoreError as error:
-            logger.warning("writer %s: the spool cannot be used: %s", self._name, told(error))
         while True:
             await self._until_due()
             self._is_pressed = False
@@ -145,8 +149,6 @@ class Pump:
                 await asyncio.sleep(AFTER_ERROR_SECONDS)
             finally:
                 self._spilling.is_busy = self._buffer.is_watched = False
-            for notice in self._notices:
-                notice.settle_if_due()
             if self._backlog.count:
                 # It could not be read just now.
                 await asyncio.sleep(AFTER_ERROR_SECONDS)
@@ -233,35 +235,35 @@ class Pump:
         if self._is_closing:
             return
         self._is_closing = True
+        deadline = Deadline(background().closing_seconds if seconds is None else seconds)
         self._buffer.close()
         try:
             # With a spool, a sink that fails is not waited for.
             if self._buffer.count and not (self._backlog.is_possible and self._delivery.is_failing):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(deadline.for_delivering_seconds):
                     await self._flush_here()
         except TimeoutError:
             pass
         finally:
-            await self._let_go()
+            await self._let_go(deadline)
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, deadline: Deadline) -> None:
         self._is_closed = True
         background().forget(self._close_here)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await self._task.stop(deadline.for_sink_seconds)
         await self._spilling.ended()
         left = self._leftovers()
         self._answer(self._buffer.total)
         if self._backlog.is_possible and self._task is not None:
-            await self._backlog.append(left)
+            self._backlog.lose(await self._backlog.append(left))
             await self._backlog.close()
         elif left:
             self._lost_here += len(left)
             logger.warning("writer %s: %d records dropped at the end", self._name, len(left))
         for notice in self._notices:
             notice.settle()
-        await self._delivery.close()
+        await self._delivery.close(deadline.for_sink_seconds)
 
     def _leftovers(self) -> list[Mapping[str, Any]]:
         """Return what is neither stored nor set aside, the oldest first."""

@@ -4,8 +4,8 @@ Promises: the oldest go first, those that wait in the buffer before those that w
 nobody who takes records from the buffer passes another (:attr:`Spilling.order`). Ends when there is
 less than a batch left, or the sink is no longer busy.
 
-Without a disk it does nothing. What becomes of records that the disk does not take is
-:mod:`tonnage.stores.writer.backlog`'s.
+What the disk does not take stays in memory, as far as it was taken for stored there; whoever waits
+for room then is told that there is none. Without a disk it does nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ class Spilling:
         """Begin if the sink is busy, and a batch waits, or memory *is_pressed*."""
         if not (self._backlog.is_possible and self.is_busy):
             return
-        if (is_pressed or self._buffer.is_due) and (self._task is None or self._task.done()):
+        if self._task is not None and not self._task.done():
+            return
+        if self._backlog.is_shut:
+            self._turn_away()
+        elif is_pressed or self._buffer.is_due:
             self._task = asyncio.create_task(self._run())
 
     async def ended(self) -> None:
@@ -71,19 +75,45 @@ class Spilling:
                 return
 
     async def _spill_once(self) -> bool:
-        """Spill what waits, else what waits for room; return whether there was any."""
+        """Spill what waits, else what waits for room; return whether there may be more."""
         taken = self._buffer.take()
         if taken is not None:
-            try:
-                await self._backlog.append(self._as_mappings(taken))
-            finally:
-                self._release(taken)
-            return True
-        # All that is in memory is on its way to the sink.
-        passing = self._buffer.pass_on()
-        if passing is not None:
-            records, served = passing
-            await self._backlog.append(self._as_mappings(Taken(records, 0)))
-            if served is not None:
-                tell([served])
-        return passing is not None
+            await self._spill(taken)
+        else:
+            # All that is in memory is on its way to the sink.
+            passing = self._buffer.pass_on()
+            if passing is None:
+                return False
+            records, waiter = passing
+            lost = await self._backlog.append(self._as_mappings(Taken(records, 0)))
+            self._backlog.lose(lost)
+            waiter.refused += lost
+            if not waiter.parcels:
+                tell([waiter])
+        if self._backlog.is_shut:
+            self._turn_away()
+            return False
+        return True
+
+    async def _spill(self, taken: Taken) -> None:
+        records = self._as_mappings(taken)
+        left = 0
+        try:
+            left = await self._backlog.append(records)
+        finally:
+            if left and len(records) == len(taken.records):
+                taken = self._keep(taken, left)
+            else:
+                self._backlog.lose(left)
+            self._release(taken)
+
+    def _keep(self, taken: Taken, count: int) -> Taken:
+        """Have the last *count* records of *taken* wait again; return the others."""
+        gone = len(taken.records) - count
+        gone_bytes = taken.used_bytes * gone // len(taken.records)
+        self._buffer.put_back(Taken(taken.records[gone:], taken.used_bytes - gone_bytes))
+        return Taken(taken.records[:gone], gone_bytes)
+
+    def _turn_away(self) -> None:
+        """Have nobody wait for room that is neither in memory nor on disk."""
+        self._backlog.lose(self._buffer.turn_away())

@@ -48,13 +48,13 @@ class Spooled:
         await self._spool.adopt()
 
     async def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Take *records*; :attr:`stored` says how many, if not all.
+        """Take *records*; :attr:`stored` says how many, the first ones, if not all.
 
         Raises:
             RecordsRejectedError: one of them cannot be kept; none was taken.
             StoreError: not all are taken: there is no room, or no disk.
         """
-        await self._spool.add(records)
+        await self._spool.add(records, first_ones=True)
 
     async def read(self, max_records: int, max_bytes: int) -> Batch | None:
         """Return the oldest records; the same ones until :meth:`done`; None: there are none."""

@@ -30,8 +30,10 @@ class Waiter:
     """A caller that waits for room, with what it adds."""
 
     parcels: Parcels
-    #: Done when the last parcel is in.
+    #: Done when the last parcel is in, or is not taken.
     future: Future[None]
+    #: How many records were not taken.
+    refused: int = 0
 
 
 class Waiters:
@@ -56,6 +58,11 @@ class Waiters:
         return left
 
     @property
+    def first(self) -> Waiter:
+        """Who has waited longest; there has to be one."""
+        return self._them[0]
+
+    @property
     def next(self) -> Parcel | None:
         """The parcel whose turn it is; None: nobody waits."""
         return self._them[0].parcels[0] if self._them else None
@@ -74,7 +81,7 @@ class Waiters:
 
 
 def tell(waiters: Iterable[Waiter]) -> None:
-    """Have *waiters* go on: all that they add is in."""
+    """Have *waiters* go on: all that they add is in, or refused."""
     for waiter in waiters:
         if waiter.future.set_running_or_notify_cancel():
             waiter.future.set_result(None)

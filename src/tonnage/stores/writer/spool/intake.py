@@ -35,8 +35,10 @@ class Intake:
         self._groups = groups
         self.parcel_bytes: Final = parcel_bytes
 
-    async def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+    async def add(self, records: Sequence[Mapping[str, Any]], *, one_by_one: bool = False) -> None:
         """Return when *records* are on the disk.
+
+        Where parcels go *one_by_one*, none that follows one that failed is tried.
 
         Raises:
             StoreError: as :meth:`Spool.add` has it.
@@ -48,6 +50,8 @@ class Intake:
                     if (first := self._groups.first()) is not None:
                         await first.wait()
                 joined.append((group, parcel))
+                if one_by_one:
+                    _raise(await group.wait())
             # All of them, before an error is told: what was added is known then.
             for error in [await group.wait() for group, _ in joined]:
                 _raise(error)

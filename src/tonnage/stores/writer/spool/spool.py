@@ -117,13 +117,15 @@ class Spool:
 
     # Adding, from any thread or event loop.
 
-    async def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+    async def add(self, records: Sequence[Mapping[str, Any]], *, first_ones: bool = False) -> None:
         """Add *records*; return when they are on the disk.
 
         Up to :attr:`largest_record_bytes` of them are added all or none.
 
         Args:
             records: plain values only, see :mod:`tonnage.stores.writer.spool.payload`.
+            first_ones: whether of more those that were added, if not all, are the first ones; it
+                takes an fsync for each :attr:`largest_record_bytes` then.
 
         Raises:
             RecordsRejectedError: one of them cannot be kept; none was added.
@@ -131,7 +133,7 @@ class Spool:
             SpoolError: the disk fails.
             WriterClosedError: the spool is closed.
         """
-        await self._intake.add(records)
+        await self._intake.add(records, one_by_one=first_ones)
 
     def put(
         self, records: Sequence[Mapping[str, Any]], timeout_seconds: float | None = None
