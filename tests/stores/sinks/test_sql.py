@@ -330,7 +330,9 @@ async def test_a_policy_that_forbids_a_row_rejects_it(postgres_url: str) -> None
 async def test_a_table_without_columns_is_not_there_yet(postgres_url: str) -> None:
     """A table that is looked at while it is made may seem to have no columns: it is waited for."""
     sink = SqlSink(postgres_url, "events")
-    await sink._database.run(lambda connection: connection.exec_driver_sql("CREATE TABLE events ()"))
+    await sink._database.run(
+        lambda connection: connection.exec_driver_sql("CREATE TABLE events ()")
+    )
     with pytest.raises(NoSuchTableError):
         await sink.write(Batch([{"name": "a"}]))
     await sink._database.run(

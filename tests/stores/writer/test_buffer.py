@@ -160,7 +160,7 @@ class Anybody(RuleBasedStateMachine):
         self.bench = Bench()
         self.buffer = self.bench.buffer
         self.number = 0
-        self.accepted = 0
+        self.accepted = self.refused = 0
         self.out: list[int] = []
         self.waiters: list[Waiter] = []
         self.taken: deque[Taken] = deque()
@@ -218,10 +218,34 @@ class Anybody(RuleBasedStateMachine):
         """Nothing older waits."""
         found = self.buffer.pass_on()
         if found is not None:
-            records, served = found
+            records, waiter, is_last = found
             self.out += records
-            if served is not None:
-                tell([served])
+            if is_last:
+                tell([waiter])
+
+    @rule(part=st.floats(0, 1))
+    def put_back(self, part: float) -> None:
+        """The last of what was just taken; it comes out again before all others."""
+        taken = self.buffer.take()
+        if taken is not None:
+            gone = int(len(taken.records) * part)
+            gone_bytes = taken.used_bytes * gone // len(taken.records)
+            waiting = len(self.buffer._waiting)
+            left = Taken(taken.records[gone:], taken.used_bytes - gone_bytes)
+            self.buffer.put_back(left)
+            assert len(self.buffer._waiting) == waiting + len(left.records)
+            self.taken.append(Taken(taken.records[:gone], gone_bytes))
+            self.out += taken.records[:gone]
+
+    @rule()
+    def turn_away(self) -> None:
+        """All who wait, with what they still have."""
+        waiting, total = self.buffer.waiters, self.buffer.total
+        refused = self.buffer.turn_away()
+        assert (self.buffer.waiters, self.buffer.total) == (0, total + refused)
+        assert refused >= waiting
+        self.accepted -= refused
+        self.refused += refused
 
     @precondition(lambda self: self.taken)
     @rule()
@@ -243,7 +267,9 @@ class Anybody(RuleBasedStateMachine):
             while self.taken:
                 self.release()
         assert self.out == sorted(self.out)
-        assert len(self.out) == len(set(self.out)) == self.accepted == self.buffer.total
+        assert len(self.out) == len(set(self.out)) == self.accepted
+        assert self.accepted + self.refused == self.buffer.total
+        assert sum(waiter.refused for waiter in self.waiters) <= self.refused
         assert all(waiter.future.done() for waiter in self.waiters)
 
 

@@ -21,7 +21,6 @@ from tonnage.stores.writer.notices import Notice
 from tonnage.stores.writer.patience import MOST_AT_FIRST, MOST_IN_A_ROW, TRIES
 from tonnage.stores.writer.rejected import MOST_KEPT, MOST_KEPT_BYTES, Rejected
 
-
 _STILL = (
     r"writer test: the sink does not take records for \d+ s now: ConnectionRefusedError: no \d+"
 )
@@ -361,7 +360,7 @@ async def test_cancelled_it_says_what_is_left() -> None:
 def test_what_is_no_sink_is_refused() -> None:
     """When the writer is made: not with the first record, for ever."""
     for each in (None, "events.jsonl", Kept, object()):
-        with pytest.raises(ConfigError, match="writer 'test': .* is no sink"):
+        with pytest.raises(ConfigError, match=r"writer 'test': .* is no sink"):
             delivery(each)  # type: ignore[arg-type]
 
 

@@ -12,8 +12,8 @@ from tests.stores.writer.sinks import Kept, numbered, until
 from tonnage import BatchWriter
 from tonnage.stores.background import begin
 from tonnage.stores.sinks.sink import Batch
-from tonnage.stores.writer.backlog import SHUT_SECONDS
 from tonnage.stores.statistics import WriterStatistics
+from tonnage.stores.writer.backlog import SHUT_SECONDS
 
 
 def spooling(sink: Kept, directory: Path, **options: Any) -> BatchWriter:
@@ -116,10 +116,7 @@ async def test_a_record_for_which_the_disk_has_no_room_is_not_taken(tmp_path: Pa
     sink.shut()
     writer = spooling(sink, tmp_path, spool_bytes="1M", max_bytes="128K")
     async with writer:
-        taken = []
-        for n in range(400):
-            if await writer.add({"n": n, "text": "x" * 10_000}):
-                taken.append(n)
+        taken = [n for n in range(400) if await writer.add({"n": n, "text": "x" * 10_000})]
         assert 50 < len(taken) < 150
         assert await writer.add_many({"n": n, "text": "x" * 10_000} for n in range(5)) == 0
         assert not await asyncio.to_thread(writer.put, {"n": 0, "text": "x" * 10_000})

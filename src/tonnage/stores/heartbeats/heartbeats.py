@@ -231,10 +231,7 @@ class Heartbeats:
 
     async def _sweep_for_ever(self) -> None:
         pause_seconds = self._sweep_seconds
-        task = asyncio.current_task()
-        assert task is not None
-        # A driver that fails while it is cancelled may say nothing but how it has failed.
-        while not task.cancelling():
+        while True:
             await asyncio.sleep(pause_seconds)
             pause_seconds = self._sweep_seconds
             try:

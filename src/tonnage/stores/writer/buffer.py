@@ -233,20 +233,20 @@ class Buffer:
             self._is_due = self._is_batch()
             self._ease()
 
-    def pass_on(self) -> tuple[Sequence[Any], Waiter] | None:
+    def pass_on(self) -> tuple[Sequence[Any], Waiter, bool] | None:
         """Return the next records of who waits for room, which go past the buffer; None: none.
 
         Only while nothing waits to be taken, since that is older. With them comes who adds them:
-        to be told when they are where they go, if there are no more of its parcels.
+        and whether these are its last: then it is to be told when they are where they go.
         """
         with self._lock:
             if self._waiting or not self._waiters:
                 return None
             waiter = self._waiters.first
-            (records, _), _ = self._waiters.pop()
+            (records, _), served = self._waiters.pop()
             self._released += len(records)
             self._ease()
-            return records, waiter
+            return records, waiter, served is not None
 
     def turn_away(self) -> int:
         """Tell all who wait for room that there is none; return how many records these add.

@@ -84,11 +84,11 @@ class Spilling:
             passing = self._buffer.pass_on()
             if passing is None:
                 return False
-            records, waiter = passing
+            records, waiter, is_last = passing
             lost = await self._backlog.append(self._as_mappings(Taken(records, 0)))
             self._backlog.lose(lost)
             waiter.refused += lost
-            if not waiter.parcels:
+            if is_last:
                 tell([waiter])
         if self._backlog.is_shut:
             self._turn_away()
