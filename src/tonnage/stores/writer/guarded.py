@@ -70,12 +70,12 @@ class GuardedSink:
 
     async def _let_it_end(self, seconds: float, what: str) -> None:
         if self._call is not None and not await self._is_over(self._call, seconds):
-            raise TimeoutError(f"{what} {seconds:g} s")
+            raise TimeoutError(f"{what} {seconds:.3g} s")
 
     async def _ask(self, function: Callable[[], Awaitable[None]], seconds: float) -> None:
         self._call = asyncio.create_task(_outcome(function))
         if not await self._is_over(self._call, seconds):
-            raise TimeoutError(f"no answer within {seconds:g} s")
+            raise TimeoutError(f"no answer within {seconds:.3g} s")
         error = self._call.result()
         self._call = None
         if error is None:
