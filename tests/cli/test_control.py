@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.server.test_actions import NAME, Hand
 
+from tonnage import Cache
 from tonnage.cli.client import Client, Wanted, find_server, running_servers
 from tonnage.cli.control import COMMANDS, REPORT_SECONDS, Desk, printable
 from tonnage.cli.main import main
@@ -114,6 +115,8 @@ def test_cache_clear_empties_one_or_all(
     hand: Hand, capsys: Printed, arguments: list[str], name: str | None, shown: str
 ) -> None:
     """And says so."""
+    # Whatever other tests have made in this process, there is one of this name.
+    assert Cache[int]("events").name == "events"
     assert main(["cache", "clear", *arguments]) == 0
 
     assert hand.asked == [("clear", name)]

@@ -7,10 +7,10 @@
 
 Promises: one thread for each process that uses it, begun by the first use, so that importing an
 application starts none; a forked child begins anew. It serves applications with and without an
-event loop of their own alike. What runs there knows nothing of the
-request that began it (it has no context variables of its), for it may outlive it by far. When a
-process ends in an orderly way, what was registered is closed
-within a deadline: under ``tonnage run`` after the last request, elsewhere when Python ends.
+event loop of their own alike. What runs there knows nothing of the request that began it (it has
+none of its context variables), for it may outlive it by far. When a process ends in an orderly way,
+what was registered is closed within a deadline: under ``tonnage run`` after the last request,
+elsewhere when Python ends.
 
 Knows nothing of what runs there. Bounded by its users: each store has some tasks at most.
 """
