@@ -251,7 +251,7 @@ async def test_failures_are_logged_once_and_so_is_their_end(
         " refused until there is room",
         "spool of writer events: records are taken again",
     ]
-    assert spool.refused == 3
+    assert spool.books.refused == 3
     await spool.close()
 
 

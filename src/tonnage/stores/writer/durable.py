@@ -156,10 +156,10 @@ class DurableWriter:
             max_records=self._options.max_records,
             used_bytes=spool.on_the_way_bytes,
             max_bytes=self._options.max_bytes,
-            total_added=spool.stored + spool.refused + on_the_way,
+            total_added=spool.books.stored + spool.books.refused + on_the_way,
             total_flushed=delivery.total_flushed,
             total_failed=delivery.total_failed,
-            total_dropped=spool.refused,
+            total_dropped=spool.books.refused,
             spooled=spool.waiting,
             spooled_bytes=spool.used_bytes,
             waiting=on_the_way if spool.is_blocked else 0,
@@ -213,7 +213,7 @@ class DurableWriter:
             await self._delivery.deliver(chunk.batch)
             await self._spool.delivered(chunk)
         if not self._spool.adopting:
-            done = [each for each in self._flushes if each[0] <= self._spool.own_delivered]
+            done = [each for each in self._flushes if each[0] <= self._spool.books.own_delivered]
             for each in done:
                 self._flushes.remove(each)
                 if not each[1].done():
@@ -260,7 +260,7 @@ class DurableWriter:
             return
         self._begin()
         flushed = asyncio.get_running_loop().create_future()
-        self._flushes.append((self._spool.stored, flushed))
+        self._flushes.append((self._spool.books.stored, flushed))
         self._wake.set()
         await flushed
 

@@ -37,7 +37,7 @@ class Spooled:
     @property
     def stored(self) -> int:
         """How many records were ever taken."""
-        return self._spool.stored
+        return self._spool.books.stored
 
     async def open(self) -> None:
         """Find what earlier processes have left.

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import ConfigError, SpoolError, StoreError, WriterFullError
+from tonnage.stores.writer.spool.books import Books
 from tonnage.stores.writer.spool.disk import Disk
 from tonnage.stores.writer.spool.files import FILES, Files, is_full
 from tonnage.stores.writer.spool.groups import Groups
@@ -110,10 +111,7 @@ class Spool:
         # Whether records wait for room; and whether it was said why none are taken.
         self._is_blocked = self._is_failing = False
         self._marks = Marks()
-        #: Records of this process that came to the disk, and that were delivered from there; those
-        #: of other processes that were; those that did not come to the disk.
-        self.stored = self.own_delivered = self.adopted_delivered = self.refused = 0
-        self._stored_bytes = self._delivered_bytes = self._adopted_bytes = 0
+        self.books: Final = Books()
 
     # Adding, from any thread or event loop.
 
@@ -194,7 +192,7 @@ class Spool:
     @property
     def waiting(self) -> int:
         """Records of this process that are not delivered; of adopted journals nobody counts."""
-        return self.stored - self.own_delivered
+        return self.books.waiting
 
     @property
     def is_empty(self) -> bool:
@@ -219,7 +217,7 @@ class Spool:
     @property
     def used_bytes(self) -> int:
         """What records that are not delivered take on the disk, those of the dead included."""
-        return self._stored_bytes - self._delivered_bytes + self._adopted_bytes
+        return self.books.used_bytes
 
     @property
     def is_blocked(self) -> bool:
@@ -304,12 +302,12 @@ class Spool:
             if self._is_failing:
                 self._is_failing = False
                 logger.warning("spool of writer %s: records are taken again", self.name)
-            self.stored += len(payloads)
-            self._stored_bytes += written
-            self._marks.add(self.stored, self._clock())
+            self.books.stored += len(payloads)
+            self.books.stored_bytes += written
+            self._marks.add(self.books.stored, self._clock())
             return None
         if not (self._waits and isinstance(found, WriterFullError)):
-            self.refused += len(payloads)
+            self.books.refused += len(payloads)
         self._say(found)
         return found
 
@@ -329,17 +327,17 @@ class Spool:
                 return chunk
             self._let_go(self._adopted.popleft())
             if not self._adopted:
-                self._adopted_bytes = 0  # what could not be read is gone too
+                self.books.adopted_bytes = 0  # what could not be read is gone too
         if self._own is None:
             return None
         chunk = self._own.read(most_records, most_bytes)
         if chunk is None:
             # Also where some could not be read.
-            self._note_delivered(self.stored, self._stored_bytes)
+            self._note_delivered(self.books.stored, self.books.stored_bytes)
         return chunk
 
     def _note_delivered(self, count: int, size_bytes: int) -> None:
-        self.own_delivered, self._delivered_bytes = count, size_bytes
+        self.books.own_delivered, self.books.delivered_bytes = count, size_bytes
         self._marks.remove(count)
 
     def _let_go(self, replay: Replay) -> None:
@@ -349,10 +347,9 @@ class Spool:
     def _delivered(self, chunk: Chunk) -> None:
         chunk.replay.delivered(chunk)
         if chunk.replay is self._own:
-            self._note_delivered(chunk.last_number, self._delivered_bytes + chunk.size_bytes)
+            self._note_delivered(chunk.last_number, self.books.delivered_bytes + chunk.size_bytes)
         else:
-            self.adopted_delivered += len(chunk.batch)
-            self._adopted_bytes -= chunk.size_bytes
+            self.books.adopted_bytes -= chunk.size_bytes
         if self._is_blocked:
             self._commit()
 
@@ -374,7 +371,7 @@ class Spool:
                 directory.path,
             )
             self._adopted.append(replay)
-            self._adopted_bytes += replay.left_bytes
+            self.books.adopted_bytes += replay.left_bytes
         return bool(self._adopted)
 
     def _close(self) -> None:
