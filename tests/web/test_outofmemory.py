@@ -71,8 +71,8 @@ def test_the_first_question_needs_no_memory() -> None:
 
     tracemalloc.start()
     try:
-        ask(), ask_nothing()
-        assert ask() == ask_nothing()
+        # The least of some: other threads may be at work meanwhile.
+        assert min(ask() for _ in range(5)) == min(ask_nothing() for _ in range(5))
     finally:
         tracemalloc.stop()
 
