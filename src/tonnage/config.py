@@ -26,6 +26,7 @@ __all__ = [
     "OPTIONS",
     "AdmissionSettings",
     "AppSettings",
+    "DatabaseSettings",
     "ListenSettings",
     "LoggingSettings",
     "MemorySettings",
@@ -175,6 +176,24 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """How databases are asked. `database_connections` is for all workers together."""
+
+    database_url: str | None = field(repr=False)
+    database_connections: int | None
+    mongo_url: str | None = field(repr=False)
+    mongo_pool_size: int | None
+    max_query_rows: int
+    max_query_bytes: int
+    query_guard: Literal["stop", "warn", "off"]
+    slow_query_seconds: float
+    statement_timeout_seconds: float
+    lock_timeout_seconds: float
+    connection_idle_seconds: float
+    connection_lifetime_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class LoggingSettings:
     """What is logged, and how."""
 
@@ -221,6 +240,7 @@ class Settings:
     admission: AdmissionSettings
     path: PathSettings
     stores: StoreSettings
+    databases: DatabaseSettings
     logging: LoggingSettings
     reports: ReportSettings
     sources: Mapping[str, str] = field(repr=False)
@@ -317,6 +337,7 @@ def _build(
         admission=AdmissionSettings(**groups["admission"]),
         path=PathSettings(**groups["path"]),
         stores=StoreSettings(**groups["stores"]),
+        databases=DatabaseSettings(**groups["databases"]),
         logging=LoggingSettings(**groups["logging"]),
         reports=ReportSettings(**groups["reports"]),
         sources=MappingProxyType(dict(sources)),

@@ -14,7 +14,13 @@
     + WriterClosedError    a writer takes no more records
     + SpoolError           the disk does not take what is to be kept there
     + RedisAwayError       Redis does not answer, or not in time; it may have done what it was asked
+  x DatabaseError          a database cannot be asked, or not so
+    + DatabaseAwayError    it does not answer; also a refusal: the request gets 503
+    + PoolBusyError        no connection came free in time; also a refusal: 503
+    + PageCursorError      what a client sent as the place to go on from is none; a refusal: 400
+    + ResultTooLargeError  a query would load more than it may at once
   x RequestRefusedError    a request breaks a limit; raised in the application while it is served
+    + MemoryShortError     what a request was about to take did not come free in time: 503
 
 A message is one line that says what is wrong and what to do about it: the command line prints it
 as it is, without a traceback.
@@ -91,3 +97,27 @@ class RequestRefusedError(TonnageError):
         super().__init__(problem.detail)
         #: What the client is told, with status and headers.
         self.problem = problem
+
+
+class MemoryShortError(RequestRefusedError):
+    """What a request was about to take did not come free in time; it is answered with 503."""
+
+
+class DatabaseError(TonnageError):
+    """A database cannot be asked, or not so."""
+
+
+class DatabaseAwayError(DatabaseError, RequestRefusedError):
+    """A database does not answer; a request that lets this out is answered with 503."""
+
+
+class PoolBusyError(DatabaseError, RequestRefusedError):
+    """Every connection of a pool is in use, and none came free in time; answered with 503."""
+
+
+class PageCursorError(DatabaseError, RequestRefusedError):
+    """What a client sent as the place to go on from is none of ours; answered with 400."""
+
+
+class ResultTooLargeError(DatabaseError):
+    """A query would load more rows, or larger ones, than it may at once; it was stopped."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from tonnage.options import (
     admission,
     application,
+    databases,
     memory,
     network,
     processes,
@@ -33,6 +34,7 @@ GROUPS = {
     "admission": "Admission and health",
     "path": "Requests and responses",
     "stores": "Stores",
+    "databases": "Databases",
     "logging": "Logging",
     "reports": "Reports and alerts",
 }
@@ -45,5 +47,6 @@ OPTIONS: tuple[Option, ...] = (
     *admission.OPTIONS,
     *requests.OPTIONS,
     *stores.OPTIONS,
+    *databases.OPTIONS,
     *telling.OPTIONS,
 )

@@ -14,6 +14,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from tonnage.db.settings import use as use_for_databases
 from tonnage.governor.page import SharedPage
 from tonnage.host.commons import open_commons
 from tonnage.host.descriptors import open_descriptors
@@ -78,6 +79,7 @@ def start(settings: Settings) -> int:
     check_target(settings.app.target)
     prepare(settings.path)
     use(settings.stores)
+    use_for_databases(settings.databases)
     use_for_logs(settings)
     for name, value in settings.env_file_variables.items():
         os.environ.setdefault(name, value)

@@ -19,7 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tonnage.budget.connections import connections_per_worker
 from tonnage.budget.sizes import guard_bytes
+from tonnage.db.settings import use_share
 from tonnage.governor.admission import Desk, Request
 from tonnage.governor.flight import Flight
 from tonnage.governor.ledger import Holding, Ledger
@@ -80,6 +82,7 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
     channel.send("hello", pid=os.getpid(), index=assignment.index)
     alarm.use(lambda text, fields: channel.send("alarm", text=text, fields=fields))
     channel.setblocking(False)
+    _share_connections(assignment)
     if loaded is None:
         settings = assignment.settings
         loaded = load_or_tell(settings.app, channel.send, lambda: load_all(settings))
@@ -114,6 +117,13 @@ def _settle_process(assignment: Assignment) -> None:
     if "numpy" in sys.modules and "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
     bound_stacks()
+
+
+def _share_connections(assignment: Assignment) -> None:
+    """Tell pools how many connections are this worker's; before the application can open one."""
+    header = assignment.page.header
+    wished = assignment.settings.databases.database_connections
+    use_share(connections_per_worker(header.limit_bytes, max(1, header.planned_workers), wished))
 
 
 def _await_parent(supervisor_pid: int) -> None:
