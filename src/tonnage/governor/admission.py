@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tonnage.governor.costs import Expectation, RouteCost
-    from tonnage.governor.ledger import Ledger
+    from tonnage.governor.ledger import Expecting, Ledger
 
 
 # A request that has gone on for so long counts as seen, although it may grow yet.
@@ -122,6 +122,8 @@ class Desk:
         # Let in, and not known to have run; at most as many as are in flight.
         self._starting: list[Request] = []
         self._by_route: Counter[RouteCost] = Counter()
+        # What is set aside for running code; it asks for little at a time (see set_aside).
+        self._aside: set[Expecting] = set()
         # Bounded by queue_limit together: see ask.
         self._large: deque[Request] = deque()
         self._small: deque[Request] = deque()
@@ -162,6 +164,24 @@ class Desk:
                 else:
                     break
         self._announce_head()
+
+    def expected(self) -> list[Expecting]:
+        """Return all that is going to grow: what is in flight, and what is set aside."""
+        return [*self.in_flight, *self._aside]
+
+    def set_aside(self, wanted: Expecting) -> bool:
+        """Keep free what running code is about to take, if it fits; it goes before who waits.
+
+        It runs already and holds what it has: the sooner it ends, the sooner there is room.
+        """
+        fits = self.ledger.reserve(wanted, self.expected(), small=True)
+        if fits:
+            self._aside.add(wanted)
+        return fits
+
+    def give_back(self, wanted: Expecting) -> None:
+        """Keep it free no longer; nothing happens if it was not."""
+        self._aside.discard(wanted)
 
     def abandon(self, request: Request) -> None:
         """Take a waiting *request* out of the queue: its time is up or its client went."""
@@ -233,13 +253,13 @@ class Desk:
             self.ledger.is_behind(request.arrived_seconds) or self._too_many_starting(request)
         ):
             return False
-        fits = self.ledger.reserve(request, self.in_flight, small=request.is_small)
+        fits = self.ledger.reserve(request, self.expected(), small=request.is_small)
         if not fits and not self._alone():
             return False
         if not fits:
             # Beyond what there is it has been promised nothing.
             request.most_bytes = self.ledger.left_bytes(small=request.is_small)
-            self.ledger.reserve(request, self.in_flight, small=request.is_small)
+            self.ledger.reserve(request, self.expected(), small=request.is_small)
         request.granted_bytes = request.remaining(self.ledger.room_bytes).worst_bytes
         self.in_flight.add(request)
         self._starting.append(request)
@@ -266,4 +286,4 @@ class Desk:
 
     def _anyone_in_flight(self) -> bool:
         # Our own slot is written once all who fit were let in, so it does not yet show them here.
-        return bool(self.in_flight) or self.ledger.anyone_in_flight()
+        return bool(self.in_flight or self._aside) or self.ledger.anyone_in_flight()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from tonnage.budget.connections import connections_per_worker
 from tonnage.budget.sizes import guard_bytes
 from tonnage.db.settings import use_share
+from tonnage.governor import reservations
 from tonnage.governor.admission import Desk, Request
 from tonnage.governor.flight import Flight
 from tonnage.governor.ledger import Holding, Ledger
@@ -47,6 +48,7 @@ from tonnage.web.guard import Guard
 from tonnage.web.meter import Meter, Tasks
 from tonnage.web.path.fromsettings import cors_from, load_shape, with_path
 from tonnage.web.proxy import Proxied
+from tonnage.web.reserving import Reserving
 from tonnage.web.routes import Routes
 from tonnage.web.strays import Strays
 from tonnage.web.threads import AnyioThreads, MeteredExecutor, bound_stacks
@@ -171,6 +173,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._strays.install(loop)
         self._executor.install(loop)
+        if self._assignment.settings.admission.admission:
+            reservations.use(Reserving(self._desk, self._gate.look))
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_reader(self._channel.fileno(), self._on_message)
         # From here on the closed channel tells of the supervisor's end. Who is stopped just then

@@ -139,7 +139,7 @@ class Gate:
         """Measure this process anew, publish it, and let in who now fits."""
         desk, slot = self._desk, self._slot
         held_before = slot.held_bytes
-        total = desk.ledger.update(desk.in_flight)
+        total = desk.ledger.update(desk.expected())
         self._guard.held_bytes = slot.held_bytes
         now = self._clock()
         if slot.held_bytes - held_before > SUSPICIOUS_BYTES and not desk.in_flight:

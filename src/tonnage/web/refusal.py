@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
     from tonnage.web.outofmemory import MemoryFailure
 
+# When to try again what memory was short for: it is freed all the time.
+_SHORT_SECONDS = 2
+
 
 def refusal(
     page: SharedPage, route: RouteCost, *, reason: str, retry_after_seconds: int
@@ -41,6 +44,19 @@ def refusal(
     }
     detail = f"this request cannot start now: {reason}; try again in {retry_after_seconds} s"
     return Problem(503, "service_unavailable", detail, extra, _after(retry_after_seconds))
+
+
+def too_short(size_bytes: int, waited_seconds: float) -> Problem:
+    """Return the 503 for a request that runs and may not take *size_bytes* more."""
+    reason = f"it needs {format_bytes(size_bytes)} more, which did not come free"
+    waited = f" in {waited_seconds:g} s" if waited_seconds else ""
+    return Problem(
+        503,
+        "service_unavailable",
+        f"this request was ended: {reason}{waited}; try again in {_SHORT_SECONDS} s",
+        {"reason": reason, "retryAfter": _SHORT_SECONDS},
+        _after(_SHORT_SECONDS),
+    )
 
 
 def never_fits(body_bytes: int, limit_bytes: int) -> Problem:
