@@ -118,6 +118,8 @@ class Desk:
         self.ledger = ledger
         self.wait_seconds = wait_seconds
         self.queue_limit = queue_limit
+        #: Whether this worker ends when nobody is in it any more.
+        self.draining = False
         self.in_flight: set[Request] = set()
         # Let in, and not known to have run; at most as many as are in flight.
         self._starting: list[Request] = []
@@ -156,13 +158,13 @@ class Desk:
             position = 0
             while position < len(queue):
                 request = queue[position]
-                if not self._window_open(request):
-                    position += 1
-                elif self._try(request):
+                if self._try(request):
                     del queue[position]
                     yield request
-                else:
+                elif self._window_open(request):
                     break
+                else:
+                    position += 1
         self._announce_head()
 
     def expected(self) -> list[Expecting]:
@@ -247,6 +249,9 @@ class Desk:
         self.ledger.announce_head(None if head is None else head.arrived_seconds)
 
     def _try(self, request: Request) -> bool:
+        if self._is_last_way(request):
+            self._let_in(request)
+            return True
         if not self._window_open(request):
             return False
         if not request.is_small and (
@@ -260,11 +265,25 @@ class Desk:
             # Beyond what there is it has been promised nothing.
             request.most_bytes = self.ledger.left_bytes(small=request.is_small)
             self.ledger.reserve(request, self.expected(), small=request.is_small)
+        self._let_in(request)
+        return True
+
+    def _let_in(self, request: Request) -> None:
         request.granted_bytes = request.remaining(self.ledger.room_bytes).worst_bytes
         self.in_flight.add(request)
         self._starting.append(request)
         self._by_route[request.route] += 1
-        return True
+
+    def _is_last_way(self, request: Request) -> bool:
+        """Whether to let *request* in, one at a time, since only this worker's end makes room.
+
+        What the worker itself keeps may be what is in the way of those who wait in it, and of its
+        own end, which waits for them. For these few there is the reserve; half of it at most.
+        """
+        if not self.draining or self.in_flight:
+            return False
+        worst_bytes = request.remaining(self.ledger.room_bytes).worst_bytes
+        return worst_bytes <= self.ledger.spare_bytes // 2
 
     def _too_many_starting(self, request: Request) -> bool:
         """Whether to see first what those take that were let in before *request*."""

@@ -121,6 +121,11 @@ class Ledger:
         return header.level >= Level.EXHAUSTED and header.used_bytes >= header.exhausted_bytes
 
     @property
+    def spare_bytes(self) -> int:
+        """What is free below the limit itself, the reserve and all; not less than nothing."""
+        return max(0, self._page.header.limit_bytes - self._page.header.used_bytes)
+
+    @property
     def stays_full(self) -> bool:
         """Whether it has been so for a while, although reclaim and recycling had their chance."""
         since = self._page.header.level_since_nanoseconds

@@ -129,11 +129,13 @@ class Gate:
 
     def drain(self) -> None:
         """Have connections end from now on; refuse who waits for memory that only our end frees."""
-        self.draining = True
-        if self._desk.ledger.is_full and not self._desk.in_flight:
-            for ready, _ in self._waiting.values():
-                if not ready.done():
-                    ready.set_exception(_RefusedError)
+        self.draining = self._desk.draining = True
+        self.look()
+
+    def _refuse_hopeless(self) -> None:
+        for ready, _ in self._waiting.values():
+            if not ready.done():
+                ready.set_exception(_RefusedError)
 
     def look(self) -> None:
         """Measure this process anew, publish it, and let in who now fits."""
@@ -154,6 +156,8 @@ class Gate:
         slot.in_flight = len(desk.in_flight)
         slot.waiting = desk.waiting
         self._admit_ready()
+        if self.draining and desk.ledger.is_full and not desk.in_flight:
+            self._refuse_hopeless()
 
     def beat(self) -> None:
         """Look, and learn from requests that last; to be called some times a second."""
