@@ -16,7 +16,7 @@ from benchmarks.server import StartError
 NAMES = (
     "overload", "mix", "recovery", "burst", "leak", "cache", "recycle",
     "hello", "path", "memory", "kill", "stop", "stores", "sharedlevel", "writers", "flood",
-    "durable",
+    "durable", "rows", "pools", "paging",
 )  # fmt: skip
 """Each is a module here with ``SUMMARY``, ``add_options(parser)`` and ``run(chosen)``."""
 

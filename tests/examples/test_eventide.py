@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
+from tests.support.mongo import direct, mongo_urls
 from tests.support.server import ROOT, Response, Running
 from tests.support.waiting import await_true
 
@@ -20,15 +20,20 @@ EVENT = {"title": "Regatta", "city": "Porto", "starts_at": "2027-06-01T12:00:00+
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the database is."""
-    return tmp_path_factory.mktemp("eventide")
+def database() -> Iterator[str]:
+    """Yield the URL of an empty database."""
+    with mongo_urls() as make:
+        yield make()
 
 
 @pytest.fixture(scope="module")
-def server(data: Path) -> Iterator[Running]:
+def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Yield the backend with its own settings."""
-    env = {"EVENTIDE_DATA": str(data), "EVENTIDE_SECRET": "not a secret at all, with 32 bytes"}
+    env = {
+        "MONGO_URL": database,
+        "EVENTIDE_DATA": str(tmp_path_factory.mktemp("eventide")),
+        "EVENTIDE_SECRET": "not a secret at all, with 32 bytes",
+    }
     with Running(*BEHIND_A_PROXY, cwd=ROOT / "examples" / "eventide", env=env) as running:
         yield running
 
@@ -63,7 +68,11 @@ def stranger(server: Running) -> Visitor:
 @pytest.fixture
 def member(server: Running) -> Visitor:
     """Return somebody who is logged in."""
-    made = Visitor(server)
+    return registered(Visitor(server))
+
+
+def registered(made: Visitor) -> Visitor:
+    """Have *made* registered and logged in."""
     credentials = {"email": made.email, "password": "correct horse"}
     assert made.send("POST", "/auth/register", credentials).status == 201
     assert made.log_in().status == 200
@@ -119,14 +128,59 @@ def test_a_forged_token_is_refused_and_noted(stranger: Visitor, server: Running)
     assert "forged token" in listed["events"][0]["detail"]
 
 
-def test_an_operator_can_clear_the_caches(member: Visitor, server: Running, data: Path) -> None:
-    """The next answers come from the database, in every worker."""
-    import sqlite3
-    from contextlib import closing
+def test_the_last_seats_are_booked_once(server: Running, database: str) -> None:
+    """However many want them at the same time, in two workers."""
+    organiser = registered(Visitor(server))
+    number = organiser.send("POST", "/events", EVENT | {"seats": 3}).json()["id"]
+    visitors = [registered(Visitor(server)) for _ in range(8)]
+    said: list[int] = []
 
+    def book(visitor: Visitor) -> None:
+        said.append(visitor.send("POST", f"/events/{number}/bookings").status)
+
+    threads = [Thread(target=book, args=(each,)) for each in visitors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(said) == [201] * 3 + [409] * 5
+    with direct(database) as client:
+        kept = client.get_default_database()
+        assert kept["events"].find_one({"_id": number})["seats_left"] == 0
+        assert kept["bookings"].count_documents({"event_id": number}) == 3
+
+
+def test_both_workers_have_made_one_database(server: Running, database: str) -> None:
+    """Each of them prepares it; there is every event once, and every index."""
+    with direct(database) as client:
+        kept = client.get_default_database()
+        assert kept["events"].count_documents({"_id": {"$lte": 2000}}) == 2000
+        indexes = kept["bookings"].index_information().values()
+        assert [("user_id", 1), ("event_id", 1)] in [each["key"] for each in indexes]
+        # Two workers, with five each at most, and what they and this need to look at the server.
+        current = client.admin.command("serverStatus")["connections"]["current"]
+        assert current <= 2 * 5 + 4 + 2
+
+
+def test_events_are_read_in_pages(server: Running) -> None:
+    """In the order in which they start, each once."""
+    visitor = Visitor(server)
+    numbers: list[int] = []
+    after = ""
+    for _ in range(7):
+        page = visitor.client.get(f"/events?city=Tallinn&limit=100{after}").json()
+        numbers += [each["id"] for each in page["events"]]
+        after = f"&after={page['next']}"
+    assert page["next"] is None
+    assert numbers == list(range(2, 2001, 3))
+    assert visitor.client.get("/events?after=nonsense").status == 400
+
+
+def test_an_operator_can_clear_the_caches(member: Visitor, server: Running, database: str) -> None:
+    """The next answers come from the database, in every worker."""
     assert left(member, 3) == {34}
-    with closing(sqlite3.connect(data / "eventide.sqlite3")) as database, database:
-        database.execute("UPDATE events SET seats_taken = 4 WHERE id = 3")
+    with direct(database) as client:
+        client.get_default_database()["events"].update_one({"_id": 3}, {"$set": {"seats_left": 30}})
     assert left(member, 3) == {34}
     assert member.client.ask("POST", "/cache/clear").status == 403
     assert server.request("POST", "/cache/clear").status == 200

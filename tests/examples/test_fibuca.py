@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
+from tests.examples.databases import sqlite_url
 from tests.support.server import ROOT, Response, Running
 from tests.web.path.uploads.forms import FORM_TYPE, GIF, JPEG, file_part, form, png
 
@@ -32,7 +33,7 @@ def data() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[Running]:
     """Yield the backend with its own settings."""
-    env = {"FIBUCA_DATA": str(data)}
+    env = {"FIBUCA_DATA": str(data), "DATABASE_URL": sqlite_url(data)}
     with Running(*BEHIND_A_PROXY, cwd=ROOT / "examples" / "fibuca", env=env) as running:
         yield running
 
@@ -181,7 +182,7 @@ def test_an_address_has_100_requests(server: Running) -> None:
     ("method", "path", "expected"),
     [
         ("GET", "/nowhere", (404, "not_found")),
-        ("DELETE", "/me", (405, "method_not_allowed")),
+        ("PUT", "/me", (405, "method_not_allowed")),
         ("POST", "/members", (422, "bad_name")),
         ("GET", "/me", (401, "unknown_member")),
     ],

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
+from tests.examples.databases import sqlite_url
 from tests.support.server import ROOT, Running, clean_environment
 
+from tonnage.budget.connections import CONNECTION_BYTES
 from tonnage.units import MIB
 
 pytestmark = pytest.mark.real
@@ -27,6 +29,7 @@ EVENT = {
     "seats": 9,
 }
 EVENTS_MADE = 24_000
+CONNECTIONS = 3
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def client(server: Running) -> Client:
 
 def started(data: Path, *options: str) -> Running:
     """Return the backend, to be started with *options* besides its own."""
-    env = {"FITFLIX_DATA": str(data)}
+    env = {"DATABASE_URL": sqlite_url(data)}
     return Running(*BEHIND_A_PROXY, *options, cwd=ROOT / "examples" / "fitflix", env=env)
 
 
@@ -76,12 +79,12 @@ def test_a_created_event_is_found(client: Client) -> None:
 
 def test_a_created_event_shows_in_a_list_that_was_kept(client: Client) -> None:
     """Who creates one takes out what lists them."""
-    first = client.ask("POST", "/events", json.dumps(EVENT).encode(), JSON).json()
-    after = f"/events?after={first['id']}"
-    assert client.get(after).json()["events"] == []
-    second = client.ask("POST", "/events", json.dumps(EVENT).encode(), JSON).json()
+    late = "/events?since=2099-01-01T00:00:00Z"
+    assert client.get(late).json() == {"events": [], "next": None}
+    new = EVENT | {"starts_at": "2099-01-01T06:00:00Z"}
+    made = client.ask("POST", "/events", json.dumps(new).encode(), JSON).json()
 
-    assert [event["id"] for event in client.get(after).json()["events"]] == [second["id"]]
+    assert [event["id"] for event in client.get(late).json()["events"]] == [made["id"]]
 
 
 @pytest.mark.parametrize(
@@ -203,19 +206,19 @@ def next_message(stream: HTTPResponse) -> str:
     return b"".join(lines).decode().strip()
 
 
-def test_the_plan_says_what_its_cache_may_hold(data: Path) -> None:
+def test_the_plan_says_what_its_cache_and_its_connections_may_hold(data: Path) -> None:
     """It is known from the import, before anything is served."""
     done = subprocess.run(
         [sys.executable, "-m", "tonnage", "plan", "--json"],
         cwd=ROOT / "examples" / "fitflix",
-        env=clean_environment() | {"FITFLIX_DATA": str(data)},
+        env=clean_environment() | {"DATABASE_URL": sqlite_url(data)},
         capture_output=True,
         check=True,
         timeout=60,
     )
     lines = {line["key"]: line for line in json.loads(done.stdout)["lines"]}
-    assert lines["stores"]["bytes"] == 8 * MIB
-    assert lines["stores"]["note"] == "at most fitflix 8 MB"
+    assert lines["stores"]["bytes"] == 8 * MIB + CONNECTIONS * CONNECTION_BYTES
+    assert lines["stores"]["note"] == "at most fitflix 8 MB, database 3 MB"
 
 
 def test_operators_find_health_and_the_cache_where_they_always_were(server: Running) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
+from tests.examples.databases import KINDS, Kind, database, migrate
 from tests.support.disk import on_a_disk
-from tests.support.postgres import PostgresServer, need_postgres, postgres_urls
+from tests.support.postgres import PostgresServer, need_postgres
 from tests.support.server import ROOT, Running
 from tests.support.waiting import await_true
 
@@ -23,19 +24,18 @@ JSON = {"content-type": "application/json"}
 PURCHASE = {"player": "ann", "product": "hat", "cents": 199, "currency": "EUR"}
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=KINDS)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     """Yield the backend with its own settings, and each database."""
-    with on_a_disk(tmp_path_factory.mktemp("lvlup")) as data:
-        env = {"LVLUP_DATA": str(data), "CACHE_TTL": "1s"}
-        if request.param == "sqlite":
-            with started(env) as running:
-                yield running
-        else:
-            with postgres_urls() as make, started(env | {"DATABASE_URL": make()}) as running:
-                yield running
+    kind: Kind = request.param
+    with (
+        on_a_disk(tmp_path_factory.mktemp("lvlup")) as data,
+        database(kind, "lvlup", data) as url,
+        started({"LVLUP_DATA": str(data), "DATABASE_URL": url, "CACHE_TTL": "1s"}) as running,
+    ):
+        yield running
 
 
 def started(env: dict[str, str]) -> Running:
@@ -95,6 +95,15 @@ def test_an_answer_about_a_day_is_kept(client: Client) -> None:
     assert today(client, "tag")["game"] == "tag"
 
 
+def test_connections_are_counted(client: Client) -> None:
+    """Three to ask for figures with and one for each writer, as the server tells if it can."""
+    for _ in range(3):
+        today(client, "go")
+
+    (connections,) = client.get("/api/metrics").json()["dbConnections"]
+    assert 1 <= connections["count"] <= 6
+
+
 def test_what_makes_no_sense_is_refused(client: Client) -> None:
     """Before it reaches a writer, which would set it aside later."""
     assert send(client, "/games/chess/events", [{"player": "", "name": "move"}]) == 422
@@ -118,7 +127,9 @@ def test_while_the_database_is_away_figures_are_asked_for_later(tmp_path: Path) 
     """Whoever asks for figures is told to come again, and events are taken; then all is there."""
     need_postgres()
     with PostgresServer() as postgres, on_a_disk(tmp_path) as data:
-        env = {"LVLUP_DATA": str(data), "DATABASE_URL": postgres.url}
+        url = f"{postgres.url}&connection_limit=2&pool_timeout=5"
+        env = {"LVLUP_DATA": str(data), "DATABASE_URL": url}
+        migrate("lvlup", env)
         with started(env) as running:
             client = Client(running)
             day = f"/games/chess/days/{datetime.now(UTC):%Y-%m-%d}"
@@ -126,10 +137,10 @@ def test_while_the_database_is_away_figures_are_asked_for_later(tmp_path: Path) 
             postgres.kill()
             for _ in range(2):
                 answer = client.get(day)
-                assert (answer.status, answer.headers["retry-after"]) == (503, "10")
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             move = [{"player": "ann", "name": "move"}]
             assert send(client, "/games/chess/events", move) == 202
             assert "Traceback" not in running.log
             postgres.start()
-            assert client.get(day).status == 200
+            await_true(lambda: client.get(day).status == 200, "figures", 10)
             await_flushed(client, "events", 1)

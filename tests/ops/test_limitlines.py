@@ -14,7 +14,7 @@ from tonnage.ops.limitlines import limit_lines
 def lines(tmp_path: Path, environment: dict[str, str] | None = None, **flags: Any) -> list[str]:
     """Return the lines with these flags, and these variables."""
     settings = load_settings(flags, environment or {}, tmp_path, on_terminal=lambda: False)
-    told = limit_lines(settings.listen, settings.path, settings.stores)
+    told = limit_lines(settings.listen, settings.path, settings.stores, settings.databases, 5)
     return [f"{label}: {text}" for label, text in told]
 
 
@@ -102,3 +102,62 @@ def test_a_redis_that_is_not_to_be_used_has_no_line(tmp_path: Path) -> None:
     """Nor one that is not configured."""
     told = lines(tmp_path, {"REDIS_URL": "redis://cache", "USE_REDIS": "false"})
     assert told == lines(tmp_path)
+
+
+# Databases.
+
+
+@pytest.mark.parametrize(
+    ("url", "flags", "told"),
+    [
+        (
+            "postgres://app:s3cret@db/shop",
+            {},
+            "postgresql://app:***@db/shop: at most 5 connections a worker · for a free one"
+            " requests wait 20 s, then 503",
+        ),
+        (
+            "postgres://db/shop?connection_limit=3&pool_timeout=0&password=s3cret",
+            {"database_connections": "40"},
+            "postgresql://db/shop: at most 3 connections a worker · for a free one requests wait"
+            " for ever",
+        ),
+        (
+            "postgres://app:s3cret@db/shop?conection_limit=3",
+            {},
+            "not used, by DATABASE_URL: the URL of a database has a parameter that is not known,"
+            " conection_limit: did you mean connection_limit?",
+        ),
+        (
+            "mssql://app:s3cret@db/shop",
+            {},
+            "not used, by DATABASE_URL: the URL of a database cannot be read: write"
+            " postgresql://user@host/name, sqlite:///app.db, mysql:// or mongodb://",
+        ),
+    ],
+)
+def test_a_database_has_a_line(url: str, flags: dict[str, str], told: str, tmp_path: Path) -> None:
+    """Where it is, and how many connections there may be; never the password."""
+    found = lines(tmp_path, {"DATABASE_URL": url}, **flags)
+    assert found[-2:] == [
+        f"database: {told}",
+        "queries: 10000 rows or 32 MB at once: larger ones are stopped",
+    ]
+
+
+def test_mongodb_has_a_line(tmp_path: Path) -> None:
+    """With the size of its own pool."""
+    environment = {"MONGO_URL": "mongodb://u:s3cret@a,b/shop", "MONGO_POOL_SIZE": "7"}
+    assert lines(tmp_path, environment, query_guard="warn")[-2:] == [
+        "MongoDB: mongodb://u:***@a,b/shop: at most 7 connections a worker · for a free one"
+        " requests wait 20 s, then 503",
+        "queries: 10000 rows or 32 MB at once: larger ones are warned about",
+    ]
+
+
+def test_what_is_said_of_databases_without_a_url_has_a_line(tmp_path: Path) -> None:
+    """The application names it."""
+    assert lines(tmp_path, database_connections="40")[-1] == (
+        "database: at most 5 connections a worker, where its URL says nothing"
+    )
+    assert not lines(tmp_path, query_guard="off")[-1].startswith(("database", "queries"))

@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,10 @@ def test_a_deep_value_is_looked_at_to_an_end() -> None:
     assert size_bytes(deep) >= sys.getsizeof(deep)
     while deep:
         deep = deep.pop()  # type: ignore[assignment]
+
+
+def test_what_holds_nothing_is_no_obstacle_in_a_large_value() -> None:
+    """It comes up when there is no room to look at more."""
+    rows = [{"at": datetime(2026, 1, 1), "tags": list[str]()} for _ in range(200)]
+
+    assert size_bytes(rows) > 200 * sys.getsizeof(rows[0])

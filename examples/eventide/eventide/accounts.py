@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -20,8 +19,9 @@ from argon2.exceptions import VerificationError
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
+from pymongo.errors import DuplicateKeyError
 
-from eventide.database import Connection, prepare
+from eventide.database import next_id, users
 from tonnage import SecurityMonitor
 
 LASTS = timedelta(hours=12)
@@ -36,7 +36,6 @@ monitor = SecurityMonitor()
 # Made at the import, so that all workers have the same; a name for all instances is to be set.
 secret = os.environ.get("EVENTIDE_SECRET") or secrets.token_hex(32)
 
-prepare()
 accounts = APIRouter(tags=["accounts"])
 # What is compared where there is no such user, so that the answer takes as long.
 nobodys_hash = hasher.hash(secrets.token_hex(16))
@@ -50,42 +49,33 @@ class Credentials(BaseModel):
 
 
 @accounts.post("/auth/register", status_code=201)
-async def register(
-    connection: Connection, request: Request, new: Credentials
-) -> dict[str, int | None]:
+async def register(request: Request, new: Credentials) -> dict[str, int]:
     """Make a user."""
     monitor.check(request)
     async with hashing:
         password_hash = await asyncio.to_thread(hasher.hash, new.password)
+    user = {"_id": await next_id("users"), "email": new.email.lower()}
     try:
-        with connection:
-            made = connection.execute(
-                "INSERT INTO users (email, password_hash) VALUES (?, ?)",
-                (new.email, password_hash),
-            )
-    except sqlite3.IntegrityError:
+        await users.insert_one(user | {"password_hash": password_hash})
+    except DuplicateKeyError:
         raise HTTPException(409, "there is a user with that address already") from None
-    return {"id": made.lastrowid}
+    return {"id": user["_id"]}
 
 
 @accounts.post("/auth/login")
-async def login(
-    connection: Connection, request: Request, given: Credentials
-) -> dict[str, str | float]:
+async def login(request: Request, given: Credentials) -> dict[str, str | float]:
     """Return a token for the header ``Authorization: Bearer ...``."""
     monitor.check(request)
-    query = "SELECT id, password_hash FROM users WHERE email = ?"
-    user_id, password_hash = connection.execute(query, (given.email,)).fetchone() or (
-        None,
-        nobodys_hash,
-    )
+    user = await users.find_one({"email": given.email.lower()})
+    password_hash = nobodys_hash if user is None else user["password_hash"]
     async with hashing:
         is_right = await asyncio.to_thread(_is_right, password_hash, given.password)
-    is_right = is_right and user_id is not None
+    is_right = is_right and user is not None
     monitor.attempt(request, user=given.email, succeeded=is_right)
     if not is_right:
         raise HTTPException(401, "no user has this address and this password")
-    claims = {"sub": str(user_id), "exp": datetime.now(UTC) + LASTS}
+    assert user is not None
+    claims = {"sub": str(user["_id"]), "exp": datetime.now(UTC) + LASTS}
     token = jwt.encode(claims, secret, algorithm="HS256")
     return {"access_token": token, "token_type": "bearer", "expires_in": LASTS.total_seconds()}
 

@@ -3,19 +3,32 @@
 What each request meets is in ``pyproject.toml`` beside it. Here is what only the application can
 say: who may log in and what is done about those who guess (``accounts.py``), and what of the
 answers is kept for how long, and forgotten when. Any number of workers, and of instances where
-``REDIS_URL`` names a Redis, see each other's changes. Events are in SQLite yet.
+``REDIS_URL`` names a Redis, see each other's changes. Events are in MongoDB (``database.py``).
 """
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, Field
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
 from eventide.accounts import User, accounts
-from eventide.database import DATA, LARGEST_ID, Connection, Row, one, rows, utc
+from eventide.database import (
+    DATA,
+    LARGEST_ID,
+    Row,
+    bookings,
+    events,
+    next_id,
+    prepare,
+    shown,
+    utc,
+)
 from tonnage import Cache, setup_logging
 
 ROWS_AT_ONCE = 100
@@ -27,9 +40,7 @@ EventId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 # Of each worker; what one of them takes out, the others take out too. How long it is good for
 # depends on where it runs: 5 minutes in production, 1 in development, or CACHE_TTL.
-cache: Cache[list[Row]] = Cache("eventide", max_entries=500, max_bytes="4M")
-
-EVENT = "id, title, city, starts_at, seats, seats - seats_taken AS seats_left"
+cache: Cache[Row] = Cache("eventide", max_entries=500, max_bytes="4M")
 
 
 class NewEvent(BaseModel):
@@ -48,109 +59,126 @@ class Change(BaseModel):
     seats: int | None = Field(default=None, ge=1, le=100_000)
 
 
-app = FastAPI(title="Eventide", summary="Events, and seats to book at them.")
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Have the database prepared before the first request."""
+    await prepare()
+    yield
+
+
+app = FastAPI(title="Eventide", summary="Events, and seats to book at them.", lifespan=lifespan)
 app.include_router(accounts)
 
 
 @app.get("/events")
-def events(
-    connection: Connection,
+async def listed(
     city: Annotated[str, Query(max_length=60)] = "",
-    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="the last page's `next`")] = 0,
+    after: Annotated[
+        str | None, Query(max_length=300, description="the last page's `next`")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=ROWS_AT_ONCE)] = 20,
 ) -> dict[str, Any]:
-    """Return a page of events."""
-    where = "id > ? AND (? = '' OR city = ?)"
-    page = cache.get_or_make(
-        f"events {after} {limit} {city}",
-        lambda: rows(
-            connection,
-            f"SELECT {EVENT} FROM events WHERE {where} ORDER BY id LIMIT ?",
-            *(after, city, city, limit),
-        ),
-        tags=["events"],
-    )
-    return {"events": page, "next": page[-1]["id"] if len(page) == limit else None}
+    """Return a page of events, those that start first before the others."""
+
+    async def make() -> Row:
+        wanted = {"city": city} if city else {}
+        page = await events.page(wanted, sort="starts_at", size=limit, after=after)
+        return {"events": [shown(each) for each in page.rows], "next": page.next}
+
+    return await cache.get_or_await(f"events {after} {limit} {city}", make, tags=["events"])
 
 
 @app.get("/events/{event_id}")
-def event(connection: Connection, event_id: EventId) -> Row:
+async def event(event_id: EventId) -> Row:
     """Return one event, with the seats that are left."""
-    found = cache.get_or_make(
-        f"event {event_id}",
-        lambda: rows(connection, f"SELECT {EVENT} FROM events WHERE id = ?", event_id),
-        tags=["events", f"event:{event_id}"],
-    )
+
+    async def make() -> Row:
+        found = await events.find_one({"_id": event_id})
+        return {} if found is None else shown(found)
+
+    tags = ["events", f"event:{event_id}"]
+    found = await cache.get_or_await(f"event {event_id}", make, tags=tags)
     if not found:
         raise HTTPException(404, f"there is no event {event_id}")
-    return found[0]
+    return found
 
 
 @app.post("/events", status_code=201)
-def create(connection: Connection, user: User, new: NewEvent, response: Response) -> Row:
+async def create(user: User, new: NewEvent, response: Response) -> Row:
     """Create an event, of which the sender is the organiser."""
-    with connection:
-        made = connection.execute(
-            "INSERT INTO events (title, city, starts_at, seats, organiser_id)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (new.title, new.city, utc(new.starts_at), new.seats, user),
-        )
+    made = {
+        "_id": await next_id("events"),
+        "title": new.title,
+        "city": new.city,
+        "starts_at": utc(new.starts_at),
+        "seats": new.seats,
+        "seats_left": new.seats,
+        "organiser_id": user,
+    }
+    await events.insert_one(made)
     cache.invalidate("events")
-    response.headers["Location"] = f"/events/{made.lastrowid}"
-    return one(connection, f"SELECT {EVENT} FROM events WHERE id = ?", made.lastrowid)
+    response.headers["Location"] = f"/events/{made['_id']}"
+    return shown(made)
 
 
 @app.patch("/events/{event_id}")
-def change(connection: Connection, user: User, event_id: EventId, changed: Change) -> Row:
+async def change(user: User, event_id: EventId, changed: Change) -> Row:
     """Change an event of one's own."""
-    try:
-        with connection:
-            done = connection.execute(
-                "UPDATE events SET title = coalesce(?, title), seats = coalesce(?, seats)"
-                " WHERE id = ? AND organiser_id = ?",
-                (changed.title, changed.seats, event_id, user),
-            )
-    except sqlite3.IntegrityError:
-        raise HTTPException(409, "more seats than that are taken already") from None
-    if not done.rowcount:
+    mine = {"_id": event_id, "organiser_id": user}
+    found = await events.find_one(mine)
+    if found is None:
         raise HTTPException(404, f"there is no event {event_id} of yours")
+    new = changed.model_dump(exclude_none=True)
+    more = new.get("seats", found["seats"]) - found["seats"]
+    # Only if nobody has changed the number of seats meanwhile, and none is taken away from
+    # somebody: then all of it is done, or nothing.
+    wanted = mine | {"seats": found["seats"], "seats_left": {"$gte": -more}}
+    done = await events.find_one_and_update(
+        wanted,
+        {"$set": {"title": found["title"]} | new, "$inc": {"seats_left": more}},
+        return_document=ReturnDocument.AFTER,
+    )
+    if done is None:
+        raise HTTPException(409, "more seats than that are taken already")
     cache.invalidate("events")
-    return one(connection, f"SELECT {EVENT} FROM events WHERE id = ?", event_id)
+    return shown(done)
 
 
 @app.post("/events/{event_id}/bookings", status_code=201)
-def book(connection: Connection, user: User, event_id: EventId) -> dict[str, Any]:
+async def book(user: User, event_id: EventId) -> dict[str, Any]:
     """Book a seat; nobody gets one that is not there, and nobody gets two."""
+    # The database counts, in one statement: two cannot both have the last seat.
+    taken = await events.update_one(
+        {"_id": event_id, "seats_left": {"$gt": 0}}, {"$inc": {"seats_left": -1}}
+    )
+    if not taken.modified_count:
+        raise HTTPException(409, "there is no such event, or no seat left at it")
+    booking = {"_id": await next_id("bookings"), "event_id": event_id, "user_id": user}
     try:
-        # The database counts: both changes are made, or none.
-        with connection:
-            taken = connection.execute(
-                "UPDATE events SET seats_taken = seats_taken + 1"
-                " WHERE id = ? AND seats_taken < seats",
-                (event_id,),
-            )
-            if not taken.rowcount:
-                raise HTTPException(409, "there is no such event, or no seat left at it")
-            made = connection.execute(
-                "INSERT INTO bookings (event_id, user_id, booked_at) VALUES (?, ?, ?)",
-                (event_id, user, utc()),
-            )
-    except sqlite3.IntegrityError:
+        # Unique for a person and an event: whoever tries twice at once gets one.
+        await bookings.insert_one(booking | {"booked_at": utc()})
+    except DuplicateKeyError:
+        await events.update_one({"_id": event_id}, {"$inc": {"seats_left": 1}})
         raise HTTPException(409, "you have a seat at it already") from None
     # The lists say how many seats are left, too; they may be late by a lifetime.
     cache.invalidate(f"event:{event_id}")
-    return {"booking": made.lastrowid, "event": event_id}
+    return {"booking": booking["_id"], "event": event_id}
 
 
 @app.get("/bookings")
-def bookings(
-    connection: Connection, user: User, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
-) -> list[Row]:
+async def booked(user: User, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0) -> list[Row]:
     """Return the sender's bookings, 100 at a time."""
-    return rows(
-        connection,
-        "SELECT bookings.id AS booking, event_id, title, starts_at FROM bookings"
-        " JOIN events ON events.id = event_id"
-        " WHERE user_id = ? AND bookings.id > ? ORDER BY bookings.id LIMIT ?",
-        *(user, after, ROWS_AT_ONCE),
-    )
+    wanted = {"user_id": user, "_id": {"$gt": after}}
+    mine = await bookings.find(wanted).sort("_id").limit(ROWS_AT_ONCE).to_list()
+    numbers = [each["event_id"] for each in mine]
+    there = {each["_id"]: each async for each in events.find({"_id": {"$in": numbers}})}
+    return [
+        {
+            "booking": each["_id"],
+            "event_id": each["event_id"],
+            "title": there[each["event_id"]]["title"],
+            "starts_at": there[each["event_id"]]["starts_at"],
+        }
+        for each in mine
+        if each["event_id"] in there
+    ]

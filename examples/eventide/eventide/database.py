@@ -1,58 +1,98 @@
-"""Eventide's database: a SQLite file, made at the import, and a connection for each request."""
+"""Eventide's database: MongoDB, with the connections that MONGO_POOL_SIZE allows each worker.
+
+``MONGO_URL`` says where it is. Collections, with their validators and indexes, and 2,000 made
+events are there once :func:`prepare` has been waited for: each worker does so when it starts, and
+any number of them may do so at once.
+"""
 
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends
+from pymongo import ReturnDocument
+from pymongo.errors import BulkWriteError, CollectionInvalid
 
-HERE = Path(__file__).parent
-DATA = Path(os.environ.get("EVENTIDE_DATA", HERE.parent / "data"))
-DATABASE = DATA / "eventide.sqlite3"
-LARGEST_ID = 2**63 - 1  # what SQLite can count to
+from tonnage import db
+
+DATA = Path(os.environ.get("EVENTIDE_DATA", Path(__file__).parent.parent / "data"))
+LARGEST_ID = 2**53  # what JSON's readers can count to
 
 Row = dict[str, Any]
 
+# Nothing is connected before the first request that needs it.
+mongo = db.mongo(os.environ.get("MONGO_URL", "mongodb://localhost:27017/eventide"))
+database = mongo.database
+users, events, bookings = database["users"], database["events"], database["bookings"]
+counters = database["counters"]
 
-def prepare() -> None:
-    """Make the database, unless it is there. Several processes may do so at once."""
-    if DATABASE.exists():
-        return
-    DATA.mkdir(parents=True, exist_ok=True)
-    unfinished = DATABASE.with_suffix(f".{os.getpid()}")
-    with closing(sqlite3.connect(unfinished)) as made:
-        made.executescript((HERE / "schema.sql").read_text())
-    unfinished.replace(DATABASE)
-
-
-def _connection() -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(DATABASE, check_same_thread=False)
-    connection.execute("PRAGMA foreign_keys = ON")
-    with closing(connection):
-        yield connection
-
-
-Connection = Annotated[sqlite3.Connection, Depends(_connection)]
-
-
-def rows(connection: sqlite3.Connection, query: str, *values: Any) -> list[Row]:
-    """Return what *query* finds, which has a LIMIT of its own, or a key."""
-    cursor = connection.execute(query, values)
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+_TEXT = {"bsonType": "string", "minLength": 1}
+_NUMBER = {"bsonType": ["int", "long"], "minimum": 0}
+_MOMENT = {"bsonType": "string", "minLength": 20, "maxLength": 20}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "users": {
+        "email": _TEXT | {"maxLength": 254},
+        "password_hash": _TEXT | {"maxLength": 200},
+    },
+    "events": {
+        "title": _TEXT | {"maxLength": 120},
+        "city": _TEXT | {"maxLength": 60},
+        "starts_at": _MOMENT,
+        "seats": _NUMBER | {"minimum": 1, "maximum": 100_000},
+        "seats_left": _NUMBER | {"maximum": 100_000},
+    },
+    "bookings": {"event_id": _NUMBER, "user_id": _NUMBER, "booked_at": _MOMENT},
+}
 
 
-def one(connection: sqlite3.Connection, query: str, *values: Any) -> Row:
-    """Return the one row that *query* finds."""
-    return rows(connection, query, *values)[0]
+async def prepare() -> None:
+    """Make what is missing. Whoever comes second finds it there."""
+    for name, properties in SCHEMAS.items():
+        schema = {"bsonType": "object", "required": [*properties], "properties": properties}
+        with suppress(CollectionInvalid):  # it is there
+            await database.create_collection(name, validator={"$jsonSchema": schema})
+    await users.create_index("email", unique=True)
+    await events.create_index([("city", 1), ("starts_at", 1)])
+    await events.create_index("starts_at")
+    await bookings.create_index([("user_id", 1), ("event_id", 1)], unique=True)
+    if await events.find_one({"_id": 2000}) is None:
+        with suppress(BulkWriteError):  # another worker has made some of them
+            await events.insert_many([_made(number) for number in range(2000)], ordered=False)
+        await counters.update_one({"_id": "events"}, {"$max": {"last": 2000}}, upsert=True)
+
+
+async def next_id(name: str) -> int:
+    """Return a number that nothing in the collection *name* has."""
+    found = await counters.find_one_and_update(
+        {"_id": name}, {"$inc": {"last": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+    )
+    number: int = found["last"]
+    return number
+
+
+def shown(event: Row) -> Row:
+    """Return *event* as clients see it."""
+    names = ("title", "city", "starts_at", "seats", "seats_left")
+    return {"id": event["_id"]} | {name: event[name] for name in names}
 
 
 def utc(moment: datetime | None = None) -> str:
-    """Return *moment*, or now, as the database has it."""
+    """Return *moment*, or now, as the database has it: as text that sorts."""
     return f"{(moment or datetime.now(UTC)).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _made(number: int) -> Row:
+    """Return one of the made events, the same each time."""
+    kind = ("Concert", "Reading", "Market", "Workshop", "Regatta")[number % 5]
+    seats = 20 + number * 7 % 200
+    return {
+        "_id": number + 1,
+        "title": f"{kind} no. {number // 5 + 1}",
+        "city": ("Lisbon", "Tallinn", "Porto")[number % 3],
+        "starts_at": utc(datetime(2027, 1, 1, tzinfo=UTC) + timedelta(hours=4 * number)),
+        "seats": seats,
+        "seats_left": seats,
+    }

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path
 from pydantic import BaseModel, Field
 
-from lvlup.tables import DATA, IS_POSTGRES, URL, sessions
+from lvlup.database import DATA, URL, engine
+from lvlup.tables import sessions
 from tonnage import BatchWriter, Heartbeats
 from tonnage.errors import WriterFullError
 from tonnage.sinks import PostgresSink, Sink, SqlSink
@@ -53,7 +54,7 @@ class Purchase(BaseModel):
 
 
 def _sink(table: str, id_column: str | None = None) -> Sink:
-    if IS_POSTGRES:
+    if engine.dialect.name == "postgresql":
         return PostgresSink(URL, table, id_column=id_column)
     return SqlSink(URL, table, id_column=id_column)
 

@@ -2,8 +2,9 @@
 
 `main` promises one line and exit status 2 for whatever a user got wrong, and no traceback for it.
 What the commands do is elsewhere: :mod:`tonnage.server` runs, :mod:`tonnage.budget` plans,
-:mod:`tonnage.cli.control` asks a running server. Each is imported, and its options are made, only
-for the command that needs it: all start quickly, and a server does not carry the others.
+:mod:`tonnage.cli.control` asks a running server, :mod:`tonnage.cli.database` a database. Each is
+imported, and its options are made, only for the command that needs it: all start quickly, and a
+server does not carry the others.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 
 def _carry_out(arguments: argparse.Namespace) -> int:
+    if arguments.command == "db":
+        from tonnage.cli import database
+
+        return database.carry_out(arguments)
     if arguments.command not in _OWN_COMMANDS:
         from tonnage.cli.control import carry_out
 
@@ -129,7 +134,11 @@ def _parser(command: str | None = None) -> argparse.ArgumentParser:
     for name, added in (("run", run), ("plan", plan)):
         if command in (name, None):
             _add_options(added)
-    if command not in _OWN_COMMANDS:
+    if command in ("db", None):
+        from tonnage.cli import database
+
+        database.add_commands(commands)
+    if command not in (*_OWN_COMMANDS, "db"):
         from tonnage.cli.control import add_commands
 
         add_commands(commands)

@@ -28,14 +28,14 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from tonnage.db.counting import statistics
     from tonnage.db.engines import async_engine, engine
     from tonnage.db.migrations import migrate
-    from tonnage.db.mongo.client import mongo
+    from tonnage.db.mongodb.client import mongo
     from tonnage.db.paging.offset import page_of
     from tonnage.db.paging.only import only
     from tonnage.db.paging.pages import page
     from tonnage.db.pools import async_pool, pool
-    from tonnage.db.statistics import statistics
     from tonnage.db.streaming import stream
 
 __all__ = [
@@ -57,12 +57,12 @@ _WHERE = {
     "async_pool": "pools",
     "engine": "engines",
     "migrate": "migrations",
-    "mongo": "mongo.client",
+    "mongo": "mongodb.client",
     "only": "paging.only",
     "page": "paging.pages",
     "page_of": "paging.offset",
     "pool": "pools",
-    "statistics": "statistics",
+    "statistics": "counting",
     "stream": "streaming",
 }
 

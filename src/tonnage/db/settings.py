@@ -11,10 +11,12 @@ import os
 from pathlib import Path
 
 from tonnage.budget.connections import USUAL_CONNECTIONS
-from tonnage.config import DatabaseSettings, load_settings
+from tonnage.config import load_settings
+from tonnage.settings import DatabaseSettings
 
 _current: DatabaseSettings | None = None
 _share: int | None = None
+_workers = 1
 
 
 def use(settings: DatabaseSettings) -> None:
@@ -23,10 +25,13 @@ def use(settings: DatabaseSettings) -> None:
     _current = settings
 
 
-def use_share(connections: int) -> None:
-    """Say how many connections this worker may have, in all its pools without a limit together."""
-    global _share  # one for a process
-    _share = connections
+def use_share(connections: int, workers: int = 1) -> None:
+    """Say how many connections this worker may have, in all its pools without a limit together.
+
+    *workers* is how many workers there are, for what they may have together.
+    """
+    global _share, _workers  # one for a process
+    _share, _workers = connections, workers
 
 
 def current() -> DatabaseSettings:
@@ -42,4 +47,15 @@ def current() -> DatabaseSettings:
 
 def share() -> int:
     """Return how many connections this process may have; under another server a usual number."""
-    return USUAL_CONNECTIONS if _share is None else _share
+    if _share is not None:
+        return _share
+    wished = current().database_connections
+    if wished is None:
+        return USUAL_CONNECTIONS
+    # Nobody says how many workers there are: there is one, and the one that takes its place.
+    return max(1, min(USUAL_CONNECTIONS, wished // 2))
+
+
+def workers() -> int:
+    """Return how many workers there are with pools like those of this process, as far as known."""
+    return _workers

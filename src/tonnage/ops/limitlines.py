@@ -8,21 +8,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from tonnage.errors import ConfigError
 from tonnage.stores.redis.room import MOST_WAITING, MOST_WAITING_BYTES
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tonnage.config import ListenSettings, PathSettings, StoreSettings
+    from tonnage.settings import DatabaseSettings, ListenSettings, PathSettings, StoreSettings
 
 _REDIS_PORT: Final = 6379
 
 
 def limit_lines(
-    listen: ListenSettings, path: PathSettings, stores: StoreSettings
+    listen: ListenSettings,
+    path: PathSettings,
+    stores: StoreSettings,
+    databases: DatabaseSettings,
+    connections: int,
 ) -> Iterator[tuple[str, str]]:
-    """Yield label and text of each limit that is in force."""
+    """Yield label and text of each limit that is in force.
+
+    Args:
+        listen: about connections of clients.
+        path: about requests.
+        stores: about Redis.
+        databases: about databases.
+        connections: to databases, that a worker may have where their URLs say nothing.
+    """
     yield from _connections(listen)
     yield from _bodies(path)
     if path.timeout_seconds is not None:
@@ -45,6 +58,7 @@ def limit_lines(
             "rate_limit" in limits for limits in path.routes.values()
         )
         yield "Redis", _redis(stores.redis_url, is_limited=is_limited)
+    yield from _databases(databases, connections)
 
 
 def _connections(listen: ListenSettings) -> Iterator[tuple[str, str]]:
@@ -83,6 +97,40 @@ def _redis(url: str, *, is_limited: bool) -> str:
     shared = "caches with a name, and rates" if is_limited else "caches with a name"
     waiting = f"{MOST_WAITING} commands of {format_bytes(MOST_WAITING_BYTES)}"
     return f"{place}: {shared} · {waiting} may wait in a worker, further ones go without"
+
+
+def _databases(databases: DatabaseSettings, connections: int) -> Iterator[tuple[str, str]]:
+    """Yield where databases are, and what is asked of them at once; never a password."""
+    usual = f"at most {connections} connections a worker"
+    if databases.database_url is not None:
+        yield "database", _database("DATABASE_URL", databases.database_url, usual)
+    elif databases.database_connections is not None:
+        yield "database", f"{usual}, where its URL says nothing"
+    if databases.mongo_url is not None:
+        size = databases.mongo_pool_size
+        usual = usual if size is None else f"at most {size} connections a worker"
+        yield "MongoDB", _database("MONGO_URL", databases.mongo_url, usual)
+    if databases.query_guard == "off" or (databases.database_url or databases.mongo_url) is None:
+        return
+    most = f"{databases.max_query_rows} rows or {format_bytes(databases.max_query_bytes)} at once"
+    then = "stopped" if databases.query_guard == "stop" else "warned about"
+    yield "queries", f"{most}: larger ones are {then}"
+
+
+def _database(name: str, text: str, usual: str) -> str:
+    from tonnage.db.urls import read_url  # Only here: not every server has a database.
+
+    try:
+        url = read_url(text)
+    except ConfigError as error:
+        return f"not used, by {name}: {error}"
+    pool = url.pool
+    said = usual
+    if pool.connection_limit is not None:
+        said = f"at most {pool.connection_limit} connections a worker"
+    waits = pool.pool_timeout_seconds
+    free = "for ever" if waits is None else f"{waits:g} s, then 503"
+    return f"{url.shown}: {said} · for a free one requests wait {free}"
 
 
 def _differences(limits: Mapping[str, object]) -> str:

@@ -5,7 +5,7 @@ reference page in the documentation all derive from `OPTIONS`. Here options are 
 makes sense as a value of each; :mod:`tonnage.config` finds the values.
 
 To add an option: one entry in the module of its group, one field of the same name in the record of
-its group in :mod:`tonnage.config`, and ``make docs``.
+its group in :mod:`tonnage.settings`, and ``make docs``.
 """
 
 from __future__ import annotations

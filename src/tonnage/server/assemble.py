@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tonnage import __version__
 from tonnage.budget.command import wishes_from
+from tonnage.budget.connections import connections_per_worker
 from tonnage.budget.plan import Plan, make_plan
 from tonnage.errors import ListenError, TonnageError
 from tonnage.governor.levels import Marks, marks_for
@@ -358,7 +359,15 @@ class _Server:
             alert_seconds=settings.reports.alert_seconds,
             reports_in=None if self._reports is None else os.fspath(self._reports),
             reports_kept=settings.reports.reports,
-            limits=tuple(limit_lines(settings.listen, settings.path, settings.stores)),
+            limits=tuple(
+                limit_lines(
+                    *(settings.listen, settings.path, settings.stores, settings.databases),
+                    connections_per_worker(
+                        *(header.limit_bytes, max(1, header.planned_workers)),
+                        settings.databases.database_connections,
+                    ),
+                )
+            ),
             notes=tuple(self._wakeup_notes),
             warnings=tuple(self._warnings),
         )

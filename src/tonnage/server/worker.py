@@ -125,7 +125,8 @@ def _share_connections(assignment: Assignment) -> None:
     """Tell pools how many connections are this worker's; before the application can open one."""
     header = assignment.page.header
     wished = assignment.settings.databases.database_connections
-    use_share(connections_per_worker(header.limit_bytes, max(1, header.planned_workers), wished))
+    workers = max(1, header.planned_workers)
+    use_share(connections_per_worker(header.limit_bytes, workers, wished), workers)
 
 
 def _await_parent(supervisor_pid: int) -> None:

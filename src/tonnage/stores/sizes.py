@@ -86,6 +86,6 @@ def _held(value: object) -> Iterable[Collection[object]]:
 def _sample(elements: Collection[object], room: int) -> list[object]:
     """Return all *elements* if there is *room* to look at so many; else some, evenly spread."""
     count = len(elements)
-    if count <= room:
+    if count <= max(room, 0):
         return list(elements)
     return list(islice(elements, 0, None, -(-count // _SAMPLE)))

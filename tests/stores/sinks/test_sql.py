@@ -198,7 +198,7 @@ async def test_a_forked_process_has_a_connection_of_its_own(url: str, file: Path
     ("where", "given", "reason"),
     [
         ("no url", {}, "cannot be read"),
-        ("mysql+pymysql://me:secret@there/base", {}, "mysql"),
+        ("mysql+mysqlconnector://me:secret@there/base", {}, "mysql"),
         ("oracle+nothing://me:secret@there/base", {}, "oracle"),
         ("sqlite:///a.db", {"id_column": "a", "upsert": ["b"]}, "not both"),
     ],

@@ -1,0 +1,1 @@
+"""Fibuca: members, their applications, and the photos for their cards."""

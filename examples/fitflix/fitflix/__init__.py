@@ -1,0 +1,1 @@
+"""FitFlix: plans, activities and events of a gym."""

@@ -1,0 +1,34 @@
+"""FitFlix: plans, activities and events of a gym. FastAPI over SQLite or PostgreSQL.
+
+The limits that a request meets are in ``pyproject.toml``. What they ask of the application is in
+how it answers: lists come in pages and without what is long, all that goes out whole has a size
+that somebody chose, and what may be of any size is sent in parts that are made when the last one
+has gone. It does not ask who may create an event.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from fitflix import events, exports, registrations
+from fitflix.database import Row, kept_rows
+from fitflix.tables import Activity, Plan
+
+app = FastAPI(title="FitFlix", summary="Plans, activities and events of a gym.")
+for module in (events, registrations, exports):
+    app.include_router(module.router)
+
+
+@app.get("/plans")
+async def plans() -> list[Row]:
+    """Return what a membership can be."""
+    query = select(Plan.__table__).order_by(Plan.cents_a_month).limit(100)
+    return await kept_rows("plans", query)
+
+
+@app.get("/activities")
+async def activities() -> list[Row]:
+    """Return what there is to do."""
+    query = select(Activity.__table__).order_by(Activity.name).limit(100)
+    return await kept_rows("activities", query)

@@ -1,0 +1,144 @@
+"""Events: lists of them by pages, one with its description, and what their organisers do.
+
+A list is kept until an event is made, changed or taken away; an event also until somebody takes one
+of its seats.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query, Response
+from pydantic import AwareDatetime, BaseModel, Field
+from sqlalchemy import Select, delete, insert, update
+from sqlalchemy.exc import IntegrityError
+
+from fitflix.database import LARGEST_ID, Row, cache, engine, kept_rows
+from fitflix.tables import Activity, Event
+from tonnage import db
+
+MOST_ROWS = 100
+
+Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+#: Texts of PostgreSQL have no character 0.
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+Title = Annotated[Text, Field(min_length=1, max_length=120)]
+Start = Annotated[
+    AwareDatetime, Field(ge=datetime(2020, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))
+]
+Seats = Annotated[int, Field(ge=1, le=1000)]
+Description = Annotated[Text, Field(max_length=5000)]
+
+
+class NewEvent(BaseModel):
+    """An event as a client sends it."""
+
+    activity_id: int = Field(ge=1, le=LARGEST_ID)
+    title: Title
+    starts_at: Start
+    seats: Seats
+    description: Description = ""
+
+
+class EventChange(BaseModel):
+    """What is to be different; what is left out stays."""
+
+    title: Title | None = None
+    starts_at: Start | None = None
+    seats: Seats | None = None
+    description: Description | None = None
+
+
+router = APIRouter(prefix="/events", tags=["events"])
+
+
+def summaries() -> Select[Any]:
+    """Return the query for events without what is long."""
+    columns = db.only(Event, "id", "title", "starts_at", "seats")
+    return columns.add_columns(Activity.name.label("activity")).join(
+        Activity, Activity.id == Event.activity_id
+    )
+
+
+@router.get("")
+async def events(
+    since: Start | None = None,
+    after: Annotated[
+        str | None, Query(max_length=200, description="the last page's `next`")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 20,
+) -> Row:
+    """Return a page of events in the order in which they begin, without their descriptions."""
+    query = summaries().order_by(Event.starts_at, Event.id)
+    if since is not None:
+        query = query.where(Event.starts_at >= since)
+    page: Row = await cache.get_or_await(
+        ("events", since, after, limit), lambda: _page(query, after, limit), tags=["events"]
+    )
+    return page
+
+
+async def _page(query: Select[Any], after: str | None, limit: int) -> Row:
+    async with engine.connect() as connection:
+        page = await db.page(connection, query, size=limit, after=after)
+    return {"events": [dict(row._mapping) for row in page.rows], "next": page.next}
+
+
+@router.get("/{event_id}")
+async def event(event_id: Id) -> Row:
+    """Return one event, with its description and the seats that are left."""
+    left = (Event.seats - Event.taken).label("left")
+    query = summaries().add_columns(left, Event.description).where(Event.id == event_id)
+    found = await kept_rows(("event", event_id), query, tags=["events", f"event {event_id}"])
+    if not found:
+        raise not_found(event_id)
+    return found[0]
+
+
+@router.post("", status_code=201)
+async def create(new: NewEvent, response: Response) -> Row:
+    """Create an event, which ``/live`` tells of."""
+    values = new.model_dump()
+    try:
+        async with engine.begin() as connection:
+            made = await connection.scalar(insert(Event).values(values).returning(Event.id))
+    except IntegrityError:
+        raise HTTPException(422, f"there is no activity {new.activity_id}") from None
+    cache.invalidate("events")
+    response.headers["Location"] = f"/events/{made}"
+    return {"id": made, **values, "starts_at": new.starts_at.astimezone(UTC)}
+
+
+@router.patch("/{event_id}")
+async def change(event_id: Id, new: EventChange) -> Row:
+    """Change an event; it cannot have fewer seats than are taken."""
+    values = new.model_dump(exclude_none=True)
+    if not values:
+        raise HTTPException(422, "send what is to be different")
+    try:
+        async with engine.begin() as connection:
+            changed = await connection.execute(
+                update(Event).where(Event.id == event_id).values(values)
+            )
+    except IntegrityError:
+        raise HTTPException(409, "more seats than that are taken") from None
+    if not changed.rowcount:
+        raise not_found(event_id)
+    cache.invalidate("events")
+    return await event(event_id)
+
+
+@router.delete("/{event_id}", status_code=204)
+async def cancel(event_id: Id) -> None:
+    """Take an event away, and with it who has registered."""
+    async with engine.begin() as connection:
+        gone = await connection.execute(delete(Event).where(Event.id == event_id))
+    if not gone.rowcount:
+        raise not_found(event_id)
+    cache.invalidate("events")
+
+
+def not_found(event_id: int) -> HTTPException:
+    """Return what says that there is no such event."""
+    return HTTPException(404, f"there is no event {event_id}")

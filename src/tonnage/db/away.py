@@ -1,0 +1,178 @@
+"""Whether to try for a connection at all: a circuit breaker for one database.
+
+    door = Door("database", "postgresql://app:***@db/shop")
+    door.check()                       # DatabaseAwayError at once, while it is away
+    try:
+        connection = connect()
+    except Exception as error:
+        raise door.failed(error) from error
+    door.came()
+
+Promises: while the database is away nobody queues for it. One at a time tries, at intervals of
+:data:`MOST_BACKOFF_SECONDS` at most; the others hear at once that it is away. The first attempt
+that succeeds lets everybody in again: nothing runs in the background for it. An outage is told once
+in the log, and its end once.
+
+Does not connect, and does not know of pools. Holds a few numbers. What a database refuses for good,
+such as a wrong password, is no outage: :func:`is_away` tells.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from tonnage.errors import DatabaseAwayError, PoolBusyError
+from tonnage.stores.redis.breaker import Breaker, State, backoff_seconds
+from tonnage.web.path.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("tonnage.db")
+
+RETRY_AFTER_SECONDS: Final = 1
+#: A worker's attempts while the database is away: no more than a handful of workers make.
+MOST_BACKOFF_SECONDS: Final = 0.25
+#: An attempt that has said nothing for so long does not keep others from trying.
+FORGOTTEN_SECONDS: Final = 60.0
+#: Classes of SQLSTATE: connections fail, there is no room for one, an operator intervenes.
+_AWAY_CLASSES: Final = ("08", "53", "57P")
+_AWAY_KINDS: Final = ("OperationalError", "InterfaceError")
+
+
+class Door:
+    """What is known of one database: is it there, and whose turn is it to try?
+
+    Args:
+        name: of the pool, for the log.
+        shown: where the database is, without a password.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, name: str, shown: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what = f"{name} ({shown})"
+        self._name = name
+        self._clock = clock
+        self.begin_anew()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last attempt has failed."""
+        return self._breaker.state is State.AWAY
+
+    def begin_anew(self) -> None:
+        """Forget what was known; called in a forked child."""
+        self._lock = threading.Lock()
+        self._breaker = Breaker()
+        # Whose attempt may come next, and when the one that is under way began.
+        self._next_seconds = float("-inf")
+        self._trying_seconds = float("-inf")
+
+    def check(self) -> None:
+        """Let whoever wants to connect go on, or not.
+
+        Whoever may go on while it is away has to say how it ended: :meth:`failed`, :meth:`came` or
+        :meth:`gave_up`.
+
+        Raises:
+            DatabaseAwayError: it is away, and it is not time to try again, or another tries.
+        """
+        with self._lock:
+            if self._breaker.state is not State.AWAY:
+                return
+            now = self._clock()
+            if now >= self._next_seconds and now - self._trying_seconds > FORGOTTEN_SECONDS:
+                self._trying_seconds = now
+                return
+        raise away(self._name)
+
+    def failed(self, error: BaseException) -> DatabaseAwayError:
+        """Note that an attempt has ended with *error*; return what to raise instead of it."""
+        with self._lock:
+            now = self._clock()
+            is_told = self._breaker.lose(now)
+            wait_seconds = min(backoff_seconds(self._breaker.retries), MOST_BACKOFF_SECONDS)
+            self._next_seconds = now + wait_seconds
+            self._trying_seconds = float("-inf")
+        if is_told:
+            logger.warning("database connection failed: %s: %s", self._what, said(error))
+        return away(self._name)
+
+    def came(self) -> None:
+        """Note that an attempt has succeeded."""
+        with self._lock:
+            is_told = self._breaker.come(self._clock())
+            self._trying_seconds = float("-inf")
+        if is_told:
+            logger.warning("database is back: %s", self._what)
+
+    def gave_up(self) -> None:
+        """Note that an attempt has ended without telling anything: it was cancelled."""
+        with self._lock:
+            self._trying_seconds = float("-inf")
+
+
+def is_away(error: BaseException, dialect: str) -> bool:
+    """Return whether *error*, raised while connecting, may pass by itself.
+
+    By SQLSTATE where there is one; without it every operational error counts, since most drivers
+    have no better word for a server that cannot be reached. A SQLite file is never away.
+    """
+    if dialect == "sqlite":
+        return False
+    state = getattr(error, "sqlstate", None)
+    if state:
+        return str(state).startswith(_AWAY_CLASSES)
+    if isinstance(error, OSError):  # TimeoutError is one
+        return True
+    return any(kind.__name__ in _AWAY_KINDS for kind in type(error).__mro__)
+
+
+def away(name: str) -> DatabaseAwayError:
+    """Return the refusal of a request for which *name* does not answer."""
+    return DatabaseAwayError(
+        _unavailable("database_away", f"{name} does not answer: try again in a moment")
+    )
+
+
+def lost(name: str) -> DatabaseAwayError:
+    """Return the refusal of a request whose connection to *name* was lost under it."""
+    return DatabaseAwayError(
+        _unavailable(
+            "database_connection_lost",
+            f"the connection to {name} was lost: what was sent last may have been done or not, and"
+            " the transaction is undone; try again",
+        )
+    )
+
+
+def busy(name: str, limit: int, waiting: int, seconds: float | None) -> PoolBusyError:
+    """Return the refusal of a request that got no connection.
+
+    Args:
+        name: of the pool.
+        limit: how many connections it may have.
+        waiting: who else waits.
+        seconds: how long it has waited; None where it was turned away at once.
+    """
+    why = "too many wait for one" if seconds is None else f"none came free in {seconds:g} s"
+    return PoolBusyError(
+        _unavailable(
+            "database_busy",
+            f"all {limit} connections of {name} are in use, {waiting} wait, and {why}: hold"
+            " connections for less time, or raise connection_limit in its URL",
+        )
+    )
+
+
+def said(error: BaseException) -> str:
+    """Return one line that says what *error* is."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]:.300}" if lines else type(error).__name__
+
+
+def _unavailable(error: str, detail: str) -> Problem:
+    return Problem(503, error, detail, headers=((b"retry-after", b"%d" % RETRY_AFTER_SECONDS),))

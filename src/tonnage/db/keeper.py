@@ -1,0 +1,277 @@
+"""What the pools of one engine have in common: their limit, the database's state, and their count.
+
+Promises: how many connections there may be is decided at the first one, when the number of workers
+is known; that one goes alone, and asks what the server allows, so that the pool is no larger.
+Memory that is wanted back is given back by closing connections that rest. When the process ends,
+those that rest are closed; in a forked child all is forgotten.
+
+Opens nothing by itself: the engine's events call it (:mod:`tonnage.db.engineevents`). Bounded: one
+for each engine; an engine has one pool, or two while one is disposed of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from tonnage.budget.connections import CONNECTION_BYTES
+from tonnage.db import serverlimits
+from tonnage.db.away import Door, away, busy, said
+from tonnage.db.counting import PoolStatistics
+from tonnage.db.drivers.durations import idle_seconds, lifetime_seconds
+from tonnage.db.settings import share, workers
+from tonnage.db.share import join
+from tonnage.db.upkeep import ConnectionLog
+from tonnage.stores.background import background
+
+if TYPE_CHECKING:
+    from tonnage.config import DatabaseSettings
+    from tonnage.db.boundedpool import BoundedPool
+    from tonnage.db.urls import DatabaseUrl
+    from tonnage.errors import DatabaseAwayError, PoolBusyError
+
+logger = logging.getLogger("tonnage.db")
+
+#: Who may wait for a connection of one pool.
+MOST_WAITING: Final = 500
+#: How old the server's own count of connections may become, while the pool is used.
+COUNT_SECONDS: Final = 30.0
+BUSY_LINE_SECONDS: Final = 10.0
+
+
+class Keeper:
+    """Of one engine.
+
+    Args:
+        name: of the pool, for logs and statistics.
+        url: where the database is, and what is wanted of the pool.
+        settings: what the options say.
+        is_async: whether the engine is for an event loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: DatabaseUrl,
+        settings: DatabaseSettings,
+        *,
+        is_async: bool,
+    ) -> None:
+        self.name = name
+        self.most_waiting = MOST_WAITING
+        self.wait_seconds = url.pool.pool_timeout_seconds
+        is_kept = url.is_in_memory  # else the database would end with its connection
+        self.idle_seconds = float("inf") if is_kept else idle_seconds(url.pool, settings)
+        self.lifetime_seconds = float("inf") if is_kept else lifetime_seconds(url.pool, settings)
+        #: When a connection was last found lost: all that are older have to be asked.
+        self.lost_seconds = float("-inf")
+        self.dialect = url.dialect
+        #: Whether to try for a connection at all.
+        self.door = Door(name, url.shown)
+        self._is_kept = is_kept
+        self._is_async = is_async
+        self._member = join(name, 1 if is_kept else url.pool.connection_limit)
+        self._log = ConnectionLog(name, url.shown)
+        self._pools: weakref.WeakSet[BoundedPool] = weakref.WeakSet()
+        self.begin_anew()
+        _all.add(self)
+
+    def begin_anew(self) -> None:
+        """Forget what the process had; called in a forked child."""
+        self._lock = threading.Lock()
+        # None until the first connection is there: until then, one at a time.
+        self._limit: int | None = None
+        self._opened = self._closed = self._timed_out = 0
+        self._server_connections: int | None = None
+        self._count_seconds = self._busy_seconds = float("-inf")
+        self.door.begin_anew()
+        for pool in list(self._pools):
+            pool.begin_anew()
+
+    # For its pools.
+
+    @property
+    def limit_now(self) -> int:
+        """How many connections there may be now."""
+        return 1 if self._limit is None else self._limit
+
+    def add(self, pool: BoundedPool) -> None:
+        """Have another pool of the engine in the count."""
+        self._pools.add(pool)
+
+    def lose(self) -> None:
+        """Note that a connection was found dead: others may be too."""
+        self.lost_seconds = time.monotonic()
+
+    def busy(self, waiting: int, seconds: float | None) -> PoolBusyError:
+        """Return what to raise where there was no connection; it is told in the log."""
+        now = time.monotonic()
+        with self._lock:
+            self._timed_out += 1
+            is_told = now - self._busy_seconds >= BUSY_LINE_SECONDS
+            if is_told:
+                self._busy_seconds = now
+        error = busy(self.name, self.limit_now, waiting, seconds)
+        if is_told:
+            logger.warning("too many requests for the database: %s", error)
+        return error
+
+    @property
+    def wants_count(self) -> bool:
+        """Whether it is time to ask the server how many connections there are."""
+        asks = serverlimits.statement(self.dialect) is not None
+        return asks and time.monotonic() - self._count_seconds >= COUNT_SECONDS
+
+    def ask_count(self, connection: Any) -> serverlimits.ServerLimits | None:
+        """Ask the server by *connection* what it allows, and how many connections there are."""
+        statement = serverlimits.statement(self.dialect)
+        if statement is None:
+            return None
+        cursor = connection.cursor()
+        try:
+            cursor.execute(statement)
+            found = serverlimits.read(cursor.fetchone())
+        finally:
+            cursor.close()
+            connection.rollback()
+        self._server_connections = found.in_use
+        self._count_seconds = time.monotonic()
+        return found
+
+    # For the engine's events.
+
+    def opened(self, connection: Any) -> None:
+        """Note a new connection; the first one tells how many there may be."""
+        with self._lock:
+            self._opened += 1
+        self._log.opened(self._open)
+        if self._limit is None:
+            self._settle(connection)
+        elif self.wants_count:
+            self._try_to_ask(connection)
+
+    def closed(self) -> None:
+        """Note that one was closed."""
+        with self._lock:
+            self._closed += 1
+        self._log.closed(self._open)
+
+    def fail(self, error: Exception) -> DatabaseAwayError:
+        """Note that none can be opened; nobody needs to wait for one any longer."""
+        self.lose()
+        refusal = self.door.failed(error)
+        for pool in list(self._pools):
+            pool.slots.turn_away(partial(away, self.name))
+        return refusal
+
+    # For statistics and for the governor.
+
+    def statistics(self) -> PoolStatistics:
+        """Return how it stands with the engine's pools together."""
+        slots = [pool.slots for pool in list(self._pools)]
+        return PoolStatistics(
+            name=self.name,
+            kind="sqlalchemy",
+            limit=self._planned(),
+            open=self._open,
+            in_use=sum(each.in_use for each in slots),
+            idle=sum(each.idle for each in slots),
+            waiting=sum(each.waiting for each in slots),
+            opened_total=self._opened,
+            closed_total=self._closed,
+            timed_out_total=self._timed_out,
+            server_connections=self._server_connections,
+        )
+
+    @property
+    def used_bytes(self) -> int:
+        """What its connections are taken to hold."""
+        return self._open * CONNECTION_BYTES
+
+    @property
+    def max_bytes(self) -> int:
+        """What they may hold at most."""
+        return self._planned() * CONNECTION_BYTES
+
+    def shrink(self, target_bytes: int) -> int:
+        """Close connections that rest, until what is left is *target_bytes*; return the bytes."""
+        surplus = self._open - target_bytes // CONNECTION_BYTES
+        if self._is_kept or surplus <= 0:
+            return 0
+        closed = 0
+        for pool in list(self._pools):
+            closed += pool.shrink(surplus - closed)
+        return closed * CONNECTION_BYTES
+
+    def close(self) -> None:
+        """Close the connections that rest, of engines for threads."""
+        if not self._is_async:
+            for pool in list(self._pools):
+                pool.close_those(pool.slots.take_out(lambda _: True))
+
+    # Inside.
+
+    def _settle(self, connection: Any) -> None:
+        """Decide how many there may be, with what the first of them tells."""
+        limit = self._member.limit()
+        found = self._try_to_ask(connection)
+        if found is not None:
+            limit, warnings = serverlimits.allowed(found, limit, workers())
+            for warning in warnings:
+                logger.warning("%s: %s", self.name, warning)
+        if not self._is_async:
+            _close_in_the_end()
+        self._limit = limit
+        for pool in list(self._pools):
+            pool.resize(limit)
+
+    def _try_to_ask(self, connection: Any) -> serverlimits.ServerLimits | None:
+        try:
+            return self.ask_count(connection)
+        except Exception as error:  # noqa: BLE001  (a proxy, or a right that is missing)
+            logger.info("%s does not say what it allows: %s", self.name, said(error))
+            self._count_seconds = time.monotonic()
+            return None
+
+    @property
+    def _open(self) -> int:
+        return self._opened - self._closed
+
+    def _planned(self) -> int:
+        if self._limit is not None:
+            return self._limit
+        return self._member.own_limit or share()
+
+
+# Those that a forked child has to begin anew, and that are closed when the process ends.
+_all: weakref.WeakSet[Keeper] = weakref.WeakSet()
+_is_closing_wanted = False
+
+
+def _close_in_the_end() -> None:
+    global _is_closing_wanted  # once for a process
+    if not _is_closing_wanted:
+        _is_closing_wanted = True
+        background().on_close(_close_all)
+
+
+async def _close_all() -> None:
+    # In a thread: a connection may have something to say to its server.
+    for keeper in list(_all):
+        await asyncio.to_thread(keeper.close)
+
+
+def _after_fork() -> None:
+    global _is_closing_wanted
+    _is_closing_wanted = False
+    for keeper in list(_all):
+        keeper.begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)

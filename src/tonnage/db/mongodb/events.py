@@ -1,0 +1,168 @@
+"""What is learnt from PyMongo's events: how many connections there are, and what was slow.
+
+Promises: :class:`Books` counts connections and who waits for one, in all event loops, and has the
+log say when one is opened or closed. :class:`Watcher` tells when a server answers.
+:class:`SlowCommands` keeps one small entry for each command under way, as many as there are
+connections.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from pymongo.monitoring import (
+    CommandListener,
+    ConnectionPoolListener,
+    ServerHeartbeatListener,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymongo import monitoring
+
+    from tonnage.db.guard.slow import SlowQueries
+    from tonnage.db.upkeep import ConnectionLog
+
+
+class Books(ConnectionPoolListener):
+    """The books of one pool, over all event loops of this process.
+
+    Args:
+        log: says in the log what connections come and go.
+        on_idle: called when one has been given back.
+    """
+
+    def __init__(self, log: ConnectionLog, on_idle: Callable[[], None]) -> None:
+        self._log = log
+        self._on_idle = on_idle
+        # Reentrant: a client that is collected meanwhile closes its connections.
+        self._lock = threading.RLock()
+        self.opened = self.closed = self.taken = self.waiting = self.timed_out = 0
+
+    @property
+    def open(self) -> int:
+        """Connections that there are now."""
+        return self.opened - self.closed
+
+    def gave_up(self) -> None:
+        """Somebody has waited in vain, or was not let in, since too many wait."""
+        with self._lock:
+            self.timed_out += 1
+
+    def connection_created(self, event: monitoring.ConnectionCreatedEvent) -> None:
+        """One is being opened."""
+        with self._lock:
+            self.opened += 1
+
+    def connection_ready(self, event: monitoring.ConnectionReadyEvent) -> None:
+        """It is open."""
+        self._log.opened(self.open)
+
+    def connection_closed(self, event: monitoring.ConnectionClosedEvent) -> None:
+        """One was closed, or could not be opened."""
+        with self._lock:
+            self.closed += 1
+        self._log.closed(self.open)
+
+    def connection_check_out_started(
+        self, event: monitoring.ConnectionCheckOutStartedEvent
+    ) -> None:
+        """Somebody wants one."""
+        with self._lock:
+            self.waiting += 1
+
+    def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
+        """He did not get it; PyMongo may try once more."""
+        with self._lock:
+            self.waiting -= 1
+
+    def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
+        """He got it."""
+        with self._lock:
+            self.waiting -= 1
+            self.taken += 1
+
+    def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
+        """He gave it back."""
+        with self._lock:
+            self.taken -= 1
+        self._on_idle()
+
+    def pool_created(self, event: monitoring.PoolCreatedEvent) -> None:
+        """Nothing is open yet."""
+
+    def pool_ready(self, event: monitoring.PoolReadyEvent) -> None:
+        """Its server was found."""
+
+    def pool_cleared(self, event: monitoring.PoolClearedEvent) -> None:
+        """Its server was lost; each connection is told of by itself."""
+
+    def pool_closed(self, event: monitoring.PoolClosedEvent) -> None:
+        """Its client was closed."""
+
+
+class Watcher(ServerHeartbeatListener):
+    """Tells when a server answers; *answered* is called each time.
+
+    That one does not is no news by itself: of several, one may.
+    """
+
+    def __init__(self, answered: Callable[[], None]) -> None:
+        self._answered = answered
+
+    def started(self, event: monitoring.ServerHeartbeatStartedEvent) -> None:
+        """It is asked."""
+
+    def succeeded(self, event: monitoring.ServerHeartbeatSucceededEvent) -> None:
+        """It has answered."""
+        self._answered()
+
+    def failed(self, event: monitoring.ServerHeartbeatFailedEvent) -> None:
+        """It has not."""
+
+
+class SlowCommands(CommandListener):
+    """Has commands that took long logged by *slow*, without any value."""
+
+    def __init__(self, slow: SlowQueries) -> None:
+        self._slow = slow
+        # What is under way: its collection and its filter.
+        self._open: dict[int, tuple[Any, Any]] = {}
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        """One was sent."""
+        command: Any = event.command
+        name = event.command_name
+        which = command.get("collection") if name == "getMore" else command.get(name)
+        self._open[event.request_id] = (which, command.get("filter"))
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """It was answered."""
+        which, wanted = self._open.pop(event.request_id, (None, None))
+        begun_seconds = self._slow.now() - event.duration_micros / 1_000_000
+        if self._slow.is_slow(begun_seconds):
+            where = f" {event.database_name}.{which}" if isinstance(which, str) else ""
+            said = f"{event.command_name}{where} {keys(wanted)}".rstrip()
+            self._slow.note(begun_seconds, said, _documents(event.reply))
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """It was not; whoever sent it has the error."""
+        self._open.pop(event.request_id, None)
+
+
+def keys(wanted: Any, most: int = 8) -> str:
+    """Return the keys of a filter or a sort, without any value: ``{city, starts_at}``."""
+    if not wanted or not hasattr(wanted, "keys"):
+        return ""
+    names = [str(name)[:60] for name in wanted]
+    return "{" + ", ".join(names[:most]) + (", ..." if len(names) > most else "") + "}"
+
+
+def _documents(reply: Any) -> int:
+    """Return how many documents came, or were written; below 0: nobody knows."""
+    cursor = reply.get("cursor")
+    if cursor is None:
+        return int(reply.get("n", -1))
+    return len(cursor.get("firstBatch", cursor.get("nextBatch", ())))

@@ -1,0 +1,61 @@
+"""A ``select()`` of the columns that are wanted, and no others.
+
+    db.only(Event, "id", "title", Event.starts_at).where(Event.is_public)
+
+Promises: what is not named is not read. A name that the model or table does not have is an error
+which names the nearest.
+
+Rows have the columns by their names; they are no entities of the model. For entities without some
+columns SQLAlchemy has ``load_only()`` and ``deferred=True``: docs/how-to/pages.md shows them.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import FromClause, inspect, select
+
+from tonnage.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tonnage.db.paging.asking import AnySelect
+
+
+def only(model: Any, *columns: Any) -> AnySelect:
+    """Return a ``select()`` of *columns* of *model*, to be filtered and ordered as any.
+
+    Args:
+        model: a mapped class, an ``aliased()`` one, or a table.
+        columns: names, attributes, or expressions.
+
+    Raises:
+        DatabaseError: there is no such column, or none is named.
+    """
+    if not columns:
+        raise DatabaseError("only() needs the names of columns: only(Model, 'id', 'name')")
+    known = _columns_of(model)
+    return select(*(_column(model, each, known) for each in columns))
+
+
+def _columns_of(model: Any) -> Mapping[str, Any]:
+    if isinstance(model, FromClause):
+        return dict(model.c.items())
+    found: Any = inspect(model, raiseerr=False)
+    if not (getattr(found, "is_mapper", False) or getattr(found, "is_aliased_class", False)):
+        raise DatabaseError(f"only() takes a mapped class or a table, and {model!r:.80} is neither")
+    names = [each.key for each in found.mapper.column_attrs]
+    return {name: getattr(model, name) for name in names}
+
+
+def _column(model: Any, wanted: Any, known: Mapping[str, Any]) -> Any:
+    if not isinstance(wanted, str):
+        return wanted
+    if wanted in known:
+        return known[wanted]
+    name = getattr(model, "__name__", None) or getattr(model, "name", model)
+    near = get_close_matches(wanted, list(known), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    raise DatabaseError(f"{name} has no column {wanted!r}: {hint}")

@@ -1,0 +1,324 @@
+"""asyncpg's connections for an event loop, with bounds.
+
+    pool = db.async_pool()                      # DATABASE_URL
+    async with pool.acquire() as connection:
+        async with connection.transaction(): ...
+    rows = await pool.fetch("SELECT id, name FROM events WHERE city = $1 LIMIT 50", city)
+    async for row in pool.stream("SELECT * FROM events"):
+        ...
+
+Promises: nothing is opened before the first use, so that a pool may be made when the application is
+imported; a forked child begins anew. Never more connections than the limit. Who waits for one is
+served in turn, a bounded time, among a bounded number (:class:`~tonnage.errors.PoolBusyError`);
+while the database is away nobody waits (:class:`~tonnage.errors.DatabaseAwayError`). A connection
+that has died while it rested is replaced before it is handed out, without a round trip. It is reset
+when it comes back, as asyncpg's own pool does it; and closed when it has rested or lived too long,
+after a large answer, or when memory is wanted back. Queries have bounds
+(:mod:`tonnage.db.pools.asyncpgconnection`).
+
+Its connections belong to one event loop at a time: a loop that has ended has closed them, and the
+next begins anew. One that asks while another lives and has connections is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from contextlib import asynccontextmanager
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+import asyncpg  # type: ignore[import-untyped]
+
+from tonnage.db.drivers.asyncpg import connect_arguments
+from tonnage.db.pools.asyncpgconnection import BoundedConnection
+from tonnage.db.pools.base import PoolBase
+from tonnage.db.pools.chunks import Pace
+from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
+from tonnage.db.slots import Grant
+from tonnage.db.waiters import TaskWaiter
+from tonnage.errors import DatabaseError
+from tonnage.governor.reservations import reserved
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from tonnage.config import DatabaseSettings
+    from tonnage.db.guard.bounds import Bounds
+    from tonnage.db.urls import DatabaseUrl
+
+
+class _Waiter(TaskWaiter):
+    """Waits in a task."""
+
+    async def granted_in(self, seconds: float | None) -> Grant[Any] | None:
+        """Return the grant, or None where there is none in *seconds*."""
+        await asyncio.wait([self._future], timeout=seconds)
+        return self.granted() if self._found is not None else None
+
+
+class AsyncPool(PoolBase[BoundedConnection]):
+    """Made by :func:`tonnage.db.async_pool`.
+
+    Args:
+        name: for logs and statistics.
+        url: where the database is.
+        settings: what the options say.
+        bounds: what a query may load.
+    """
+
+    def __init__(
+        self, name: str, url: DatabaseUrl, settings: DatabaseSettings, bounds: Bounds | None
+    ) -> None:
+        self._bounds = bounds
+        self._arguments = connect_arguments(url, settings)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._until_end: AsyncGenerator[None, None] | None = None
+        # On their way back; as many as the limit.
+        self._returning: set[asyncio.Task[None]] = set()
+        super().__init__(PoolKeeper("asyncpg", name, url, settings, is_async=True))
+
+    # For the application.
+
+    @asynccontextmanager
+    async def acquire(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  (as asyncpg has it)
+    ) -> AsyncIterator[BoundedConnection]:
+        """Have a connection inside: asyncpg's, with bounds.
+
+        Args:
+            timeout: how long to wait for one, in seconds; by default ``pool_timeout`` of the URL.
+
+        Raises:
+            PoolBusyError: none came free in time, or too many wait.
+            DatabaseAwayError: the database does not answer, or the connection was lost.
+            DatabaseError: the pool is in use in another event loop.
+        """
+        connection = await self._take(self._keeper.wait_seconds if timeout is None else timeout)
+        try:
+            with self._keeper.using(connection.is_lost_by):
+                yield connection
+        except asyncpg.InterfaceError:
+            # asyncpg's transactions say only that the connection is gone.
+            if connection.refusal is not None:
+                raise connection.refusal from None
+            raise
+        finally:
+            # It goes on where this task is cancelled.
+            returning = asyncio.Task(
+                self._give_back(connection), loop=asyncio.get_running_loop(), context=Context()
+            )
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+            await asyncio.shield(returning)
+
+    async def fetch(self, query: str, *args: Any) -> list[Any]:
+        """Return the rows of *query*.
+
+        Raises:
+            ResultTooLargeError: they are more, or larger, than a query may load.
+            PoolBusyError: as :meth:`acquire`, and so are the others.
+        """
+        async with self.acquire() as connection:
+            rows: list[Any] = await connection.fetch(query, *args)
+            return rows
+
+    async def fetchrow(self, query: str, *args: Any) -> Any:
+        """Return the first row of *query*, or None."""
+        async with self.acquire() as connection:
+            return await connection.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: Any, column: int = 0) -> Any:
+        """Return a value of the first row of *query*, or None."""
+        async with self.acquire() as connection:
+            return await connection.fetchval(query, *args, column=column)
+
+    async def execute(self, query: str, *args: Any) -> str:
+        """Run *query*, and return what the server says of it, as in ``UPDATE 3``."""
+        async with self.acquire() as connection:
+            status: str = await connection.execute(query, *args)
+            return status
+
+    async def stream(
+        self, query: str, *args: Any, chunk_rows: int | None = None
+    ) -> AsyncGenerator[Any, None]:
+        """Yield the rows of *query* as they come: about a megabyte of them is held at a time.
+
+        It keeps its connection, and a transaction, until it ends; where it is left early, have
+        ``contextlib.aclosing`` end it at once.
+
+        Args:
+            query: what to ask.
+            args: its parameters.
+            chunk_rows: how many rows to ask for at a time; by default what makes a megabyte.
+
+        Raises:
+            PoolBusyError: as :meth:`acquire`.
+        """
+        pace = Pace(chunk_rows)
+        async with self.acquire() as connection, connection.transaction(readonly=False):
+            cursor = await connection.cursor(query, *args)
+            while True:
+                async with reserved(pace.next_bytes):
+                    rows = await cursor.fetch(pace.next_rows)
+                    pace.note(rows)
+                for row in rows:
+                    yield row
+                if len(rows) < pace.asked_rows:
+                    return
+
+    async def close(self) -> None:
+        """Close the connections that rest; those in use are closed when they come back.
+
+        The next use opens new ones.
+        """
+        self._keeper.expire()
+        await self._close_gently(self.slots.take_out(lambda _: True))
+        if self._returning:
+            await asyncio.wait(self._returning)
+
+    # As the base wants it.
+
+    def close_those(self, connections: list[BoundedConnection]) -> None:
+        """See :class:`PoolBase`; their sockets are closed, without a word to the server."""
+        for connection in connections:
+            connection.terminate()
+            self.slots.leave(None, time.monotonic())
+
+    def begin_anew(self) -> None:
+        """Forget what there was: it is the parent's; called in a forked child."""
+        super().begin_anew()
+        # They would close the parent's connections in the name of the child.
+        self._parents += [self._loop, self._until_end, self._returning]
+        self._loop = self._until_end = None
+        self._returning = set()
+
+    def _life(self, connection: BoundedConnection) -> Life:
+        return connection.life
+
+    def _run(self, function: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, context=Context())
+
+    def _later(self, seconds: float, function: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, function, context=Context())
+
+    # Inside.
+
+    async def _take(self, seconds: float | None) -> BoundedConnection:
+        await self._come_home()
+        grant = await self._granted(seconds)
+        try:
+            connection = grant.item
+            if connection is not None:
+                if connection.is_alive and not self._keeper.is_over(connection.life):
+                    return connection
+                await connection.close_gently()
+            return await self._open()
+        except BaseException:
+            self.slots.leave(None, time.monotonic())
+            raise
+
+    async def _granted(self, seconds: float | None) -> Grant[BoundedConnection]:
+        found = self._enter(_Waiter)
+        if isinstance(found, Grant):
+            return found
+        try:
+            granted = await found.granted_in(seconds)
+        except asyncio.CancelledError:
+            self._give_up(found)
+            raise
+        if granted is None and self.slots.forget(found):
+            raise self._keeper.busy(self.slots.waiting, seconds)
+        return granted if granted is not None else found.granted()
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        """Have whoever does not wait any more get nothing, or give it back."""
+        if self.slots.forget(waiter):
+            return
+        try:
+            grant = waiter.granted()
+        except Exception:  # noqa: BLE001  (an error instead of a place: nothing to give back)
+            return
+        if grant.item is None:
+            self.slots.leave(None, time.monotonic())
+        else:
+            self._rest(grant.item)
+
+    async def _open(self) -> BoundedConnection:
+        with self._keeper.connecting():
+            connection: BoundedConnection = await asyncpg.connect(
+                **self._arguments, connection_class=BoundedConnection
+            )
+        try:
+            row = await connection.fetchrow(STATEMENT) if self._keeper.wants_row else None
+        except BaseException:
+            connection.terminate()
+            raise
+        connection.life = self._keeper.new_life()
+        connection.bounds = self._bounds
+        self._keeper.opened(row)
+        connection.add_termination_listener(self._on_terminated)
+        return connection
+
+    def _on_terminated(self, connection: BoundedConnection) -> None:
+        """Count it; asyncpg calls this when a connection has ended, however that was."""
+        self._keeper.closed()
+        for _ in self.slots.take_out(lambda grant: grant.item is connection):
+            self.slots.leave(None, time.monotonic())
+
+    async def _give_back(self, connection: BoundedConnection) -> None:
+        try:
+            if connection.is_worn or self._keeper.is_over(connection.life):
+                await connection.close_gently()
+            else:
+                await connection.reset_or_end()
+        except BaseException:  # cancelled, when the event loop ends
+            connection.terminate()
+            raise
+        finally:
+            if connection.is_closed():
+                connection.terminate()
+                self.slots.leave(None, time.monotonic())
+            else:
+                self._rest(connection)
+
+    async def _close_gently(self, connections: list[BoundedConnection]) -> None:
+        for connection in connections:
+            await connection.close_gently()
+            self.slots.leave(None, time.monotonic())
+
+    async def _come_home(self) -> None:
+        """Make sure that the connections belong to this event loop."""
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        slots = self.slots
+        if self._loop is not None:
+            if not self._loop.is_closed() and (slots.in_use or slots.idle):
+                raise DatabaseError(
+                    f"{self.name} has connections in another event loop, which has not ended: make"
+                    " a pool for each, or close it there first"
+                )
+            self.slots = self._new_slots()
+        self._loop, self._is_looking = loop, False
+        self._until_end = _until_loop_ends(weakref.ref(self))
+        # Begun, so that the loop knows of it, and closes it in the end.
+        await self._until_end.__anext__()
+
+
+async def _until_loop_ends(reference: weakref.ref[AsyncPool]) -> AsyncGenerator[None, None]:
+    """Close a pool's connections when its event loop closes its asynchronous generators.
+
+    That is the last that a loop does in an orderly end (:func:`asyncio.run`, every server, pytest's
+    plugins), after it has cancelled its tasks; there is no other word for it.
+    """
+    try:
+        yield
+    finally:
+        pool = reference()
+        if pool is not None:
+            await pool.close()

@@ -1,0 +1,218 @@
+"""psycopg's connections for threads, with bounds: Flask, Django's commands, scripts.
+
+    pool = db.pool()                            # DATABASE_URL
+    with pool.connection() as connection:       # committed at the end, rolled back on an error
+        rows = connection.execute("SELECT id, name FROM events LIMIT 50").fetchall()
+    for row in pool.stream("SELECT * FROM events"):
+        ...
+
+Promises: nothing is opened and no thread begun before the first use, so that a pool may be made
+when the application is imported; a forked child begins anew. Never more connections than the limit.
+Who waits for one is served in turn, a bounded time, among a bounded number
+(:class:`~tonnage.errors.PoolBusyError`); while the database is away nobody waits
+(:class:`~tonnage.errors.DatabaseAwayError`). A connection that has died while it rested is replaced
+before it is handed out, without a round trip. It is closed when it has rested or lived too long, or
+when memory is wanted back. Queries have bounds (:mod:`tonnage.db.pools.cursor`).
+
+Why not psycopg_pool: it connects in threads of its own, so that who waits while the server is away
+waits to the end of his time; it has no way to close what rests when memory is short; and it keeps
+four threads in every worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from tonnage.db.drivers.psycopg import bound_statements, connect_arguments
+from tonnage.db.pools.base import PoolBase
+from tonnage.db.pools.chunks import Pace
+from tonnage.db.pools.cursor import BoundedCursor
+from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
+from tonnage.db.pools.quiet import is_quiet
+from tonnage.db.slots import Grant
+from tonnage.db.waiters import ThreadWaiter
+from tonnage.governor.reservations import reserved
+from tonnage.stores.background import background
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from tonnage.config import DatabaseSettings
+    from tonnage.db.guard.bounds import Bounds
+    from tonnage.db.urls import DatabaseUrl
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection of :class:`Pool`."""
+
+    #: What a query may load; None: as much as there is.
+    bounds: Bounds | None = None
+    life = Life()
+    #: Whether a large row has left its traces in memory.
+    is_worn = False
+
+
+class Pool(PoolBase[BoundedConnection]):
+    """Made by :func:`tonnage.db.pool`.
+
+    Args:
+        name: for logs and statistics.
+        url: where the database is.
+        settings: what the options say.
+        bounds: what a query may load.
+    """
+
+    def __init__(
+        self, name: str, url: DatabaseUrl, settings: DatabaseSettings, bounds: Bounds | None
+    ) -> None:
+        self._bounds = bounds
+        self._arguments = connect_arguments(url, settings)
+        self._configure = bound_statements(url)
+        super().__init__(PoolKeeper("psycopg", name, url, settings, is_async=False))
+
+    @contextmanager
+    def connection(self, *, timeout: float | None = None) -> Iterator[BoundedConnection]:
+        """Have a connection inside, and a transaction: committed in the end, or rolled back.
+
+        Args:
+            timeout: how long to wait for one, in seconds; by default ``pool_timeout`` of the URL.
+
+        Raises:
+            PoolBusyError: none came free in time, or too many wait.
+            DatabaseAwayError: the database does not answer, or the connection was lost.
+        """
+        connection = self._take(self._keeper.wait_seconds if timeout is None else timeout)
+        try:
+            with self._keeper.using(partial(_is_ended, connection)):
+                yield connection
+                # One that the application has closed is its affair.
+                if connection.broken or not connection.closed:
+                    connection.commit()
+        finally:
+            self._give_back(connection)
+
+    def stream(self, query: Any, params: Any = None) -> Generator[Any, None, None]:
+        """Yield the rows of *query* as they come: about a megabyte of them is held at a time.
+
+        It keeps its connection, and a transaction, until it ends; so close it where it is left
+        early (``contextlib.closing``), or leave it to the collector.
+
+        Raises:
+            PoolBusyError: as :meth:`connection`.
+            DatabaseAwayError: as :meth:`connection`.
+        """
+        pace = Pace()
+        with self.connection() as connection, connection.cursor("tonnage_stream") as cursor:
+            cursor.execute(query, params)
+            while True:
+                with _held(pace.next_bytes):
+                    rows = cursor.fetchmany(pace.next_rows)
+                    pace.note(rows)
+                yield from rows
+                if len(rows) < pace.asked_rows:
+                    return
+
+    def close(self) -> None:
+        """Close the connections that rest; those in use are closed when they come back.
+
+        The next use opens new ones.
+        """
+        self._keeper.expire()
+        self.close_those(self.slots.take_out(lambda _: True))
+
+    # As the base wants it.
+
+    def close_those(self, connections: list[BoundedConnection]) -> None:
+        """See :class:`PoolBase`."""
+        for connection in connections:
+            try:
+                self._close(connection)
+            finally:
+                self.slots.leave(None, time.monotonic())
+
+    def _life(self, connection: BoundedConnection) -> Life:
+        return connection.life
+
+    def _run(self, function: Callable[[], None]) -> None:
+        background().start(asyncio.to_thread(function))
+
+    def _later(self, seconds: float, function: Callable[[], None]) -> None:
+        there = background()
+        there.call(there.loop.call_later, seconds, function)
+
+    # Inside.
+
+    def _take(self, seconds: float | None) -> BoundedConnection:
+        grant = self._granted(seconds)
+        try:
+            connection = grant.item
+            if connection is not None:
+                if is_quiet(connection.pgconn.socket) and not self._keeper.is_over(connection.life):
+                    return connection
+                self._close(connection)
+            return self._open()
+        except BaseException:
+            self.slots.leave(None, time.monotonic())
+            raise
+
+    def _granted(self, seconds: float | None) -> Grant[BoundedConnection]:
+        found = self._enter(ThreadWaiter)
+        if isinstance(found, Grant):
+            return found
+        granted = found.wait(seconds)
+        if granted is None and self.slots.forget(found):
+            raise self._keeper.busy(self.slots.waiting, seconds)
+        return granted if granted is not None else found.granted()
+
+    def _open(self) -> BoundedConnection:
+        with self._keeper.connecting():
+            connection = BoundedConnection.connect(**self._arguments, cursor_factory=BoundedCursor)
+        self._configure(connection)
+        connection.life = self._keeper.new_life()
+        try:
+            row = connection.execute(STATEMENT).fetchone() if self._keeper.wants_row else None
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        connection.bounds = self._bounds
+        self._keeper.opened(row)
+        return connection
+
+    def _give_back(self, connection: BoundedConnection) -> None:
+        status = connection.pgconn.transaction_status
+        if status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            with suppress(psycopg.Error):
+                connection.rollback()
+        is_well = connection.pgconn.transaction_status == TransactionStatus.IDLE
+        if is_well and not connection.is_worn and not self._keeper.is_over(connection.life):
+            self._rest(connection)
+        else:
+            self.close_those([connection])
+
+    def _close(self, connection: BoundedConnection) -> None:
+        connection.close()
+        self._keeper.closed()
+
+
+def _is_ended(connection: BoundedConnection, error: Exception) -> bool:
+    return connection.broken and isinstance(
+        error, psycopg.OperationalError | psycopg.InterfaceError
+    )
+
+
+@contextmanager
+def _held(size_bytes: int) -> Iterator[None]:
+    """Ask for memory, unless this is the thread of an event loop, which must not wait."""
+    if asyncio._get_running_loop() is not None:
+        yield
+        return
+    with reserved(size_bytes):
+        yield

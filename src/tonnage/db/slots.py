@@ -1,0 +1,162 @@
+"""Who gets a connection: so many at most, first come, first served. Decides; opens and closes none.
+
+    slots = Slots(limit=5, most_waiting=500)
+    found = slots.take(make_waiter)        # a Grant at once, or the waiter, which is in line now
+    slots.leave(connection)                # to the first in line, or to the others that rest
+
+Promises: in use and at rest together are never more than the limit that applies. Whoever waits
+longest is served first. Of those at rest the one that was used last goes first, so that the others
+get old and can be closed. Safe in threads: the lock is held for microseconds, and a waiter is
+called with it held, so it must only be woken.
+
+Bounded: *limit* connections and *most_waiting* waiters.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class LineFullError(Exception):
+    """So many wait already that nobody else may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Generic[T]):
+    """The right to use a connection: one that was at rest, or none, and then to open one."""
+
+    item: T | None = None
+    #: Since when it was at rest.
+    since_seconds: float = 0.0
+
+
+class Waiter(Protocol):
+    """Whoever waits in line."""
+
+    def wake(self, found: Grant[Any] | BaseException) -> None:
+        """Hear of a grant, or of an error instead; from any thread, and without blocking."""
+
+
+W = TypeVar("W", bound=Waiter)
+
+
+class Slots(Generic[T]):
+    """The connections of one pool in one process and one event loop.
+
+    Args:
+        limit: how many there may be.
+        most_waiting: how many may wait.
+    """
+
+    def __init__(self, limit: int, most_waiting: int) -> None:
+        self._lock = threading.Lock()
+        self._most_waiting = most_waiting
+        self._line: deque[Waiter] = deque()
+        self._resting: list[Grant[T]] = []
+        self.limit = limit
+        self.in_use = 0
+
+    @property
+    def idle(self) -> int:
+        """How many rest."""
+        return len(self._resting)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._line)
+
+    def take(self, make_waiter: Callable[[], W]) -> Grant[T] | W:
+        """Return a grant, or a waiter who is last in line.
+
+        Raises:
+            LineFullError: too many wait.
+        """
+        with self._lock:
+            if self.in_use < self.limit and not self._line:
+                return self._grant()
+            if len(self._line) >= self._most_waiting:
+                raise LineFullError
+            waiter = make_waiter()
+            self._line.append(waiter)
+            return waiter
+
+    def forget(self, waiter: Waiter) -> bool:
+        """Take *waiter* out of the line; return whether it was there and has no grant."""
+        with self._lock:
+            if waiter not in self._line:
+                return False
+            self._line.remove(waiter)
+            return True
+
+    def leave(self, item: T | None, now_seconds: float) -> bool:
+        """End a grant, and have *item* rest; None: what was used is closed.
+
+        Returns:
+            Whether that was so; if not, the limit has become lower: *item* is to be closed, and
+            counts until ``leave(None, ...)`` says that it is.
+        """
+        with self._lock:
+            if item is not None and self.in_use + len(self._resting) > self.limit:
+                return False
+            self.in_use -= 1
+            if item is not None:
+                self._resting.append(Grant(item, now_seconds))
+            self._serve()
+            return True
+
+    def resize(self, limit: int) -> list[T]:
+        """Have another limit apply; return which at rest have to be closed for it.
+
+        They count as in use, as those of :meth:`take_out` do.
+        """
+        with self._lock:
+            self.limit = limit
+            surplus = max(0, self.in_use + len(self._resting) - limit)
+            gone = self._take(self._resting[:surplus])
+            self._serve()
+            return gone
+
+    def take_out(self, is_due: Callable[[Grant[T]], bool], most: int | None = None) -> list[T]:
+        """Return those at rest for which *is_due*, the longest first; they are to be closed.
+
+        Each counts as in use until ``leave(None, ...)`` says that it is closed: its place is taken
+        until then.
+        """
+        with self._lock:
+            return self._take([each for each in self._resting if is_due(each)][:most])
+
+    def borrow(self) -> Grant[T] | None:
+        """Return a grant of one that rests, if one does and nobody waits."""
+        with self._lock:
+            return self._grant() if self._resting and not self._line else None
+
+    def turn_away(self, error: Callable[[], BaseException]) -> None:
+        """Have everybody who waits hear an *error* instead, each one of its own."""
+        with self._lock:
+            line, self._line = self._line, deque()
+            for waiter in line:
+                waiter.wake(error())
+
+    # With the lock held.
+
+    def _take(self, grants: list[Grant[T]]) -> list[T]:
+        self._resting = [each for each in self._resting if each not in grants]
+        self.in_use += len(grants)
+        return [each.item for each in grants if each.item is not None]
+
+    def _grant(self) -> Grant[T]:
+        self.in_use += 1
+        return self._resting.pop() if self._resting else Grant()
+
+    def _serve(self) -> None:
+        while self._line and self.in_use < self.limit:
+            self._line.popleft().wake(self._grant())

@@ -1,0 +1,150 @@
+"""Rows as they come: results of any size in little memory.
+
+    async for row in db.stream(session, select(Event.id, Event.name)):
+        ...
+    for row in db.stream(connection, select(Event)):      # without async
+        ...
+
+Promises: rows are fetched with a cursor in the server, a chunk at a time, about a megabyte or
+*chunk_rows*; memory stays flat, however many there are. The cursor is closed when all have been
+read, when an error ends the reading, and when the reading is left early; the connection can be used
+further. Each chunk but the first is asked for from the governor before it is fetched.
+
+Asynchronous iteration that is left by ``break`` is closed by the event loop, a moment later; where
+that is not soon enough, use ``contextlib.aclosing``. Not counted by the guard: what is gathered
+from a stream is the application's. A stream needs a transaction, so there is none with AUTOCOMMIT
+on PostgreSQL; and it keeps its connection until it ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast, overload
+
+from tonnage.db.guard.holding import held
+from tonnage.db.guard.weights import weigh
+from tonnage.governor.reservations import reserved
+from tonnage.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+
+    from sqlalchemy import Connection, Executable, Row
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.orm import Session
+
+#: Rows of the first chunk, when nothing is known of them; and of each chunk of a session's.
+FIRST_ROWS: Final = 100
+#: How large a chunk should be.
+CHUNK_BYTES: Final = MIB
+#: Nor has a chunk more rows than this.
+MOST_ROWS: Final = 1_000
+
+
+@overload
+def stream(
+    source: AsyncConnection | AsyncSession, statement: Executable, *, chunk_rows: int | None = None
+) -> AsyncGenerator[Row[Any], None]: ...
+
+
+@overload
+def stream(
+    source: Connection | Session, statement: Executable, *, chunk_rows: int | None = None
+) -> Generator[Row[Any], None, None]: ...
+
+
+def stream(
+    source: AsyncConnection | AsyncSession | Connection | Session,
+    statement: Executable,
+    *,
+    chunk_rows: int | None = None,
+) -> AsyncGenerator[Row[Any], None] | Generator[Row[Any], None, None]:
+    """Return the rows of *statement* one after the other.
+
+    Args:
+        source: a connection or a session of SQLAlchemy's; an asynchronous one is iterated with
+            ``async for``.
+        statement: what to read; a ``select()`` or a ``text()``.
+        chunk_rows: rows that are fetched at a time; without it about a megabyte, and for a session,
+            which makes objects of them, :data:`FIRST_ROWS`.
+
+    Raises:
+        MemoryShortError: while it is iterated: the room for a chunk did not come free in time.
+    """
+    plan = _Plan(chunk_rows, is_session=hasattr(source, "get_bind"))
+    if hasattr(source, "stream"):
+        return _stream_async(cast("AsyncConnection | AsyncSession", source), statement, plan)
+    return _stream(source, statement, plan)
+
+
+class _Plan:
+    """How many rows to fetch next."""
+
+    def __init__(self, chunk_rows: int | None, *, is_session: bool) -> None:
+        if chunk_rows is not None and chunk_rows < 1:
+            raise ValueError(f"chunk_rows must be at least 1, not {chunk_rows}")
+        self._is_adapting = chunk_rows is None and not is_session
+        self._row_bytes = 0
+        self.rows = chunk_rows or FIRST_ROWS
+        #: A session has to know at the beginning that not all rows are to be had at once.
+        self.options: dict[str, Any] = {"stream_results": True}
+        if is_session:
+            self.options["yield_per"] = self.rows
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much they will take; known when some have been read."""
+        return self._row_bytes * self.rows
+
+    def learn(self, rows: Sequence[Row[Any]]) -> None:
+        """Learn from the last chunk what the next one may have."""
+        self._row_bytes = max(1, _weigh(rows) // len(rows))
+        if self._is_adapting:
+            fitting = CHUNK_BYTES // self._row_bytes
+            self.rows = max(1, min(fitting, 4 * self.rows, MOST_ROWS))
+
+
+def _weigh(rows: Sequence[Row[Any]]) -> int:
+    # Objects of an ORM know their session and all that belongs to it: their values are meant.
+    plain = [
+        tuple(each for value in row for each in _values(value))
+        for row in (rows[0], rows[len(rows) // 2], rows[-1])
+    ]
+    return weigh(plain) * len(rows) // len(plain)
+
+
+def _values(value: object) -> Iterable[object]:
+    state = getattr(value, "_sa_instance_state", None)
+    if state is None:
+        return (value,)
+    return [each for name, each in vars(value).items() if each is not state]
+
+
+async def _stream_async(
+    source: AsyncConnection | AsyncSession, statement: Executable, plan: _Plan
+) -> AsyncGenerator[Row[Any], None]:
+    result = await source.stream(statement, execution_options=plan.options)
+    try:
+        rows = await result.fetchmany(plan.rows)
+        while rows:
+            plan.learn(rows)
+            for row in rows:
+                yield row
+            async with reserved(plan.size_bytes):
+                rows = await result.fetchmany(plan.rows)
+    finally:
+        await result.close()
+
+
+def _stream(
+    source: Connection | Session, statement: Executable, plan: _Plan
+) -> Generator[Row[Any], None, None]:
+    result = source.execute(statement, execution_options=plan.options)
+    try:
+        rows = result.fetchmany(plan.rows)
+        while rows:
+            plan.learn(rows)
+            yield from rows
+            with held(plan.size_bytes):
+                rows = result.fetchmany(plan.rows)
+    finally:
+        result.close()

@@ -1,0 +1,74 @@
+"""Waiting for a connection: in a thread, and in a task of SQLAlchemy's asyncio.
+
+Promises: as :class:`tonnage.db.slots.Waiter` has it, a waiter is woken from any thread, and that
+blocks nobody. It waits once, for a time that is given. Bounded by :class:`~tonnage.db.slots.Slots`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from tonnage.db.slots import Grant
+
+
+class ThreadWaiter:
+    """Waits in a thread."""
+
+    def __init__(self) -> None:
+        self._is_woken = threading.Event()
+        self._found: Grant[Any] | BaseException | None = None
+
+    def wake(self, found: Grant[Any] | BaseException) -> None:
+        """Hear of a grant, or of an error instead."""
+        self._found = found
+        self._is_woken.set()
+
+    def wait(self, seconds: float | None) -> Grant[Any] | None:
+        """Return the grant, or None where there is none in *seconds*.
+
+        Raises:
+            Exception: what it was woken with.
+        """
+        return self.granted() if self._is_woken.wait(seconds) else None
+
+    def granted(self) -> Grant[Any]:
+        """Return the grant that it was woken with; raises what it was woken with instead."""
+        found = self._found
+        if isinstance(found, Grant):
+            return found
+        raise found or RuntimeError("nobody has woken this one")
+
+
+class TaskWaiter(ThreadWaiter):
+    """Waits in a task, in one of the greenlets that SQLAlchemy makes for it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[None] = self._loop.create_future()
+        self._found = None
+
+    def wake(self, found: Grant[Any] | BaseException) -> None:
+        """Hear of a grant, or of an error instead."""
+        self._found = found
+        if asyncio._get_running_loop() is self._loop:
+            self._wake()
+        else:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def wait(self, seconds: float | None) -> Grant[Any] | None:
+        """Return the grant, or None where there is none in *seconds*; the task waits.
+
+        Raises:
+            Exception: what it was woken with.
+        """
+        from sqlalchemy.util import await_only
+
+        # Not wait_for: it would cancel what the waker sets.
+        await_only(asyncio.wait([self._future], timeout=seconds))
+        return self.granted() if self._found is not None else None
+
+    def _wake(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)

@@ -1,0 +1,154 @@
+"""Whether to try for a connection: with a clock of the test's own."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tonnage.db.away import FORGOTTEN_SECONDS, MOST_BACKOFF_SECONDS, Door, busy, is_away, lost
+from tonnage.errors import DatabaseAwayError, PoolBusyError, RequestRefusedError
+from tonnage.stores.redis.breaker import QUIET_SECONDS
+
+
+class Clock:
+    """A clock of the test's own."""
+
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        """Return its time."""
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock of the test's own."""
+    return Clock()
+
+
+@pytest.fixture
+def door(clock: Clock) -> Door:
+    """Return a door with that clock."""
+    return Door("shop", "postgresql://app:***@db/shop", clock)
+
+
+def test_everybody_may_try_while_nothing_is_known_to_be_wrong(door: Door) -> None:
+    """Everybody may try while nothing is known to be wrong."""
+    for _ in range(3):
+        door.check()
+    door.came()
+    door.check()
+    assert not door.is_away
+
+
+def test_one_tries_and_the_others_hear_at_once(door: Door, clock: Clock) -> None:
+    """One tries and the others hear at once."""
+    door.failed(OSError("refused"))
+    with pytest.raises(DatabaseAwayError, match="shop does not answer"):
+        door.check()
+    clock.seconds += MOST_BACKOFF_SECONDS
+    door.check()
+    with pytest.raises(DatabaseAwayError):
+        door.check()
+    door.came()
+    door.check()
+    door.check()
+
+
+def test_an_attempt_that_is_cancelled_lets_another_try(door: Door, clock: Clock) -> None:
+    """An attempt that is cancelled lets another try."""
+    door.failed(OSError("refused"))
+    clock.seconds += MOST_BACKOFF_SECONDS
+    door.check()
+    door.gave_up()
+    door.check()
+
+
+def test_an_attempt_that_says_nothing_is_forgotten(door: Door, clock: Clock) -> None:
+    """An attempt that says nothing is forgotten."""
+    door.failed(OSError("refused"))
+    clock.seconds += MOST_BACKOFF_SECONDS
+    door.check()
+    clock.seconds += FORGOTTEN_SECONDS + 1
+    door.check()
+
+
+def test_waits_longer_after_each_failure_and_not_long(door: Door, clock: Clock) -> None:
+    """Waits longer after each failure and not long."""
+    for _ in range(100):
+        door.failed(OSError("refused"))
+    clock.seconds += MOST_BACKOFF_SECONDS
+    door.check()
+
+
+def test_tells_of_an_outage_once_and_of_its_end(
+    door: Door, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tells of an outage once and of its end."""
+    with caplog.at_level(logging.WARNING, "tonnage.db"):
+        door.came()
+        for _ in range(5):
+            door.failed(ConnectionRefusedError("refused\nand more"))
+        door.came()
+        clock.seconds += QUIET_SECONDS / 2
+        door.failed(OSError("again"))
+        door.came()
+    assert caplog.messages == [
+        "database connection failed: shop (postgresql://app:***@db/shop):"
+        " ConnectionRefusedError: refused",
+        "database is back: shop (postgresql://app:***@db/shop)",
+    ]
+
+
+class OperationalError(Exception):
+    """As drivers call theirs."""
+
+
+def _with_state(state: str) -> Exception:
+    error = OperationalError("no")
+    error.sqlstate = state  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ConnectionRefusedError(), True),
+        (TimeoutError(), True),
+        (OperationalError("could not connect"), True),
+        (_with_state("57P03"), True),  # it is starting
+        (_with_state("53300"), True),  # too many connections
+        (_with_state("08006"), True),
+        (_with_state("28P01"), False),  # the password
+        (_with_state("3D000"), False),  # no such database
+        (_with_state("57014"), False),  # a statement was cancelled
+        (ValueError("no"), False),
+    ],
+)
+def test_tells_an_outage_from_what_stays_wrong(error: Exception, *, expected: bool) -> None:
+    """Tells an outage from what stays wrong."""
+    assert is_away(error, "postgresql") is expected
+
+
+def test_a_file_is_never_away() -> None:
+    """A file is never away."""
+    assert not is_away(OperationalError("unable to open database file"), "sqlite")
+
+
+def test_refusals_are_answered_with_503_and_say_what_to_do() -> None:
+    """Refusals are answered with 503 and say what to do."""
+    refusals: list[RequestRefusedError] = [
+        busy("shop", 5, 12, 20.0),
+        busy("shop", 5, 500, None),
+        lost("shop"),
+    ]
+    for each in refusals:
+        assert each.problem.status == 503
+        assert dict(each.problem.headers) == {b"retry-after": b"1"}
+    assert isinstance(refusals[0], PoolBusyError)
+    assert str(refusals[0]) == (
+        "all 5 connections of shop are in use, 12 wait, and none came free in 20 s: hold"
+        " connections for less time, or raise connection_limit in its URL"
+    )
+    assert "500 wait, and too many wait for one" in str(refusals[1])

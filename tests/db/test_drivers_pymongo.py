@@ -1,0 +1,89 @@
+"""What PyMongo's client is told; each line is really handed to it, and asked back."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import pytest
+from tests.db.drivers_settings import options
+
+from tonnage.db.drivers.pymongo import arguments
+from tonnage.db.urls import read_url
+
+pymongo = pytest.importorskip("pymongo")
+
+
+def client(text: str, limit: int = 5, **changed: Any) -> Any:
+    """Return PyMongo's own client; it connects to nothing before it is used."""
+    return pymongo.AsyncMongoClient(**arguments(read_url(text), options(**changed), limit))
+
+
+async def test_without_parameters_everything_has_a_bound() -> None:
+    """PyMongo alone has 100 connections, kept for ever, and no end of waiting for one."""
+    made = client(
+        "mongodb://u:p@db/shop", connection_idle_seconds=300, statement_timeout_seconds=30
+    )
+    pool = made.options.pool_options
+    assert (pool.max_pool_size, pool.min_pool_size) == (5, 0)
+    assert (pool.wait_queue_timeout, pool.connect_timeout) == (20, 10)
+    assert (pool.socket_timeout, pool.max_idle_time_seconds) == (35, 300)
+    assert made.options.server_selection_timeout == 10
+    await made.close()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "connection_limit=7&pool_timeout=1.5&connect_timeout=2&socket_timeout=0.25"
+        "&max_idle_connection_lifetime=60",
+        "maxPoolSize=7&waitQueueTimeoutMS=1500&connectTimeoutMS=2000&socketTimeoutMS=250"
+        "&maxIdleTimeMS=60000",
+    ],
+)
+async def test_prismas_names_and_mongodbs_say_the_same(parameters: str) -> None:
+    """What the URL says goes before what the options say."""
+    url = read_url(f"mongodb://db/shop?{parameters}")
+    assert url.pool.connection_limit == 7
+    made = client(f"mongodb://db/shop?{parameters}", limit=7)
+    pool = made.options.pool_options
+    assert (pool.max_pool_size, pool.wait_queue_timeout) == (7, 1.5)
+    assert (pool.connect_timeout, made.options.server_selection_timeout) == (2, 2)
+    assert (pool.socket_timeout, pool.max_idle_time_seconds) == (0.25, 60)
+    await made.close()
+
+
+async def test_for_ever_is_not_at_once() -> None:
+    """PyMongo refuses 0, and warns; so nothing is said."""
+    made = client("mongodb://db/?pool_timeout=0&max_idle_connection_lifetime=0")
+    pool = made.options.pool_options
+    assert (pool.wait_queue_timeout, pool.max_idle_time_seconds) == (None, None)
+    await made.close()
+
+
+async def test_mongodbs_own_options_go_on_to_it() -> None:
+    """Also those that there is a usual value for."""
+    made = client(
+        "mongodb://u:p%40ss@a,b/shop?replicaSet=r&retryWrites=false&serverSelectionTimeoutMS=700"
+        "&minPoolSize=1&maxConnecting=1&authSource=admin&readPreference=secondaryPreferred"
+    )
+    assert made.options.replica_set_name == "r"
+    assert made.options.retry_writes is False
+    assert made.options.server_selection_timeout == 0.7
+    assert (made.options.pool_options.min_pool_size, made.options.pool_options.max_connecting) == (
+        *(1, 1),
+    )
+    await made.close()
+
+
+async def test_a_server_that_is_not_there_is_waited_for_no_longer_than_said() -> None:
+    """PyMongo alone looks for one for 30 s."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    made = client(f"mongodb://127.0.0.1:{port}/?connect_timeout=0.2")
+    begun = time.monotonic()
+    with pytest.raises(pymongo.errors.ServerSelectionTimeoutError):
+        await made.admin.command("ping")
+    assert 0.2 <= time.monotonic() - begun < 10
+    await made.close()

@@ -1,0 +1,78 @@
+"""Pages in FastAPI, whose parameters and responses they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI, Request, Response
+from sqlalchemy import Connection, create_engine, insert
+from sqlalchemy.pool import StaticPool
+from tests.db.paging_lists import THINGS
+
+from tonnage import Tonnage, db
+from tonnage.db.paging import PageQuery
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    """Yield a connection to seven things."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    with engine.connect() as connection:
+        THINGS.create(connection)
+        connection.execute(insert(THINGS), [{"id": n, "b": n} for n in range(1, 8)])
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture
+def app(connection: Connection) -> FastAPI:
+    """Return an application with a list."""
+    app = FastAPI()
+
+    @app.get("/things")
+    async def things(
+        query: Annotated[PageQuery, Depends()], request: Request, response: Response
+    ) -> dict[str, Any]:
+        page = db.page(connection, db.only(THINGS, "id").order_by(THINGS.c.id), query, max_size=3)
+        response.headers["Link"] = page.links(str(request.url))
+        return page.body()
+
+    return app
+
+
+async def test_a_client_goes_through_a_list(app: FastAPI) -> None:
+    """By the cursors of the body, or by the links of the header."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        first = (await client.get("/things?size=50")).json()
+        assert first == {"items": [1, 2, 3], "next": first["next"], "previous": None}
+        second = await client.get("/things", params={"size": 2, "after": first["next"]})
+        assert second.json()["items"] == [4, 5]
+        third = await client.get(second.links["next"]["url"])
+        assert third.json()["items"] == [6, 7]
+        back = await client.get(third.links["prev"]["url"])
+        assert back.json() == second.json()
+        assert (await client.get("/things?size=many")).status_code == 422
+
+
+def test_parameters_are_described(app: FastAPI) -> None:
+    """As those of any other route."""
+    parameters = app.openapi()["paths"]["/things"]["get"]["parameters"]
+    assert [each["name"] for each in parameters] == ["size", "after", "before"]
+    assert parameters[0]["schema"]["default"] == 20
+
+
+async def test_what_cannot_be_had_is_a_refusal(app: FastAPI) -> None:
+    """With 400 and what to do, where Tonnage is around the application."""
+    app.add_middleware(Tonnage)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        refused = await client.get("/things?after=nonsense")
+        assert (refused.status_code, refused.json()["error"]) == (400, "bad_cursor")
+        assert "leave it out" in refused.json()["detail"]
+        empty = await client.get("/things?size=0")
+        assert (empty.status_code, empty.json()["error"]) == (400, "bad_page")
+        assert empty.json()["parameter"] == "size"

@@ -1,0 +1,146 @@
+"""Who gets a connection: decided without any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tonnage.db.slots import Grant, LineFullError, Slots
+
+
+class Waiting:
+    """Somebody in line."""
+
+    def __init__(self) -> None:
+        self.heard: list[Grant[Any] | BaseException] = []
+
+    def wake(self, found: Grant[Any] | BaseException) -> None:
+        """Note it."""
+        self.heard.append(found)
+
+
+def take(slots: Slots[str]) -> Waiting | Grant[str]:
+    """Take a place."""
+    return slots.take(Waiting)
+
+
+def waiting(slots: Slots[str]) -> Waiting:
+    """Take a place in line."""
+    found = take(slots)
+    assert isinstance(found, Waiting)
+    return found
+
+
+def test_grants_as_many_as_the_limit_and_has_others_wait() -> None:
+    """Grants as many as the limit and has others wait."""
+    slots = Slots[str](limit=2, most_waiting=1)
+    assert take(slots) == take(slots) == Grant()
+    assert waiting(slots).heard == []
+    with pytest.raises(LineFullError):
+        take(slots)
+    assert (slots.in_use, slots.idle, slots.waiting) == (2, 0, 1)
+
+
+def test_serves_in_turn_and_nobody_overtakes() -> None:
+    """Serves in turn and nobody overtakes."""
+    slots = Slots[str](limit=1, most_waiting=9)
+    take(slots)
+    first, second = waiting(slots), waiting(slots)
+    assert slots.leave("a", 1.0)
+    assert first.heard == [Grant("a", 1.0)]
+    assert second.heard == []
+    third = waiting(slots)
+    slots.leave(None, 2.0)
+    assert second.heard == [Grant()]
+    assert third.heard == []
+
+
+def test_the_one_used_last_goes_first_so_that_others_get_old() -> None:
+    """The one used last goes first so that others get old."""
+    slots = Slots[str](limit=3, most_waiting=0)
+    for _ in range(3):
+        take(slots)
+    for number, name in enumerate("abc"):
+        slots.leave(name, float(number))
+    assert take(slots) == Grant("c", 2.0)
+    assert slots.take_out(lambda grant: grant.since_seconds < 1) == ["a"]
+    # Its place is taken until it is closed.
+    assert slots.in_use == 2
+    assert take(slots) == Grant("b", 1.0)
+    with pytest.raises(LineFullError):
+        take(slots)
+    slots.leave(None, 3.0)
+    assert take(slots) == Grant()
+
+
+def test_takes_out_no_more_than_was_asked_for() -> None:
+    """Takes out no more than was asked for."""
+    slots = Slots[str](limit=3, most_waiting=0)
+    for _ in range(3):
+        take(slots)
+    for name in "abc":
+        slots.leave(name, 0.0)
+    assert slots.take_out(lambda _: True, 2) == ["a", "b"]
+    assert slots.idle == 1
+
+
+def test_whoever_gives_up_gets_nothing() -> None:
+    """Whoever gives up gets nothing."""
+    slots = Slots[str](limit=1, most_waiting=9)
+    take(slots)
+    first, second = waiting(slots), waiting(slots)
+    assert slots.forget(first)
+    assert not slots.forget(first)
+    slots.leave("a", 1.0)
+    assert (first.heard, second.heard) == ([], [Grant("a", 1.0)])
+    # Too late: it has a grant, which it has to give back.
+    assert not slots.forget(second)
+
+
+def test_a_lower_limit_closes_what_rests_first_and_then_what_comes_back() -> None:
+    """A lower limit closes what rests first and then what comes back."""
+    slots = Slots[str](limit=3, most_waiting=9)
+    for _ in range(3):
+        take(slots)
+    slots.leave("a", 0.0)
+    assert slots.resize(1) == ["a"]
+    slots.leave(None, 0.0)
+    assert not slots.leave("b", 1.0)
+    last = waiting(slots)
+    slots.leave(None, 1.0)
+    assert last.heard == []
+    assert slots.leave("c", 2.0)
+    assert last.heard == [Grant("c", 2.0)]
+
+
+def test_a_higher_limit_serves_who_waits() -> None:
+    """A higher limit serves who waits."""
+    slots = Slots[str](limit=1, most_waiting=9)
+    take(slots)
+    waiters = [waiting(slots) for _ in range(3)]
+    slots.resize(3)
+    assert [len(each.heard) for each in waiters] == [1, 1, 0]
+
+
+def test_has_everybody_who_waits_hear_an_error_of_its_own() -> None:
+    """Has everybody who waits hear an error of its own."""
+    slots = Slots[str](limit=1, most_waiting=9)
+    take(slots)
+    waiters = [waiting(slots) for _ in range(2)]
+    slots.turn_away(lambda: OSError("away"))
+    (one,), (other,) = (each.heard for each in waiters)
+    assert isinstance(one, OSError)
+    assert one is not other
+    assert slots.waiting == 0
+
+
+def test_lends_only_what_nobody_waits_for() -> None:
+    """Lends only what nobody waits for."""
+    slots = Slots[str](limit=1, most_waiting=9)
+    assert slots.borrow() is None
+    take(slots)
+    assert slots.borrow() is None
+    slots.leave("a", 1.0)
+    assert slots.borrow() == Grant("a", 1.0)
+    assert slots.idle == 0
