@@ -187,9 +187,9 @@ def test_an_environment_of_the_projects_own_is_used(database: Path, env: str) ->
 def test_an_ini_names_migrations_and_database(
     database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What `alembic upgrade head` would use is used, if nothing else is said."""
+    """What `alembic upgrade head` would use is used; with a driver that its environment can use."""
     monkeypatch.delenv("DATABASE_URL")
-    write_migrations(database.parent / "migrations", EVENTS, env=SYNC_ENV)
+    write_migrations(database.parent / "migrations", EVENTS, env=ASYNC_ENV)
     (database.parent / "alembic.ini").write_text(
         f"[alembic]\nscript_location = %(here)s/migrations\nsqlalchemy.url = sqlite:///{database}\n"
     )

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sqlalchemy import (
-    and_,
-    desc,
-    select,
-)
+from sqlalchemy import and_, desc, select
 from tests.db.paging_books import DIALECTS, Author, Book, Shelf, after, ordered, sql
 
 from tonnage.db.paging.keyset import conditions_after
 from tonnage.db.paging.order import order_of
 from tonnage.db.paging.rows import with_places
-
-if TYPE_CHECKING:
-    pass
 
 
 def test_ties_are_broken_by_primary_keys() -> None:

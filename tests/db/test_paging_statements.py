@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import (
@@ -33,9 +33,6 @@ from tests.db.paging_books import Author, Base, Book, Novel, Shelf, after, both_
 
 from tonnage import db
 from tonnage.errors import DatabaseError
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.fixture(scope="module")

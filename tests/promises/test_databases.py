@@ -37,7 +37,7 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(params=["engine"])
+@pytest.fixture(params=["engine", "async_pool", "pool"])
 def server(postgres: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Running]:
     """Yield four workers with five connections each."""
     environment = {

@@ -54,12 +54,13 @@ async def register(request: Request, new: Credentials) -> dict[str, int]:
     monitor.check(request)
     async with hashing:
         password_hash = await asyncio.to_thread(hasher.hash, new.password)
-    user = {"_id": await next_id("users"), "email": new.email.lower()}
+    number = await next_id("users")
+    user = {"_id": number, "email": new.email.lower(), "password_hash": password_hash}
     try:
-        await users.insert_one(user | {"password_hash": password_hash})
+        await users.insert_one(user)
     except DuplicateKeyError:
         raise HTTPException(409, "there is a user with that address already") from None
-    return {"id": user["_id"]}
+    return {"id": number}
 
 
 @accounts.post("/auth/login")

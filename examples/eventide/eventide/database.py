@@ -69,6 +69,7 @@ async def next_id(name: str) -> int:
     found = await counters.find_one_and_update(
         {"_id": name}, {"$inc": {"last": 1}}, upsert=True, return_document=ReturnDocument.AFTER
     )
+    assert found is not None  # as it is made where it is missing
     number: int = found["last"]
     return number
 

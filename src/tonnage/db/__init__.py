@@ -14,6 +14,7 @@
 ``db.mongo(url)``            PyMongo's asynchronous client
 ``db.page(...)``             a page of a ``select()``, by keyset: see :mod:`tonnage.db.paging`
 ``db.page_of(...)``          the same by number
+``db.PageQuery``             what a client asks of a page, as a dependency of FastAPI
 ``db.only(Model, "id")``     a ``select()`` of these columns
 ``db.stream(...)``           rows as they come, with a server-side cursor
 ``db.statistics()``          connections of every pool of this process
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
     from tonnage.db.paging.offset import page_of
     from tonnage.db.paging.only import only
     from tonnage.db.paging.pages import page
+    from tonnage.db.paging.web import PageQuery
     from tonnage.db.pools import async_pool, pool
     from tonnage.db.streaming import stream
 
 __all__ = [
+    "PageQuery",
     "async_engine",
     "async_pool",
     "engine",
@@ -59,6 +62,7 @@ _WHERE = {
     "migrate": "migrations",
     "mongo": "mongodb.client",
     "only": "paging.only",
+    "PageQuery": "paging.web",
     "page": "paging.pages",
     "page_of": "paging.offset",
     "pool": "pools",

@@ -111,7 +111,8 @@ class BoundedPool(Pool):
         """Close what was taken out, and let others have its places."""
         for entry in entries:
             try:
-                entry.close()
+                # As close(), but for a server that does not answer any more: then not for long.
+                entry.invalidate()
             finally:
                 self.slots.leave(None, time.monotonic())
 
@@ -122,6 +123,8 @@ class BoundedPool(Pool):
         try:
             return self._living(grant) or self._create_connection()
         except BaseException:
+            if grant.item is not None:
+                grant.item.invalidate()  # cancelled while it was asked; else it is closed already
             self.slots.leave(None, time.monotonic())
             raise
 
@@ -172,7 +175,7 @@ class BoundedPool(Pool):
         if entry is None:
             return None
         if self._has_ended(entry):
-            entry.close()
+            entry.invalidate()
             return None
         rested_since = grant.since_seconds
         is_sure = (

@@ -71,7 +71,10 @@ async def test_bytes_count_too(events: Collection) -> None:
 
 async def test_an_aggregation_is_bounded_too(events: Collection) -> None:
     """It is shown by its stages."""
-    pipeline = [{"$match": {"kind": {"$ne": 12345}}}, {"$project": {"title": 1}}]
+    pipeline: list[dict[str, Any]] = [
+        {"$match": {"kind": {"$ne": 12345}}},
+        {"$project": {"title": 1}},
+    ]
     with pytest.raises(ResultTooLargeError, match=r"\[\$match, \$project\]") as caught:
         await (await events.aggregate(pipeline, max_documents=100)).to_list()
     assert "12345" not in str(caught.value)

@@ -110,9 +110,9 @@ async def test_pages_together_are_the_list(mixed: Collection, sort: Sort) -> Non
 @real
 async def test_a_projection_does_not_break_pages(mixed: Collection) -> None:
     """What they are sorted by is read, and not shown."""
-    page = await mixed.page({}, sort=[("at", 1), ("city.name", 1)], projection=only("n"), size=5)
+    page = await mixed.page({}, sort=[("at", 1), ("kind", 1)], projection=only("n"), size=5)
     assert [set(each) for each in page.rows] == [{"n"}] * 5
-    page = await mixed.page({}, sort="at", projection=["city.name"], after=None, size=5)
+    page = await mixed.page({}, sort="at", projection=["city"], size=5)
     assert {frozenset(each) for each in page.rows} == {frozenset({"_id", "city"})}
     assert page.next
     page = await mixed.page({}, sort="at", projection={"city": 0}, after=page.next, size=5)

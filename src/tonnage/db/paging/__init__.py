@@ -6,9 +6,9 @@
 * :mod:`web`      what a client asks for, and the shape of what it gets
 
 What a page is made of: :mod:`order` reads the order of a statement, :mod:`ties` what makes its rows
-differ, :mod:`keyset` says which rows come after a place, :mod:`cursors` writes places as
-text, :mod:`rows` takes rows and places apart, and :mod:`asking` runs what the others have decided,
-with ``await`` or without.
+differ, :mod:`keyset` says which rows come after a place, :mod:`cursors` writes places as text,
+:mod:`fitting` refuses made up ones, :mod:`rows` takes rows and places apart, and :mod:`asking` runs
+what the others have decided, with ``await`` or without.
 """
 
 from tonnage.db.paging.web import PageQuery

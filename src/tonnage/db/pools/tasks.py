@@ -35,9 +35,9 @@ from tonnage.db.drivers.asyncpg import connect_arguments
 from tonnage.db.pools.asyncpgconnection import BoundedConnection
 from tonnage.db.pools.base import PoolBase
 from tonnage.db.pools.chunks import Pace
+from tonnage.db.pools.loops import LoopWaiter, until_loop_ends
 from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
 from tonnage.db.slots import Grant
-from tonnage.db.waiters import TaskWaiter
 from tonnage.errors import DatabaseError
 from tonnage.governor.reservations import reserved
 
@@ -47,15 +47,6 @@ if TYPE_CHECKING:
     from tonnage.config import DatabaseSettings
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.urls import DatabaseUrl
-
-
-class _Waiter(TaskWaiter):
-    """Waits in a task."""
-
-    async def granted_in(self, seconds: float | None) -> Grant[Any] | None:
-        """Return the grant, or None where there is none in *seconds*."""
-        await asyncio.wait([self._future], timeout=seconds)
-        return self.granted() if self._found is not None else None
 
 
 class AsyncPool(PoolBase[BoundedConnection]):
@@ -223,7 +214,7 @@ class AsyncPool(PoolBase[BoundedConnection]):
             raise
 
     async def _granted(self, seconds: float | None) -> Grant[BoundedConnection]:
-        found = self._enter(_Waiter)
+        found = self._enter(LoopWaiter)
         if isinstance(found, Grant):
             return found
         try:
@@ -235,7 +226,7 @@ class AsyncPool(PoolBase[BoundedConnection]):
             raise self._keeper.busy(self.slots.waiting, seconds)
         return granted if granted is not None else found.granted()
 
-    def _give_up(self, waiter: _Waiter) -> None:
+    def _give_up(self, waiter: LoopWaiter) -> None:
         """Have whoever does not wait any more get nothing, or give it back."""
         if self.slots.forget(waiter):
             return
@@ -305,20 +296,6 @@ class AsyncPool(PoolBase[BoundedConnection]):
                 )
             self.slots = self._new_slots()
         self._loop, self._is_looking = loop, False
-        self._until_end = _until_loop_ends(weakref.ref(self))
+        self._until_end = until_loop_ends(weakref.ref(self))
         # Begun, so that the loop knows of it, and closes it in the end.
         await self._until_end.__anext__()
-
-
-async def _until_loop_ends(reference: weakref.ref[AsyncPool]) -> AsyncGenerator[None, None]:
-    """Close a pool's connections when its event loop closes its asynchronous generators.
-
-    That is the last that a loop does in an orderly end (:func:`asyncio.run`, every server, pytest's
-    plugins), after it has cancelled its tasks; there is no other word for it.
-    """
-    try:
-        yield
-    finally:
-        pool = reference()
-        if pool is not None:
-            await pool.close()

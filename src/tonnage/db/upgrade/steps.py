@@ -17,6 +17,7 @@ import os
 import time
 import traceback
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +52,21 @@ class Steps:
     """
 
     def __init__(self, place: Place, url: DatabaseUrl, timeouts: Timeouts) -> None:
-        self._place = place
         self._url = url
         self._timeouts = timeouts
+        self._config = _configuration(place)
+        try:
+            self._script = ScriptDirectory.from_config(self._config)
+            if place.environment == "":
+                text = Path(self._script.env_py_location).read_text(encoding="utf-8")
+                place = replace(place, environment=text)
+        except (CommandError, OSError) as error:
+            raise ConfigError(f"the migrations of {place.shown}: {error}") from error
+        self._place = place
         self._arguments = arguments_for(url, place, timeouts)
         driver = self._arguments["url"].drivername
         address = f"{driver}://{url.address.partition('://')[2]}"
-        self._config = _configuration(place, address)
-        try:
-            self._script = ScriptDirectory.from_config(self._config)
-        except CommandError as error:
-            raise ConfigError(f"the migrations of {place.shown}: {error}") from error
+        self._config.set_main_option("sqlalchemy.url", _literal(address))
         if place.environment is not None:
             limit(Engine, url.pool.schema, timeouts)
 
@@ -170,11 +175,10 @@ def _flag(name: str) -> Iterator[None]:
             del os.environ[name]
 
 
-def _configuration(place: Place, url: str) -> Config:
+def _configuration(place: Place) -> Config:
     config = Config(str(place.ini)) if place.ini else Config()
     if place.scripts is not None:
         config.set_main_option("script_location", _literal(str(place.scripts)))
-    config.set_main_option("sqlalchemy.url", _literal(url))
     # Without it Alembic warns of a default that it is going to change.
     if config.get_main_option("path_separator") is None:
         config.set_main_option("path_separator", "os")
