@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tonnage.config import OPTIONS, Settings, load_settings
+from tonnage.config import OPTIONS, load_settings
 from tonnage.errors import ConfigError
 from tonnage.options import GROUPS
+from tonnage.settings import Settings
 from tonnage.units import MIB, Threshold
 
 

@@ -35,23 +35,7 @@ from tonnage.settings import (
     StoreSettings,
 )
 
-__all__ = [
-    "OPTIONS",
-    "AdmissionSettings",
-    "AppSettings",
-    "DatabaseSettings",
-    "ListenSettings",
-    "LoggingSettings",
-    "MemorySettings",
-    "Option",
-    "PathSettings",
-    "ProcessSettings",
-    "RecyclingSettings",
-    "ReportSettings",
-    "Settings",
-    "StoreSettings",
-    "load_settings",
-]
+__all__ = ["OPTIONS", "Option", "load_settings"]
 
 # Variables called like ours that are no options: our own, the tests', and what Kubernetes sets for
 # a service of this name.

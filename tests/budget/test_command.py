@@ -10,8 +10,9 @@ import pytest
 
 from tonnage.budget import AppSize
 from tonnage.budget.command import show_plan, wishes_from
-from tonnage.config import Settings, load_settings
+from tonnage.config import load_settings
 from tonnage.errors import PlanError
+from tonnage.settings import Settings
 from tonnage.units import MIB
 
 APP = AppSize(

@@ -6,7 +6,14 @@ import logging
 
 import pytest
 
-from tonnage.db.away import FORGOTTEN_SECONDS, MOST_BACKOFF_SECONDS, Door, busy, is_away, lost
+from tonnage.db.pooling.away import (
+    FORGOTTEN_SECONDS,
+    MOST_BACKOFF_SECONDS,
+    Door,
+    busy,
+    is_away,
+    lost,
+)
 from tonnage.errors import DatabaseAwayError, PoolBusyError, RequestRefusedError
 from tonnage.stores.redis.breaker import QUIET_SECONDS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from tonnage.db.counting import PoolStatistics, db_connections, enter, statistics
+from tonnage.db.pooling.counting import PoolStatistics, db_connections, enter, statistics
 
 
 class Counted:

@@ -19,7 +19,7 @@ from tests.support.postgres import PostgresServer, need_postgres
 from tonnage.db.drivers import asyncpg as asyncpg_table
 from tonnage.db.drivers import psycopg as psycopg_table
 from tonnage.db.drivers import sqlalchemy as sqlalchemy_table
-from tonnage.db.serverlimits import allowed, read, statement
+from tonnage.db.pooling.serverlimits import allowed, read, statement
 from tonnage.db.urls import read_url
 from tonnage.errors import ConfigError
 from tonnage.settings import DatabaseSettings

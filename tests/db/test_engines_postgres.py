@@ -19,7 +19,7 @@ from tests.support.slowness import SLOWNESS
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
 from tonnage.db import boundedpool
-from tonnage.db.counting import PoolStatistics
+from tonnage.db.pooling.counting import PoolStatistics
 from tonnage.errors import DatabaseAwayError, DatabaseError, PoolBusyError
 from tonnage.governor.consumers import registry
 
@@ -368,7 +368,7 @@ async def test_the_servers_count_is_asked_again_while_the_pool_is_used(
     tried: Tried, other: Tried, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server's count is asked again while the pool is used."""
-    monkeypatch.setattr("tonnage.db.keeper.COUNT_SECONDS", 0.0)
+    monkeypatch.setattr("tonnage.db.pooling.keeper.COUNT_SECONDS", 0.0)
     monkeypatch.setattr(boundedpool, "look_seconds", lambda _: 0.01)
     await tried.ask()
     before = tried.statistics.server_connections

@@ -17,7 +17,7 @@ from tests.support.waiting import await_true
 
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
-from tonnage.db.counting import PoolStatistics
+from tonnage.db.pooling.counting import PoolStatistics
 from tonnage.errors import DatabaseAwayError, PoolBusyError
 from tonnage.governor.consumers import registry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tonnage.db.serverlimits import ServerLimits, allowed, read, read_mongodb, statement
+from tonnage.db.pooling.serverlimits import ServerLimits, allowed, read, read_mongodb, statement
 
 #: As PostgreSQL is installed, with nobody connected but who asks.
 USUAL = ServerLimits(max_connections=100, reserved=3, in_use=1)

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tonnage.db import settings
-from tonnage.db.share import join
+from tonnage.db.pooling.share import join
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tonnage.db.slots import Grant, LineFullError, Slots
+from tonnage.db.pooling.slots import Grant, LineFullError, Slots
 
 
 class Waiting:

@@ -9,7 +9,7 @@ import threading
 import pytest
 from tests.support.waiting import await_true
 
-from tonnage.db.upkeep import LOOK_SECONDS, ConnectionLog, InLoop, InThreads, look_seconds
+from tonnage.db.pooling.upkeep import LOOK_SECONDS, ConnectionLog, InLoop, InThreads, look_seconds
 
 
 class Clock:

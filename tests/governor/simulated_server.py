@@ -22,7 +22,6 @@ from tests.governor.simulated_worker import ANSWER_SECONDS, Tally, Worker
 
 from tonnage.budget.plan import make_plan
 from tonnage.budget.sizes import AppSize, Wishes
-from tonnage.config import RecyclingSettings
 from tonnage.governor.costs import RouteCost
 from tonnage.governor.levels import Level, marks_for
 from tonnage.governor.page import SharedPage, Slot
@@ -37,6 +36,7 @@ from tonnage.server.keeper import Keeper
 from tonnage.server.leaking import Leaking
 from tonnage.server.recycling import Recycler
 from tonnage.server.watch import Reading, Watch
+from tonnage.settings import RecyclingSettings
 from tonnage.units import MIB, Threshold
 
 START_SECONDS = 0.05

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
 from typing import Any
 
-from tonnage.config import ReportSettings
+from tonnage.settings import ReportSettings
 
 
 class Receiver:

@@ -17,10 +17,10 @@ from tests.ops.receiver import Receiver, receiving, reports
 from tests.support.waiting import Ends, await_true
 
 from tonnage.budget.sizes import ALERTER_BYTES
-from tonnage.config import ReportSettings
 from tonnage.errors import ConfigError
 from tonnage.ops.alertpolicy import CRITICAL, MOST_WAITING, RESOLVED, WORKER_DIED, Patience
 from tonnage.ops.alerts import Alerter
+from tonnage.settings import ReportSettings
 from tonnage.units import MIB
 
 pytestmark = [

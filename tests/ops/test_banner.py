@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tonnage.config import RecyclingSettings
 from tonnage.ops.banner import BannerFacts, render_banner
+from tonnage.settings import RecyclingSettings
 from tonnage.units import MIB
 
 FACTS = BannerFacts(

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 import pytest
 
-from tonnage.config import LoggingSettings
 from tonnage.logs.context import current
 from tonnage.logs.outflow import WAIT_SECONDS
 from tonnage.logs.texts import MAX_TEXT_CHARS
 from tonnage.ops.logging import configure
+from tonnage.settings import LoggingSettings
 
 NAMES = ("tonnage", "uvicorn", "uvicorn.error", "uvicorn.access")
 

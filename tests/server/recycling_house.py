@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from tests.server.scene import Scene
 
-from tonnage.config import RecyclingSettings
 from tonnage.governor.levels import Level
 from tonnage.governor.recycle import Situation
 from tonnage.server.crew import Member
 from tonnage.server.recycling import Collected, Recycler
+from tonnage.settings import RecyclingSettings
 from tonnage.units import MIB
 
 DRAIN_SECONDS = 30.0

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tonnage.config import ListenSettings, load_settings
+from tonnage.config import load_settings
 from tonnage.errors import ListenError
 from tonnage.server.listener import Listener, close_door, open_listener, open_port
+from tonnage.settings import ListenSettings
 
 
 @pytest.fixture

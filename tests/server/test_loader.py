@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tonnage.config import AppSettings, load_settings
+from tonnage.config import load_settings
 from tonnage.errors import TargetError
 from tonnage.server.loader import Loaded, check_target, detect, load, load_or_tell
+from tonnage.settings import AppSettings
 
 _serial = itertools.count()
 

@@ -16,7 +16,7 @@ from lvlup.database import DATA
 from lvlup.figures import figures
 from lvlup.ingest import Game
 from tonnage import Cache, setup_logging
-from tonnage.db.counting import db_connections
+from tonnage.db.pooling.counting import db_connections
 
 # JSON on stdout in production; text, and files beside the database, in development.
 setup_logging(directory=DATA / "logs")

@@ -19,7 +19,7 @@ from tonnage.host.cpu import discover_cpus
 from tonnage.host.limits import discover_limit
 
 if TYPE_CHECKING:
-    from tonnage.config import Settings
+    from tonnage.settings import Settings
 
 PLATFORM_WORKERS = "environment WEB_CONCURRENCY"
 """The one source of a number of workers that is lowered, not refused, when it does not fit.

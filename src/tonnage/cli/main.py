@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tonnage import __version__
-from tonnage.config import Settings, load_settings
+from tonnage.config import load_settings
 from tonnage.errors import TargetError, TonnageError, UsageError
 from tonnage.options import GROUPS, OPTIONS, Option
+from tonnage.settings import Settings
 
 OPTIONS_NOTE = (
     "Each option can also be set as TONNAGE_<NAME> in the environment or in an env file, or as a "

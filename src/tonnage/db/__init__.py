@@ -29,14 +29,14 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tonnage.db.counting import statistics
-    from tonnage.db.engines import async_engine, engine
+    from tonnage.db.engines.engine import async_engine, engine
     from tonnage.db.migrations import migrate
     from tonnage.db.mongodb.client import mongo
     from tonnage.db.paging.offset import page_of
     from tonnage.db.paging.only import only
     from tonnage.db.paging.pages import page
     from tonnage.db.paging.web import PageQuery
+    from tonnage.db.pooling.counting import statistics
     from tonnage.db.pools import async_pool, pool
     from tonnage.db.streaming import stream
 
@@ -56,9 +56,9 @@ __all__ = [
 ]
 
 _WHERE = {
-    "async_engine": "engines",
+    "async_engine": "engines.engine",
     "async_pool": "pools",
-    "engine": "engines",
+    "engine": "engines.engine",
     "migrate": "migrations",
     "mongo": "mongodb.client",
     "only": "paging.only",
@@ -66,7 +66,7 @@ _WHERE = {
     "page": "paging.pages",
     "page_of": "paging.offset",
     "pool": "pools",
-    "statistics": "counting",
+    "statistics": "pooling.counting",
     "stream": "streaming",
 }
 

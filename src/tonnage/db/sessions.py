@@ -30,8 +30,8 @@ from tonnage.errors import ConfigError, DatabaseError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tonnage.config import DatabaseSettings
     from tonnage.db.urls import DatabaseUrl
+    from tonnage.settings import DatabaseSettings
 
 #: How long a server may take to say good-bye.
 CLOSE_SECONDS: Final = 5.0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from tonnage.config import load_settings
 
 if TYPE_CHECKING:
-    from tonnage.config import Settings
+    from tonnage.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from tonnage.server.zygote import fork_into
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.config import ReportSettings
     from tonnage.ops.alertpolicy import Alert
+    from tonnage.settings import ReportSettings
 
 logger = logging.getLogger("tonnage.alerts")
 

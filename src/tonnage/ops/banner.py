@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
-    from tonnage.config import RecyclingSettings
+    from tonnage.settings import RecyclingSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tonnage.config import LoggingSettings
 from tonnage.logs.context import request_id
 from tonnage.logs.masking import Mask
 from tonnage.logs.outflow import Outflow
@@ -39,6 +38,7 @@ from tonnage.logs.texts import (
     level_column,
     visible,
 )
+from tonnage.settings import LoggingSettings
 
 _STDERR: Final = 2
 

@@ -27,8 +27,8 @@ from tonnage.errors import ConfigError
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from tonnage.config import ReportSettings
     from tonnage.ops.alertpolicy import Alert
+    from tonnage.settings import ReportSettings
 
 #: The head of an answer may be this long.
 LONGEST_ANSWER_BYTES: Final = 16 * 1024

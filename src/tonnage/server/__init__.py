@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tonnage.config import Settings
+    from tonnage.settings import Settings
 
 __all__ = ["run"]
 

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import ExitStack
 
-    from tonnage.config import MemorySettings, Settings
     from tonnage.host.wakeups import Wakeup
     from tonnage.ops.alerts import Alerter
     from tonnage.server.nursery import Nursery
+    from tonnage.settings import MemorySettings, Settings
 
 logger = logging.getLogger("tonnage.supervisor")
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
-    from tonnage.config import Settings
     from tonnage.governor.page import SharedPage
     from tonnage.server.channel import Channel
+    from tonnage.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from tonnage.web.path.problem import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tonnage.config import ListenSettings
     from tonnage.governor.page import Header
+    from tonnage.settings import ListenSettings
     from tonnage.web.path.problem import Shape
 
 CONNECTION_BYTES: Final = 12 * KIB

@@ -16,9 +16,9 @@ from tonnage.server.fuses import Fuses
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tonnage.config import MemorySettings
     from tonnage.governor.page import SharedPage
     from tonnage.server.watch import Look, Watch
+    from tonnage.settings import MemorySettings
 
 # While a process is stopped, or on a leash.
 _BRAKING_SECONDS: Final = 0.005

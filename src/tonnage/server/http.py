@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-    from tonnage.config import Settings
     from tonnage.governor.page import Header
+    from tonnage.settings import Settings
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.problem import Shape
     from tonnage.web.respond import ASGIApp, Receive

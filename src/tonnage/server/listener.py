@@ -19,7 +19,7 @@ from tonnage.errors import ListenError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tonnage.config import ListenSettings
+    from tonnage.settings import ListenSettings
 
 _SO_ATTACH_FILTER = 26
 _NAME_CHARS = 24

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from tonnage.config import AppSettings, Settings
+    from tonnage.settings import AppSettings, Settings
 
 logger = logging.getLogger("tonnage.loader")
 

@@ -16,7 +16,7 @@ from tonnage.server.loader import check_target
 from tonnage.server.zygote import Zygote
 
 if TYPE_CHECKING:
-    from tonnage.config import Settings
+    from tonnage.settings import Settings
 
 
 def measure_app(settings: Settings) -> AppSize:

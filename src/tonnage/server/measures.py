@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tonnage.config import Settings
     from tonnage.governor.page import SharedPage
     from tonnage.server.crew import Crew, Member
     from tonnage.server.watch import Look, Watch
+    from tonnage.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

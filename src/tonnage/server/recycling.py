@@ -41,10 +41,10 @@ from tonnage.units import MIB, format_bytes, in_mb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.config import RecyclingSettings
     from tonnage.governor.page import SharedPage
     from tonnage.governor.statistics import WorkerStatistics
     from tonnage.server.crew import Crew, Member
+    from tonnage.settings import RecyclingSettings
 
 logger = logging.getLogger("tonnage.supervisor")
 

@@ -33,7 +33,7 @@ from tonnage.web.path.fromsettings import prepare
 if TYPE_CHECKING:
     from types import FrameType
 
-    from tonnage.config import Settings
+    from tonnage.settings import Settings
 
 logger = logging.getLogger("tonnage.supervisor")
 

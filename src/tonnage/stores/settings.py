@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tonnage.config import StoreSettings, load_settings
+from tonnage.config import load_settings
+from tonnage.settings import StoreSettings
 
 _current: StoreSettings | None = None
 

@@ -16,10 +16,10 @@ from tests.support.server import clean_environment
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
 from tonnage.db import settings
-from tonnage.db.counting import statistics
 from tonnage.db.mongodb.client import Mongo
 from tonnage.db.mongodb.connection import Census
 from tonnage.db.mongodb.named import Collection
+from tonnage.db.pooling.counting import statistics
 from tonnage.errors import ConfigError
 from tonnage.governor.consumers import registry
 

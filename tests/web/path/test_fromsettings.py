@@ -11,8 +11,9 @@ import pytest
 from tests.support.server import Running
 from tests.web.path.talk import ask, hello, say
 
-from tonnage.config import PathSettings, load_settings
+from tonnage.config import load_settings
 from tonnage.errors import ConfigError
+from tonnage.settings import PathSettings
 from tonnage.web.path.fromsettings import is_needed, load_shape, prepare, with_path
 from tonnage.web.path.problem import Problem
 from tonnage.web.respond import ASGIApp, Receive, Scope, Send

@@ -21,12 +21,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Literal
 
 from tonnage.budget.connections import CONNECTION_BYTES
-from tonnage.db.away import Door
-from tonnage.db.counting import PoolStatistics, enter
 from tonnage.db.drivers.pymongo import arguments
+from tonnage.db.pooling.away import Door
+from tonnage.db.pooling.counting import PoolStatistics, enter
+from tonnage.db.pooling.share import join
+from tonnage.db.pooling.upkeep import ConnectionLog
 from tonnage.db.settings import current
-from tonnage.db.share import join
-from tonnage.db.upkeep import ConnectionLog
 from tonnage.db.urls import wanted_url
 from tonnage.errors import ConfigError
 from tonnage.governor.consumers import register

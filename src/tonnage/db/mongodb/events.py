@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pymongo import monitoring
 
     from tonnage.db.guard.slow import SlowQueries
-    from tonnage.db.upkeep import ConnectionLog
+    from tonnage.db.pooling.upkeep import ConnectionLog
 
 
 class Books(ConnectionPoolListener):

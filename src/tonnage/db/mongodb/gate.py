@@ -1,11 +1,12 @@
 """What every operation on MongoDB passes: who would wait in vain is told so at once.
 
 Promises: when no server was found, that is :class:`MongoAwayError`, and from then on one operation
-at a time tries again while the others fail without waiting (:class:`~tonnage.db.away.Door`); the
-first heartbeat that is answered lets all of them in. When no connection came free in time, or too
-many wait for one already, that is :class:`MongoBusyError`. Both are refusals, so that a request
-that lets them out is answered with 503; and both are PyMongo's AutoReconnect, so that code that
-handles that goes on doing so. Their cause is the original.
+at a time tries again while the others fail without waiting
+(:class:`~tonnage.db.pooling.away.Door`); the first heartbeat that is answered lets all of them in.
+When no connection came free in time, or too many wait for one already, that is
+:class:`MongoBusyError`. Both are refusals, so that a request that lets them out is answered with
+503; and both are PyMongo's AutoReconnect, so that code that handles that goes on doing so. Their
+cause is the original.
 
 Does not try again itself: PyMongo does so once, where that is safe.
 """
@@ -23,14 +24,14 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from tonnage.db.away import away, busy
+from tonnage.db.pooling.away import away, busy
 from tonnage.errors import DatabaseAwayError, PoolBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.db.away import Door
     from tonnage.db.mongodb.events import Books
+    from tonnage.db.pooling.away import Door
 
 #: Operations that may wait for a connection.
 MOST_WAITING: Final = 500

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tonnage.config import DatabaseSettings
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.pools.tasks import AsyncPool
     from tonnage.db.pools.threads import Pool
     from tonnage.db.urls import DatabaseUrl
+    from tonnage.settings import DatabaseSettings
 
 
 def pool(

@@ -1,7 +1,7 @@
 """What both pools have in common: who has which connection, which rest, and which are due to go.
 
 Decides, and leaves opening and closing to :mod:`tonnage.db.pools.threads` and
-:mod:`tonnage.db.pools.tasks`. Bounded by :class:`~tonnage.db.slots.Slots`.
+:mod:`tonnage.db.pools.tasks`. Bounded by :class:`~tonnage.db.pooling.slots.Slots`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from tonnage.db.slots import Grant, LineFullError, Slots
-from tonnage.db.upkeep import look_seconds
+from tonnage.db.pooling.slots import Grant, LineFullError, Slots
+from tonnage.db.pooling.upkeep import look_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.db.counting import PoolStatistics
+    from tonnage.db.pooling.counting import PoolStatistics
+    from tonnage.db.pooling.slots import Waiter
     from tonnage.db.pools.poolkeeper import Life, PoolKeeper
-    from tonnage.db.slots import Waiter
 
 C = TypeVar("C")
 W = TypeVar("W", bound="Waiter")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tonnage.db.waiters import TaskWaiter
+from tonnage.db.pooling.waiters import TaskWaiter
 
 if TYPE_CHECKING:
     import weakref
     from collections.abc import AsyncGenerator
 
+    from tonnage.db.pooling.slots import Grant
     from tonnage.db.pools.tasks import AsyncPool
-    from tonnage.db.slots import Grant
 
 
 class LoopWaiter(TaskWaiter):

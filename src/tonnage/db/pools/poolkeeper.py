@@ -1,6 +1,7 @@
 """What a pool of plain connections knows beside them: its limit, its database's state, its count.
 
-The same as for engines (:mod:`tonnage.db.keeper`), told by the pool itself instead of SQLAlchemy.
+The same as for engines (:mod:`tonnage.db.pooling.keeper`), told by the pool itself instead of
+SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tonnage.db import serverlimits
-from tonnage.db.away import is_away, lost
-from tonnage.db.counting import enter
-from tonnage.db.keeper import Keeper
+from tonnage.db.pooling import serverlimits
+from tonnage.db.pooling.away import is_away, lost
+from tonnage.db.pooling.counting import enter
+from tonnage.db.pooling.keeper import Keeper
 from tonnage.errors import DatabaseError
 from tonnage.governor.consumers import register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tonnage.config import DatabaseSettings
-    from tonnage.db.counting import PoolStatistics
+    from tonnage.db.pooling.counting import PoolStatistics
     from tonnage.db.urls import DatabaseUrl
+    from tonnage.settings import DatabaseSettings
 
 #: What says how many connections the server has, and allows.
 STATEMENT = serverlimits.statement("postgresql") or ""

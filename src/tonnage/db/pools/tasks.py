@@ -32,21 +32,21 @@ from typing import TYPE_CHECKING, Any
 import asyncpg  # type: ignore[import-untyped]
 
 from tonnage.db.drivers.asyncpg import connect_arguments
+from tonnage.db.pooling.slots import Grant
 from tonnage.db.pools.asyncpgconnection import BoundedConnection
 from tonnage.db.pools.base import PoolBase
 from tonnage.db.pools.chunks import Pace
 from tonnage.db.pools.loops import LoopWaiter, until_loop_ends
 from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
-from tonnage.db.slots import Grant
 from tonnage.errors import DatabaseError
 from tonnage.governor.reservations import reserved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from tonnage.config import DatabaseSettings
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.urls import DatabaseUrl
+    from tonnage.settings import DatabaseSettings
 
 
 class AsyncPool(PoolBase[BoundedConnection]):

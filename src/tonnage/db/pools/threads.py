@@ -31,22 +31,22 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from tonnage.db.drivers.psycopg import bound_statements, connect_arguments
+from tonnage.db.pooling.slots import Grant
+from tonnage.db.pooling.waiters import ThreadWaiter
 from tonnage.db.pools.base import PoolBase
 from tonnage.db.pools.chunks import Pace
 from tonnage.db.pools.cursor import BoundedCursor
 from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
 from tonnage.db.pools.quiet import is_quiet
-from tonnage.db.slots import Grant
-from tonnage.db.waiters import ThreadWaiter
 from tonnage.governor.reservations import reserved
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from tonnage.config import DatabaseSettings
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.urls import DatabaseUrl
+    from tonnage.settings import DatabaseSettings
 
 
 class BoundedConnection(psycopg.Connection[Any]):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tonnage.config import PathSettings
+    from tonnage.settings import PathSettings
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.problem import Shape
     from tonnage.web.respond import ASGIApp

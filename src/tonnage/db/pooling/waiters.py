@@ -1,7 +1,8 @@
 """Waiting for a connection: in a thread, and in a task of SQLAlchemy's asyncio.
 
-Promises: as :class:`tonnage.db.slots.Waiter` has it, a waiter is woken from any thread, and that
-blocks nobody. It waits once, for a time that is given. Bounded by :class:`~tonnage.db.slots.Slots`.
+Promises: as :class:`tonnage.db.pooling.slots.Waiter` has it, a waiter is woken from any thread, and
+that blocks nobody. It waits once, for a time that is given. Bounded by
+:class:`~tonnage.db.pooling.slots.Slots`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import threading
 from typing import Any
 
-from tonnage.db.slots import Grant
+from tonnage.db.pooling.slots import Grant
 
 
 class ThreadWaiter:

@@ -5,10 +5,10 @@
         rows = (await connection.execute(select(Event).limit(50))).all()
 
 Promises: what is returned is SQLAlchemy's own Engine or AsyncEngine, to be used as ever. Its pool
-is :mod:`tonnage.db.boundedpool`: one in each worker, opened at the first use, so that an engine may
-be made when the application is imported; limits, waits and lifetimes as the URL and the options
-say. Its queries have bounds too, and slow ones are logged (:mod:`tonnage.db.guard`). The pool is
-shown in :func:`tonnage.db.statistics` and gives memory back under pressure.
+is :mod:`tonnage.db.engines.boundedpool`: one in each worker, opened at the first use, so that an
+engine may be made when the application is imported; limits, waits and lifetimes as the URL and the
+options say. Its queries have bounds too, and slow ones are logged (:mod:`tonnage.db.guard`). The
+pool is shown in :func:`tonnage.db.statistics` and gives memory back under pressure.
 
 Engines of another making are not touched. Bounded: a pool for each engine; make one for each
 database, not one for each request.
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from tonnage.config import DatabaseSettings
     from tonnage.db.urls import DatabaseUrl
+    from tonnage.settings import DatabaseSettings
 
 #: Compiled statements that SQLAlchemy keeps for an engine; its own is 500, at some 10 KB each.
 MOST_COMPILED: Final = 128
@@ -113,11 +113,11 @@ def _make(text: str | None, name: str, passed_on: dict[str, Any], *, is_async: b
     url, settings = wanted_url(text), current()
     given = _arguments(url, settings, passed_on, is_async=is_async)
 
-    from tonnage.db.asyncpool import AsyncBoundedPool
-    from tonnage.db.boundedpool import BoundedPool
-    from tonnage.db.counting import enter
-    from tonnage.db.engineevents import EngineEvents
-    from tonnage.db.keeper import Keeper
+    from tonnage.db.engines.asyncpool import AsyncBoundedPool
+    from tonnage.db.engines.boundedpool import BoundedPool
+    from tonnage.db.engines.events import EngineEvents
+    from tonnage.db.pooling.counting import enter
+    from tonnage.db.pooling.keeper import Keeper
     from tonnage.governor.consumers import register
 
     keeper = Keeper(name, url, settings, is_async=is_async)

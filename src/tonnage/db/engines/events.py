@@ -4,20 +4,20 @@ Promises: a connection that cannot be opened, or that is lost, is a
 :class:`~tonnage.errors.DatabaseAwayError`, whose cause is what the driver said; errors of
 statements, and what is no outage, stay what they are. One connection that is lost does not take the
 others with it: they are asked before they are used again. Every connection that comes or goes is
-counted and logged by :mod:`tonnage.db.keeper`.
+counted and logged by :mod:`tonnage.db.pooling.keeper`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tonnage.db.away import is_away, lost
+from tonnage.db.pooling.away import is_away, lost
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import ExceptionContext
 
-    from tonnage.db.keeper import Keeper
+    from tonnage.db.pooling.keeper import Keeper
 
 
 class EngineEvents:

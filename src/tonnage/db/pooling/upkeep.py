@@ -12,7 +12,8 @@ the request in which it was begun. Connections of an event loop are looked after
 of threads beside the stores' thread (:mod:`tonnage.stores.background`), which is begun when the
 first of them is open.
 
-Does not decide what is due (:mod:`tonnage.db.slots`), and closes nothing when a process ends.
+Does not decide what is due (:mod:`tonnage.db.pooling.slots`), and closes nothing when a process
+ends.
 """
 
 from __future__ import annotations

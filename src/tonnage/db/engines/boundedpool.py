@@ -1,15 +1,15 @@
-"""SQLAlchemy's pool with bounds, for threads; :mod:`tonnage.db.asyncpool` is for event loops.
+"""SQLAlchemy's pool with bounds, for threads; for event loops: :mod:`tonnage.db.engines.asyncpool`.
 
 Promises: never more connections than the limit, those being opened and closed among them, and no
 overflow. Who waits for one is served in turn, and waits a bounded time among a bounded number
 (:class:`~tonnage.errors.PoolBusyError`); while the database is away nobody waits
-(:mod:`tonnage.db.away`). A connection that rested, or that was there when another was lost, is
-asked whether it lives before it is handed out; one that does not is replaced. It is closed when it
-has rested or lived too long. Nothing is opened before it is needed; in a forked child the parent's
-connections are left alone, and it begins anew.
+(:mod:`tonnage.db.pooling.away`). A connection that rested, or that was there when another was lost,
+is asked whether it lives before it is handed out; one that does not is replaced. It is closed when
+it has rested or lived too long. Nothing is opened before it is needed; in a forked child the
+parent's connections are left alone, and it begins anew.
 
-What an engine's pools have in common, such as their limit, is in :mod:`tonnage.db.keeper`. Uses
-the methods that SQLAlchemy has its own pools implement.
+What an engine's pools have in common, such as their limit, is in :mod:`tonnage.db.pooling.keeper`.
+Uses the methods that SQLAlchemy has its own pools implement.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
-from tonnage.db.slots import Grant, LineFullError, Slots
-from tonnage.db.upkeep import InThreads, look_seconds
-from tonnage.db.waiters import ThreadWaiter
+from tonnage.db.pooling.slots import Grant, LineFullError, Slots
+from tonnage.db.pooling.upkeep import InThreads, look_seconds
+from tonnage.db.pooling.waiters import ThreadWaiter
 from tonnage.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from tonnage.db.keeper import Keeper
-    from tonnage.db.upkeep import Home
+    from tonnage.db.pooling.keeper import Keeper
+    from tonnage.db.pooling.upkeep import Home
 
 #: A connection that was used so recently is taken to be alive: asking costs up to three answers of
 #: the server.

@@ -1,9 +1,9 @@
 """SQLAlchemy's pool with bounds, for an event loop, to which its connections belong.
 
-Promises: all that :mod:`tonnage.db.boundedpool` does, without blocking the loop. A loop that ends
-in order has its connections closed, also under a server that knows nothing of them. One loop at a
-time: another that begins while the first runs and has connections is refused; after that, it gets
-connections of its own.
+Promises: all that :mod:`tonnage.db.engines.boundedpool` does, without blocking the loop. A loop
+that ends in order has its connections closed, also under a server that knows nothing of them. One
+loop at a time: another that begins while the first runs and has connections is refused; after that,
+it gets connections of its own.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from tonnage.db.boundedpool import BoundedPool, Entry
-from tonnage.db.upkeep import InLoop
-from tonnage.db.waiters import TaskWaiter
+from tonnage.db.engines.boundedpool import BoundedPool, Entry
+from tonnage.db.pooling.upkeep import InLoop
+from tonnage.db.pooling.waiters import TaskWaiter
 from tonnage.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from tonnage.db.keeper import Keeper
-    from tonnage.db.slots import Slots
+    from tonnage.db.pooling.keeper import Keeper
+    from tonnage.db.pooling.slots import Slots
 
 #: How long a connection that is asked whether it lives may take to answer.
 PING_SECONDS: Final = 5.0

@@ -5,8 +5,8 @@ is known; that one goes alone, and asks what the server allows, so that the pool
 Memory that is wanted back is given back by closing connections that rest. When the process ends,
 those that rest are closed; in a forked child all is forgotten.
 
-Opens nothing by itself: the engine's events call it (:mod:`tonnage.db.engineevents`). Bounded: one
-for each engine; an engine has one pool, or two while one is disposed of.
+Opens nothing by itself: the engine's events call it (:mod:`tonnage.db.engines.events`). Bounded:
+one for each engine; an engine has one pool, or two while one is disposed of.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.budget.connections import CONNECTION_BYTES
-from tonnage.db import serverlimits
-from tonnage.db.away import Door, away, busy, said
-from tonnage.db.counting import PoolStatistics
 from tonnage.db.drivers.durations import idle_seconds, lifetime_seconds
+from tonnage.db.pooling import serverlimits
+from tonnage.db.pooling.away import Door, away, busy, said
+from tonnage.db.pooling.counting import PoolStatistics
+from tonnage.db.pooling.share import join
+from tonnage.db.pooling.upkeep import ConnectionLog
 from tonnage.db.settings import share, workers
-from tonnage.db.share import join
-from tonnage.db.upkeep import ConnectionLog
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
-    from tonnage.config import DatabaseSettings
-    from tonnage.db.boundedpool import BoundedPool
+    from tonnage.db.engines.boundedpool import BoundedPool
     from tonnage.db.urls import DatabaseUrl
     from tonnage.errors import DatabaseAwayError, PoolBusyError
+    from tonnage.settings import DatabaseSettings
 
 logger = logging.getLogger("tonnage.db")
 
