@@ -79,7 +79,7 @@ docs-check: install-test
 	$(BIN)/python scripts/make_options_page.py --check
 
 tests: install-test
-	$(BIN)/python -m pytest
+	scripts/test $(BIN)/python
 
 # Skips itself, with the reason, where there is no emulator or no kernel to boot; not under CI=true.
 test-cgroup2: install-test
