@@ -11,7 +11,7 @@ from tests.web.world import World, holding, turns
 
 from tonnage.errors import MemoryShortError
 from tonnage.governor import reservations
-from tonnage.governor.reservations import reserved
+from tonnage.governor.reservations import reserved, taken
 from tonnage.units import MIB
 from tonnage.web.reserving import WAIT_SECONDS, Reserving
 from tonnage.web.respond import Scope
@@ -27,7 +27,7 @@ def nobody_is_asked_afterwards() -> Iterator[None]:
 def worker(index: int = 0, of: World | None = None, ceiling_mb: int = 100) -> World:
     """Return a worker whose code asks for memory; the second one shares the page of the first."""
     made = World(index=index, page=of.page) if of is not None else World(ceiling_mb=ceiling_mb)
-    reservations.use(Reserving(made.desk, made.gate.look))
+    reservations.use(Reserving(made.desk, made.meter, made.gate.look))
     return made
 
 
@@ -184,9 +184,30 @@ def test_in_the_loops_own_thread_nobody_waits_in_vain() -> None:
     run(story())
 
 
+def test_what_callbacks_allocate_for_a_request_teaches_its_route() -> None:
+    """The meter sees a request's own steps only; asyncpg makes rows between them."""
+
+    async def story() -> None:
+        world = worker()
+
+        async def handle(world: World, scope: Scope) -> None:
+            asyncio.get_running_loop().call_later(0.1, world.memory.take, 30)
+            await asyncio.sleep(0.2)
+            taken(30 * MIB)
+            await asyncio.sleep(0.2)
+            world.memory.take(-30)
+
+        world.handlers["/rows"] = handle
+        route = await world.teach("/rows")
+        assert route.whole(100 * MIB).worst_bytes >= 30 * MIB
+
+    run(story())
+
+
 async def test_outside_a_worker_all_is_granted() -> None:
     """Under another server nobody knows how much there is."""
     async with reserved(1 << 50):
         pass
     with reserved(1 << 50):
         pass
+    taken(1 << 50)

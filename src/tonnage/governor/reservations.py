@@ -34,6 +34,9 @@ class Reserver(Protocol):
     def leave(self, wanted: reserved) -> None:
         """Keep it no longer; from any thread, and nothing happens a second time."""
 
+    def taken(self, size_bytes: int) -> None:
+        """See :func:`taken`."""
+
 
 _reserver: Reserver | None = None
 
@@ -42,6 +45,16 @@ def use(reserver: Reserver | None) -> None:
     """Have *reserver* be asked in this process."""
     global _reserver  # one for a process
     _reserver = reserver
+
+
+def taken(size_bytes: int) -> None:
+    """Say that the request being served holds so many bytes that were allocated outside its steps.
+
+    For what a callback of the event loop makes of what it receives, as asyncpg does of rows: what
+    a request takes in its own steps, and in threads, is measured. To be called in its task.
+    """
+    if _reserver is not None and size_bytes > 0:
+        _reserver.taken(size_bytes)
 
 
 class reserved:  # noqa: N801  (written as a function, as those of contextlib are)

@@ -175,7 +175,7 @@ class Worker:
         self._strays.install(loop)
         self._executor.install(loop)
         if self._assignment.settings.admission.admission:
-            reservations.use(Reserving(self._desk, self._gate.look))
+            reservations.use(Reserving(self._desk, self._meter, self._gate.look))
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_reader(self._channel.fileno(), self._on_message)
         # From here on the closed channel tells of the supervisor's end. Who is stopped just then

@@ -66,6 +66,10 @@ class Meter:
         self._charge(now - self._mark)
         self._mark = now
 
+    def add(self, request: Request, size_bytes: int) -> None:
+        """Charge *request* with bytes that were allocated for it between the steps."""
+        self._grow(request, size_bytes)
+
     def _switch_to(self, request: Request | None) -> None:
         self._running = request
         if self._flight is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tonnage.governor.admission import Desk
     from tonnage.governor.reservations import reserved
+    from tonnage.web.meter import Meter
 
 #: How long running code waits for memory.
 WAIT_SECONDS: Final = 2.0
@@ -62,8 +63,9 @@ class Reserving:
     To be made in its event loop. *look* is called when something was given back.
     """
 
-    def __init__(self, desk: Desk, look: Callable[[], object]) -> None:
+    def __init__(self, desk: Desk, meter: Meter, look: Callable[[], object]) -> None:
         self._desk = desk
+        self._meter = meter
         self._look = look
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -111,6 +113,12 @@ class Reserving:
             self._leave(wanted)
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._leave, wanted)
+
+    def taken(self, size_bytes: int) -> None:
+        """Have the request that is being served be charged, if it is measured."""
+        request = current_request.get()
+        if request is not None and threading.get_ident() == self._thread:
+            self._meter.add(request, size_bytes)
 
     async def _enter(self, wanted: reserved) -> None:
         until_seconds = self._loop.time() + WAIT_SECONDS
