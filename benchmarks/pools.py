@@ -26,7 +26,7 @@ from benchmarks.peers import PEERS
 from benchmarks.pooled import NAME
 from benchmarks.record import Result, machine, milliseconds, quantile
 from benchmarks.server import REST_SECONDS, Server
-from benchmarks.timeline import Answer, ask, counting
+from benchmarks.timeline import Answer, ask, counting, restart
 
 SUMMARY = "connections to PostgreSQL: our pools against SQLAlchemy's, with faults"
 
@@ -50,7 +50,7 @@ class Found:
     way: str
     most_connections: int
     served: int
-    failed: Counter[int]
+    failed: dict[int, int]
     p50_seconds: float
     p99_seconds: float
     worst_seconds: float
@@ -101,6 +101,11 @@ def run(chosen: argparse.Namespace) -> Result:
         found.append(_measure(way, chosen))
         print(" | ".join(found[-1].row()), flush=True)
         time.sleep(REST_SECONDS)
+    return result(found, chosen, before)
+
+
+def result(found: Sequence[Found], chosen: argparse.Namespace, before: dict[str, Any]) -> Result:
+    """Return the table of what was *found*, on the machine as it was *before*."""
     return Result(
         name="pools",
         title=f"{chosen.clients} clients, {chosen.workers} workers, {chosen.pool} connections each,"
@@ -112,8 +117,9 @@ def run(chosen: argparse.Namespace) -> Result:
         notes=[
             "most connections: of the application, asked from the server the whole time by another"
             " connection. The superuser asks, for whom no connection is reserved.",
-            f"gap: the server is killed, and started again {AWAY_SECONDS:g} s later; until it takes"
-            " connections again. back after: from then until the last request that failed.",
+            f"gap: the server is killed, and started again {AWAY_SECONDS:g} s later; until a probe"
+            " beside the application, which tries all the time, has a connection. back after: from"
+            " then until the last request that failed.",
             f"ended: pg_terminate_backend, {ENDED} times, each under a request that runs; those are"
             " to fail, and no other.",
             "PSS: of all processes of the server after the first load, PostgreSQL not among them."
@@ -151,7 +157,8 @@ async def _load(
         asking = asyncio.create_task(
             ask(server.port, path, clients=chosen.clients, seconds=chosen.seconds)
         )
-        killed_at, up_at = await _restart(postgres, chosen.seconds / 3)
+        await asyncio.sleep(chosen.seconds / 3)
+        killed_at, up_at = await restart(postgres, AWAY_SECONDS)
         gap = await asking
         asking = asyncio.create_task(
             ask(server.port, path, clients=chosen.clients, seconds=chosen.seconds)
@@ -167,7 +174,7 @@ async def _load(
         way=way,
         most_connections=seen.most,
         served=len(served),
-        failed=Counter(answer.status for answer in _failed(answers)),
+        failed=failures(answers),
         p50_seconds=quantile(seconds, 0.5),
         p99_seconds=quantile(seconds, 0.99),
         worst_seconds=max(answer.seconds for answer in answers),
@@ -182,18 +189,13 @@ async def _load(
     )
 
 
+def failures(answers: Sequence[Answer]) -> dict[int, int]:
+    """Return how many of *answers* there are of each status but 200."""
+    return dict(Counter(answer.status for answer in _failed(answers)))
+
+
 def _failed(answers: Sequence[Answer]) -> list[Answer]:
     return [answer for answer in answers if answer.status != 200]
-
-
-async def _restart(postgres: PostgresServer, after_seconds: float) -> tuple[float, float]:
-    """Kill the server and start it again; return when, and since when it takes connections."""
-    await asyncio.sleep(after_seconds)
-    killed_at = time.monotonic()
-    await asyncio.to_thread(postgres.kill)
-    await asyncio.sleep(AWAY_SECONDS)
-    await asyncio.to_thread(postgres.start)
-    return killed_at, time.monotonic()
 
 
 async def _end_some(postgres: PostgresServer, seconds: float) -> int:

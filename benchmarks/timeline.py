@@ -11,11 +11,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.support.postgres import PostgresServer
 
 PAUSE_SECONDS = 0.05
 """How long a client waits after anything but 200."""
 LOOK_SECONDS = 0.01
+PROBE_SECONDS = 0.005
 TIMEOUT_SECONDS = 30.0
 REQUESTS_PER_CONNECTION = 20
 """Then a client connects anew, so that all workers get their share, whoever took most at first."""
@@ -78,6 +82,33 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
     length = head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]
     body = await reader.readexactly(int(length or 0))
     return int(head.split(b" ", 2)[1]), body, b"connection: close" not in head
+
+
+async def restart(postgres: PostgresServer, away_seconds: float) -> tuple[float, float]:
+    """Kill *postgres* and start it again; return when, and when it first took a connection.
+
+    Both in seconds of ``time.monotonic``. While it recovers it refuses everybody, and says so.
+    """
+    killed_at = time.monotonic()
+    await asyncio.to_thread(postgres.kill)
+    await asyncio.sleep(away_seconds)
+    probe = asyncio.create_task(_first_connection(postgres.url))
+    await asyncio.to_thread(postgres.start)
+    return killed_at, await probe
+
+
+async def _first_connection(url: str) -> float:
+    import asyncpg  # type: ignore[import-untyped]
+
+    while True:
+        try:
+            connection = await asyncpg.connect(url)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await asyncio.sleep(PROBE_SECONDS)
+        else:
+            taken_at = time.monotonic()
+            connection.terminate()
+            return taken_at
 
 
 @dataclass(slots=True)

@@ -59,7 +59,7 @@ def psycopgs(url: str, settings: DatabaseSettings | None = None) -> Iterator[Any
     wanted = read_url(url)
     told = psycopg_table.connect_arguments(wanted, settings or options())
     with psycopg.connect(**told, autocommit=True) as connection:
-        psycopg_table.bound_statements(wanted)(connection)
+        psycopg_table.configured(wanted, settings or options())(connection)
         yield connection
 
 

@@ -18,7 +18,7 @@ from tests.support.slowness import SLOWNESS
 
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
-from tonnage.db import boundedpool
+from tonnage.db.engines import boundedpool
 from tonnage.db.pooling.counting import PoolStatistics
 from tonnage.errors import DatabaseAwayError, DatabaseError, PoolBusyError
 from tonnage.governor.consumers import registry

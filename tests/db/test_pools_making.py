@@ -50,22 +50,47 @@ def test_without_a_url_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
             make()
 
 
-def test_they_are_for_postgresql_and_for_their_driver() -> None:
-    """They are for PostgreSQL, and for their driver."""
+def test_they_are_for_postgresql_whichever_driver_the_url_names() -> None:
+    """They are for PostgreSQL; one URL does for both, as with engines."""
     for url in ("sqlite:///app.db", "mysql://db/shop"):
         for make in (db.pool, db.async_pool):
             with pytest.raises(ConfigError, match=r"use db.engine\(\)"):
                 make(url)
-    with pytest.raises(ConfigError, match="no database for psycopg"):
-        db.pool("postgresql+asyncpg://db/shop")
-    with pytest.raises(ConfigError, match="no database for asyncpg"):
-        db.async_pool("postgresql+psycopg://db/shop")
+    for driver in ("asyncpg", "psycopg"):
+        url = NOWHERE.replace("postgresql:", f"postgresql+{driver}:")
+        assert db.pool(url, name="one").statistics().kind == "psycopg"
+        assert db.async_pool(url, name="other").statistics().kind == "asyncpg"
 
 
-def test_a_guard_without_sense_is_refused() -> None:
-    """A guard without sense is refused."""
-    with pytest.raises(ConfigError, match="stop, warn or off"):
-        db.pool(NOWHERE, guard="perhaps")
+MAKERS = [db.engine, db.async_engine, db.pool, db.async_pool]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"guard": "perhaps"}, "stop, warn or off"),
+        ({"max_rows": -1}, "max_rows is a whole number, 1 at least"),
+        ({"max_rows": "many"}, "max_rows is a whole number"),
+        ({"max_bytes": 0}, "max_bytes is a whole number"),
+        ({"max_bytes": 1.5}, "max_bytes is a whole number"),
+    ],
+)
+def test_bounds_without_sense_are_refused(
+    make: Callable[..., object], said: dict[str, object], why: str
+) -> None:
+    """By whatever makes connections."""
+    with pytest.raises(ConfigError, match=why):
+        make(NOWHERE, **said)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_url_of_sqlalchemys_is_one(make: Callable[..., object]) -> None:
+    """With its password, which it hides from those who print it."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    make(sqlalchemy.make_url(NOWHERE), name="made")
+    with pytest.raises(ConfigError, match="is text, not bytes"):
+        make(NOWHERE.encode())
 
 
 def test_what_they_may_hold_is_in_the_plan() -> None:

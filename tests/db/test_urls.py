@@ -152,13 +152,15 @@ def test_prismas_parameters_are_taken_out_and_the_drivers_left() -> None:
 
 
 def test_zero_is_for_ever_as_prisma_has_it() -> None:
-    """And no time-out for answers is the usual one."""
+    """Also where MongoDB's name is another."""
     pool = read_url(
         "postgres://db/shop?pool_timeout=0&socket_timeout=0&max_connection_lifetime=0"
         "&max_idle_connection_lifetime=0"
     ).pool
-    assert (pool.pool_timeout_seconds, pool.socket_timeout_seconds) == (None, None)
+    assert (pool.pool_timeout_seconds, pool.socket_timeout_seconds) == (None, math.inf)
     assert (pool.lifetime_seconds, pool.idle_seconds) == (math.inf, math.inf)
+    pool = read_url("mongodb://db/shop?socketTimeoutMS=0").pool
+    assert pool.socket_timeout_seconds == math.inf
 
 
 def test_pgbouncer_lets_nothing_be_prepared() -> None:
@@ -208,6 +210,7 @@ def test_mongodbs_names_of_the_same_are_understood() -> None:
         ("pool_size=5", "not known, pool_size: did you mean connection_limit?"),
         ("sslmod=require", "not known, sslmod: did you mean sslmode?"),
         ("ssl=true", "not known, ssl: did you mean sslmode=require?"),
+        ("sslidentity=a.p12", "not known, sslidentity: did you mean sslcert and sslkey?"),
         ("qqqqqq=1", "not known, qqqqqq: leave it out"),
         ("sslmode", "each parameter has a value"),
         ("&", "each parameter has a value"),
@@ -254,9 +257,7 @@ def test_what_libpq_knows_is_known() -> None:
     pq = pytest.importorskip("psycopg.pq")
     libpqs = {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
     of_ours = {"connect_timeout"}
-    # A protocol of its own; secrets of its own; newest, and for debugging.
-    left_out = {"replication", "sslkeylogfile", "scram_client_key", "scram_server_key"}
-    left_out |= {name for name in libpqs if name.startswith("oauth_")}
+    left_out = {"replication"}  # a protocol of its own
     assert libpqs - PASSED_ON["postgresql"] == of_ours | left_out
     # An older libpq knows less than this one.
     assert PASSED_ON["postgresql"] <= libpqs
@@ -302,6 +303,7 @@ _AWKWARD = [
     f"postgres://u@db/shop?password=p@{SECRET}&wrong=1",
     f"postgres://u@db/shop?sslpassword={SECRET}",
     f"postgres://u@db/shop?pasword={SECRET}",
+    f"postgres://u@db/shop?oauth_client_secret={SECRET}&scram_client_key={SECRET}",
     f"mysql://u:{SECRET}@db/shop?passwd={SECRET}",
     f"mongodb://u:{SECRET}@a,b/?tlsCertificateKeyFilePassword={SECRET}",
     f"mongodb://u:{SECRET}@a/?authMechanismProperties=AWS_SESSION_TOKEN:{SECRET}",

@@ -18,6 +18,8 @@
 ``db.only(Model, "id")``     a ``select()`` of these columns
 ``db.stream(...)``           rows as they come, with a server-side cursor
 ``db.statistics()``          connections of every pool of this process
+``db.db_connections()``      how many they are, in one number
+``db.arguments_for(kind)``   what a driver's own pool is told, for who makes one by himself
 ``db.migrate(directory)``    Alembic's migrations, one process at a time
 ===========================  =====================================================================
 
@@ -29,6 +31,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from tonnage.db.arguments import arguments_for
     from tonnage.db.engines.engine import async_engine, engine
     from tonnage.db.migrations import migrate
     from tonnage.db.mongodb.client import mongo
@@ -36,14 +39,16 @@ if TYPE_CHECKING:
     from tonnage.db.paging.only import only
     from tonnage.db.paging.pages import page
     from tonnage.db.paging.web import PageQuery
-    from tonnage.db.pooling.counting import statistics
+    from tonnage.db.pooling.counting import db_connections, statistics
     from tonnage.db.pools import async_pool, pool
     from tonnage.db.streaming import stream
 
 __all__ = [
     "PageQuery",
+    "arguments_for",
     "async_engine",
     "async_pool",
+    "db_connections",
     "engine",
     "migrate",
     "mongo",
@@ -56,8 +61,10 @@ __all__ = [
 ]
 
 _WHERE = {
+    "arguments_for": "arguments",
     "async_engine": "engines.engine",
     "async_pool": "pools",
+    "db_connections": "pooling.counting",
     "engine": "engines.engine",
     "migrate": "migrations",
     "mongo": "mongodb.client",

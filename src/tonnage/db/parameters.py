@@ -36,7 +36,8 @@ class PoolOptions:
         connection_limit: how many a process may have; None where the URL does not say it.
         pool_timeout_seconds: how long to wait for a free one; None is for ever.
         connect_timeout_seconds: how long opening one may take.
-        socket_timeout_seconds: how long an answer may take; None where the URL does not say it.
+        socket_timeout_seconds: how long an answer may take; infinite is for ever, None where the
+            URL does not say it.
         statement_cache_size: statements that a connection keeps prepared.
         schema: the schema that names without one are looked up in; PostgreSQL.
         is_pgbouncer: whether PgBouncer stands between, which gives each transaction another
@@ -112,7 +113,7 @@ PRISMA: Final[Mapping[str, Reader]] = {
     "connection_limit": ("connection_limit", _whole(1, _MOST_CONNECTIONS)),
     "pool_timeout": ("pool_timeout_seconds", _seconds()),
     "connect_timeout": ("connect_timeout_seconds", _seconds(may_be_zero=False)),
-    "socket_timeout": ("socket_timeout_seconds", _seconds()),
+    "socket_timeout": ("socket_timeout_seconds", _seconds(zero=math.inf)),
     "statement_cache_size": ("statement_cache_size", _whole(0, _MOST_STATEMENTS)),
     "max_connection_lifetime": ("lifetime_seconds", _seconds(zero=math.inf)),
     "max_idle_connection_lifetime": ("idle_seconds", _seconds(zero=math.inf)),
@@ -129,7 +130,7 @@ _OF_MONGODB: Final[Mapping[str, Reader]] = {
         "connect_timeout_seconds",
         _seconds(unit_seconds=0.001, may_be_zero=False),
     ),
-    "sockettimeoutms": ("socket_timeout_seconds", _seconds(unit_seconds=0.001)),
+    "sockettimeoutms": ("socket_timeout_seconds", _seconds(unit_seconds=0.001, zero=math.inf)),
     "maxidletimems": ("idle_seconds", _seconds(unit_seconds=0.001, zero=math.inf)),
 }
 OURS: Final[Mapping[str, Mapping[str, Reader]]] = {
@@ -152,9 +153,11 @@ PASSED_ON: Final[Mapping[str, frozenset[str]]] = {
         application_name channel_binding client_encoding dbname fallback_application_name
         gssdelegation gssencmode gsslib host hostaddr keepalives keepalives_count keepalives_idle
         keepalives_interval krbsrvname load_balance_hosts max_protocol_version min_protocol_version
-        options passfile password port require_auth requirepeer service ssl_max_protocol_version
-        ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey sslmode
-        sslnegotiation sslpassword sslrootcert sslsni target_session_attrs tcp_user_timeout user
+        oauth_client_id oauth_client_secret oauth_issuer oauth_scope options passfile password port
+        require_auth requirepeer scram_client_key scram_server_key service ssl_max_protocol_version
+        ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey
+        sslkeylogfile sslmode sslnegotiation sslpassword sslrootcert sslsni target_session_attrs
+        tcp_user_timeout user
         """
     ),
     "sqlite": names(
@@ -182,6 +185,8 @@ PASSED_ON: Final[Mapping[str, frozenset[str]]] = {
         """
     ),
 }
+#: Those of SQLite's that count only where a file is named by a URI; elsewhere nobody reads them.
+OF_FILE_URI: Final = names("cache immutable mode nolock psow vfs")
 #: Names of other tools, whose likeness alone would not lead to ours.
 _MEANT: Final[Mapping[str, str]] = {
     "max_connections": "connection_limit",
@@ -192,6 +197,7 @@ _MEANT: Final[Mapping[str, str]] = {
     "socket": "unix_socket",
     "ssl": "sslmode=require",
     "sslaccept": "sslmode=require or verify-full",
+    "sslidentity": "sslcert and sslkey",
     "statement_timeout": "TONNAGE_STATEMENT_TIMEOUT",
     "lock_timeout": "TONNAGE_LOCK_TIMEOUT",
 }

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, unquote
 
-from tonnage.db.parameters import PoolOptions, is_whole, read_parameters
+from tonnage.db.parameters import OF_FILE_URI, PoolOptions, is_whole, read_parameters
 from tonnage.db.settings import current
 from tonnage.errors import ConfigError
 
@@ -48,6 +48,17 @@ DRIVERS: Final[Mapping[str, tuple[str, ...]]] = {
 _HIDDEN: Final = "***"
 _EXAMPLES: Final = "write postgresql://user@host/name, sqlite:///app.db, mysql:// or mongodb://"
 _ENCODE: Final = "in a user's name or password, write / as %2F, ? as %3F and @ as %40"
+
+
+class RenderedUrl(Protocol):
+    """A URL that can be written: SQLAlchemy's ``URL`` is one."""
+
+    def render_as_string(self, hide_password: bool = True) -> str:
+        """Return it as text."""
+
+
+#: How applications name a database: as text, or as SQLAlchemy has it.
+UrlLike = str | RenderedUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,7 @@ def read_url(text: str) -> DatabaseUrl:
     pairs = _pairs(query)
     options, pool = read_parameters(dialect, pairs, is_doubtful="@" in query)
     if dialect == "sqlite":
-        address, shown = _of_file(place)
+        address, shown = _of_file(place, dict(options))
     else:
         # Where a mark is not encoded as it should be, the socket may be half a password.
         socket = dict(options).get("host", "") if "@" not in query else ""
@@ -117,7 +128,7 @@ def read_url(text: str) -> DatabaseUrl:
     )
 
 
-def wanted_url(url: str | None, *, for_mongo: bool = False) -> DatabaseUrl:
+def wanted_url(url: UrlLike | None, *, for_mongo: bool = False) -> DatabaseUrl:
     """Return what *url* says, or what the options say where it is None.
 
     Args:
@@ -135,7 +146,7 @@ def wanted_url(url: str | None, *, for_mongo: bool = False) -> DatabaseUrl:
     name = "MONGO_URL" if for_mongo else "DATABASE_URL"
     if url is None:
         raise ConfigError(f"no database is named: give its URL, or set {name}")
-    found = read_url(url)
+    found = read_url(_as_text(url))
     if (found.dialect == "mongodb") is not for_mongo:
         way = "db.mongo()" if not for_mongo else "db.engine() or db.pool()"
         raise ConfigError(f"{found.shown} is for {way}: give another URL, or set {name}")
@@ -143,6 +154,15 @@ def wanted_url(url: str | None, *, for_mongo: bool = False) -> DatabaseUrl:
         limited = replace(found.pool, connection_limit=settings.mongo_pool_size)
         return replace(found, pool=limited)
     return found
+
+
+def _as_text(url: UrlLike) -> str:
+    if isinstance(url, str):
+        return url
+    if not hasattr(url, "render_as_string"):
+        # Not repeated, as text is not: there may be a password in it.
+        raise ConfigError(f"the URL of a database is text, not {type(url).__name__}: {_EXAMPLES}")
+    return url.render_as_string(hide_password=False)
 
 
 def _with_scheme(text: str) -> str:
@@ -180,11 +200,17 @@ def _pairs(query: str) -> list[tuple[str, str]]:
     return found
 
 
-def _of_file(place: str) -> tuple[str, str]:
+def _of_file(place: str, options: Mapping[str, str]) -> tuple[str, str]:
     if place and not place.startswith("/"):
         raise ConfigError(
             "the URL of a SQLite database has three slashes and a relative path, or four and an"
             " absolute one: sqlite:///app.db, sqlite:////data/app.db"
+        )
+    is_uri = place.startswith("/file:") and options.get("uri") == "true"
+    if not is_uri and (ignored := sorted(options.keys() & OF_FILE_URI)):
+        raise ConfigError(
+            f"the URL of a SQLite database says {', '.join(ignored)}, which counts only where the"
+            " file is named by a URI: sqlite:///file:app.db?mode=ro&uri=true"
         )
     return f"sqlite://{place}", f"sqlite://{place}"
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 #: bits.
 FOR_EVER_SECONDS: Final = (2**31 - 1) / 1000
 #: How much longer than the server's own limit a driver waits for an answer, so that the server
-#: says first what was wrong.
+#: says first what was wrong; of a short ``socket_timeout`` no more than this part.
 ANSWER_SECONDS: Final = 5.0
+_ANSWER_SHARE: Final = 0.2
 
 
 def lifetime_seconds(pool: PoolOptions, settings: DatabaseSettings) -> float:
@@ -30,16 +31,18 @@ def idle_seconds(pool: PoolOptions, settings: DatabaseSettings) -> float:
 
 
 def statement_seconds(pool: PoolOptions, settings: DatabaseSettings) -> float:
-    """Return how long the server lets a statement run."""
+    """Return how long the server lets a statement run: less than a driver waits for the answer."""
     given = math.inf if pool.socket_timeout_seconds is None else pool.socket_timeout_seconds
-    return min(given, settings.statement_timeout_seconds)
+    return min(
+        max(given - ANSWER_SECONDS, given * (1 - _ANSWER_SHARE)), settings.statement_timeout_seconds
+    )
 
 
 def answer_seconds(pool: PoolOptions, settings: DatabaseSettings) -> float:
     """Return how long to wait for an answer, of a server that may be gone without a word."""
     if pool.socket_timeout_seconds is not None:
-        return pool.socket_timeout_seconds
-    return settings.statement_timeout_seconds + ANSWER_SECONDS
+        return finite(pool.socket_timeout_seconds)
+    return finite(settings.statement_timeout_seconds + ANSWER_SECONDS)
 
 
 def finite(seconds: float) -> float:

@@ -87,7 +87,7 @@ def arguments(
         found["connect_args"] = _asyncpg(url, settings)
     elif driver == "psycopg":
         found["connect_args"] = psycopg.connect_arguments(url, settings)
-        listeners = [(_on_driver(psycopg.bound_statements(url)), "connect")]
+        listeners = [(_on_driver(psycopg.configured(url, settings)), "connect")]
     elif url.dialect == "sqlite":
         found["connect_args"] = {"timeout": finite(settings.lock_timeout_seconds)}
         listeners = [(_with_rules(url), "connect")]

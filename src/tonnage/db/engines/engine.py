@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from tonnage.db.urls import DatabaseUrl
+    from tonnage.db.urls import DatabaseUrl, UrlLike
     from tonnage.settings import DatabaseSettings
 
 #: Compiled statements that SQLAlchemy keeps for an engine; its own is 500, at some 10 KB each.
@@ -43,7 +43,7 @@ _OURS: Final = {
 
 
 def engine(
-    url: str | None = None,
+    url: UrlLike | None = None,
     *,
     name: str = "database",
     max_rows: int | None = None,
@@ -55,8 +55,8 @@ def engine(
     """Return an engine for code that may block: threads, scripts, Flask.
 
     Args:
-        url: of the database, with limits as in ``?connection_limit=5&pool_timeout=20``; by default
-            what DATABASE_URL says.
+        url: of the database, with limits as in ``?connection_limit=5&pool_timeout=20``, as text or
+            as SQLAlchemy's ``URL``; by default what DATABASE_URL says.
         name: for logs and statistics.
         max_rows: how many rows one query may load at once; by default ``--max-query-rows``.
         max_bytes: how large these may be, in bytes; by default ``--max-query-bytes``.
@@ -67,13 +67,14 @@ def engine(
     Raises:
         ConfigError: SQLAlchemy or the driver is missing, or an argument makes no sense.
     """
+    bounds = _bounds(max_rows, max_bytes, guard)
     made = _make(url, name, passed_on, is_async=False)
-    _watch(made, max_rows, max_bytes, guard, slow_seconds)
+    _watch(made, bounds, slow_seconds)
     return made
 
 
 def async_engine(
-    url: str | None = None,
+    url: UrlLike | None = None,
     *,
     name: str = "database",
     max_rows: int | None = None,
@@ -96,14 +97,15 @@ def async_engine(
     Raises:
         ConfigError: as :func:`engine`.
     """
+    bounds = _bounds(max_rows, max_bytes, guard)
     made = _make(url, name, passed_on, is_async=True)
-    _watch(made, max_rows, max_bytes, guard, slow_seconds)
+    _watch(made, bounds, slow_seconds)
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     return AsyncEngine(made)
 
 
-def _make(text: str | None, name: str, passed_on: dict[str, Any], *, is_async: bool) -> Engine:
+def _make(text: UrlLike | None, name: str, passed_on: dict[str, Any], *, is_async: bool) -> Engine:
     from tonnage.db.settings import current
     from tonnage.db.urls import wanted_url
 
@@ -174,21 +176,24 @@ def _missing(driver: str, error: ModuleNotFoundError) -> str:
     return f"{driver} needs {error.name}: pip install {how}"
 
 
-def _watch(
-    made: Engine,
-    max_rows: int | None,
-    max_bytes: int | None,
-    guard: str | None,
-    slow_seconds: float | None,
-) -> None:
+def _bounds(
+    max_rows: int | None, max_bytes: int | None, guard: str | None
+) -> tuple[int, int, str]:
+    from tonnage.db.guard.bounds import limits
+    from tonnage.db.settings import current
+
+    return limits(current(), max_rows, max_bytes, guard)
+
+
+def _watch(made: Engine, bounds: tuple[int, int, str], slow_seconds: float | None) -> None:
     from tonnage.db.guard import watch
     from tonnage.db.settings import current
 
-    settings = current()
+    max_rows, max_bytes, mode = bounds
     watch(
         made,
-        max_rows=settings.max_query_rows if max_rows is None else max_rows,
-        max_bytes=settings.max_query_bytes if max_bytes is None else max_bytes,
-        mode=settings.query_guard if guard is None else guard,
-        slow_seconds=settings.slow_query_seconds if slow_seconds is None else slow_seconds,
+        max_rows=max_rows,
+        max_bytes=max_bytes,
+        mode=mode,
+        slow_seconds=current().slow_query_seconds if slow_seconds is None else slow_seconds,
     )

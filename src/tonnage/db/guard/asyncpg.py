@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import (
 )
 from sqlalchemy.util.concurrency import await_only, in_greenlet
 
-from tonnage.governor.reservations import reserved
+from tonnage.governor.reservations import reserved, taken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,8 +63,12 @@ class LoadingCursor(AsyncAdapt_asyncpg_cursor):
                     (each.name, each.type.oid, None, None, None, None, None)
                     for each in attributes or ()
                 ] or None
-                async with _transaction(self._connection, self._description):
-                    status = await self._load(prepared, parameters or ())
+                try:
+                    async with _transaction(self._connection, self._description):
+                        status = await self._load(prepared, parameters or ())
+                finally:
+                    # asyncpg makes rows of what arrives while nobody's step runs.
+                    taken(self._tally.size_bytes)
             except Exception as error:  # noqa: BLE001  (raises it again, translated)
                 self._handle_exception(error)  # type: ignore[no-untyped-call]
         if self._description is not None:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tonnage.db.guard.tally import Tally
+from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tonnage.db.guard.slow import SlowQueries
+    from tonnage.settings import DatabaseSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,37 @@ class Bounds:
         max_rows = options.get("max_rows", self.max_rows)
         max_bytes = options.get("max_bytes", self.max_bytes)
         return Tally(statement, max_rows, max_bytes, self.mode)
+
+
+def limits(
+    settings: DatabaseSettings,
+    max_rows: int | None,
+    max_bytes: int | None,
+    guard: str | None,
+    *,
+    rows: str = "max_rows",
+) -> tuple[int, int, str]:
+    """Return how many rows and bytes a query may load, and what happens to one that loads more.
+
+    Args:
+        settings: what the options say, where an argument is None.
+        max_rows: as an application has given it.
+        max_bytes: as an application has given it.
+        guard: as an application has given it.
+        rows: what the application calls the first.
+
+    Raises:
+        ConfigError: one of them makes no sense.
+    """
+    for name, value in ((rows, max_rows), ("max_bytes", max_bytes)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise ConfigError(
+                f"{name} is a whole number, 1 at least, not {value!r:.40}; guard='off' is no bound"
+            )
+    if guard not in (None, "stop", "warn", "off"):
+        raise ConfigError(f"guard is stop, warn or off, not {guard!r:.40}")
+    return (
+        settings.max_query_rows if max_rows is None else max_rows,
+        settings.max_query_bytes if max_bytes is None else max_bytes,
+        settings.query_guard if guard is None else guard,
+    )

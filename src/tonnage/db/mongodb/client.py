@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tonnage.db.mongodb.bounds import Bounds
     from tonnage.db.mongodb.gate import GatedClient
     from tonnage.db.mongodb.named import Database
-    from tonnage.db.urls import DatabaseUrl
+    from tonnage.db.urls import DatabaseUrl, UrlLike
 
 
 class Mongo:
@@ -167,7 +167,7 @@ class Mongo:
 
 
 def mongo(
-    url: str | None = None,
+    url: UrlLike | None = None,
     *,
     name: str = "mongo",
     max_documents: int | None = None,
@@ -191,13 +191,10 @@ def mongo(
         ConfigError: PyMongo is not installed, or the URL or an option makes no sense.
     """
     needed("pymongo", "mongo")
+    from tonnage.db.guard.bounds import limits
     from tonnage.db.mongodb.bounds import Bounds
 
     settings = current()
-    bounds = Bounds(
-        settings.max_query_rows if max_documents is None else max_documents,
-        settings.max_query_bytes if max_bytes is None else max_bytes,
-        settings.query_guard if guard is None else guard,
-    )
+    bounds = Bounds(*limits(settings, max_documents, max_bytes, guard, rows="max_documents"))
     slow = settings.slow_query_seconds if slow_seconds is None else slow_seconds
     return Mongo(wanted_url(url, for_mongo=True), name, bounds, slow, options)

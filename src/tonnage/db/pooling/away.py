@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tonnage.db")
 
 RETRY_AFTER_SECONDS: Final = 1
-#: A worker's attempts while the database is away: no more than a handful of workers make.
-MOST_BACKOFF_SECONDS: Final = 0.25
+#: Between a worker's attempts while the database is away: so long at most do its requests fail
+#: after it takes connections again. What it costs is one refused connection each.
+MOST_BACKOFF_SECONDS: Final = 0.1
 #: An attempt that has said nothing for so long does not keep others from trying.
 FORGOTTEN_SECONDS: Final = 60.0
 #: Classes of SQLSTATE: connections fail, there is no room for one, an operator intervenes.

@@ -5,22 +5,27 @@
     slots.leave(connection)                # to the first in line, or to the others that rest
 
 Promises: in use and at rest together are never more than the limit that applies. Whoever waits
-longest is served first. Of those at rest the one that was used last goes first, so that the others
+longest is served first. Where the server takes no more connections than there are, nobody is told
+to open one for a second: all wait for those that live (:meth:`Slots.go_without`). Of those at rest the one that was used last goes first, so that the others
 get old and can be closed. Safe in threads: the lock is held for microseconds, and a waiter is
 called with it held, so it must only be woken.
 
-Bounded: *limit* connections and *most_waiting* waiters.
+Bounded: *limit* connections and *most_waiting* waiters, and as many more as were about to open one.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: How long nobody tries to open more, after the server has had no room for one.
+FULL_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 
@@ -54,10 +59,16 @@ class Slots(Generic[T]):
     Args:
         limit: how many there may be.
         most_waiting: how many may wait.
+        clock: seconds that only go forward.
     """
 
-    def __init__(self, limit: int, most_waiting: int) -> None:
+    def __init__(
+        self, limit: int, most_waiting: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._lock = threading.Lock()
+        self._clock = clock
+        # As many as the server has room for, and until when that is taken for true.
+        self._room, self._full_until_seconds = limit, float("-inf")
         self._most_waiting = most_waiting
         self._line: deque[Waiter] = deque()
         self._resting: list[Grant[T]] = []
@@ -81,12 +92,31 @@ class Slots(Generic[T]):
             LineFullError: too many wait.
         """
         with self._lock:
-            if self.in_use < self.limit and not self._line:
+            if self.in_use < self._limit_now() and not self._line:
                 return self._grant()
             if len(self._line) >= self._most_waiting:
                 raise LineFullError
             waiter = make_waiter()
             self._line.append(waiter)
+            self._serve()  # there may be room again since the line was formed
+            return waiter
+
+    def go_without(self, make_waiter: Callable[[], W]) -> W | None:
+        """End a grant for which the server has no room; return a waiter who is first in line.
+
+        There are no more than the others for :data:`FULL_SECONDS`, whoever asks. None: there are no
+        others to wait for, and the grant is kept.
+        """
+        with self._lock:
+            others = self.in_use + len(self._resting) - 1
+            if others < 1:
+                return None
+            self._room = others
+            self._full_until_seconds = self._clock() + FULL_SECONDS
+            self.in_use -= 1
+            waiter = make_waiter()
+            self._line.appendleft(waiter)
+            self._serve()
             return waiter
 
     def forget(self, waiter: Waiter) -> bool:
@@ -148,6 +178,10 @@ class Slots(Generic[T]):
 
     # With the lock held.
 
+    def _limit_now(self) -> int:
+        is_full = self._clock() < self._full_until_seconds
+        return min(self.limit, self._room) if is_full else self.limit
+
     def _take(self, grants: list[Grant[T]]) -> list[T]:
         self._resting = [each for each in self._resting if each not in grants]
         self.in_use += len(grants)
@@ -158,5 +192,5 @@ class Slots(Generic[T]):
         return self._resting.pop() if self._resting else Grant()
 
     def _serve(self) -> None:
-        while self._line and self.in_use < self.limit:
+        while self._line and self.in_use < self._limit_now():
             self._line.popleft().wake(self._grant())

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.pools.tasks import AsyncPool
     from tonnage.db.pools.threads import Pool
-    from tonnage.db.urls import DatabaseUrl
+    from tonnage.db.urls import DatabaseUrl, UrlLike
     from tonnage.settings import DatabaseSettings
 
 
 def pool(
-    url: str | None = None,
+    url: UrlLike | None = None,
     *,
     name: str = "database",
     max_rows: int | None = None,
@@ -50,7 +50,7 @@ def pool(
 
 
 def async_pool(
-    url: str | None = None,
+    url: UrlLike | None = None,
     *,
     name: str = "database",
     max_rows: int | None = None,
@@ -79,14 +79,15 @@ def async_pool(
     )
 
 
-def _settled(text: str | None, driver: str) -> tuple[DatabaseUrl, DatabaseSettings]:
+def _settled(text: UrlLike | None, driver: str) -> tuple[DatabaseUrl, DatabaseSettings]:
     """Return where the database is and what the options say; *driver* is there."""
     from tonnage.db.settings import current
     from tonnage.db.urls import wanted_url
     from tonnage.stores.sinks.onlyone import needed
 
     url = wanted_url(text)
-    if url.dialect != "postgresql" or url.driver not in (None, driver):
+    # Whichever driver the URL names: one URL does for all of a program, as with engines.
+    if url.dialect != "postgresql":
         raise ConfigError(f"{url.shown} is no database for {driver}: use db.engine() for it")
     needed(driver, {"asyncpg": "postgres"}.get(driver, driver))
     return url, current()
@@ -99,15 +100,13 @@ def _bounds(
     guard: str | None,
     slow_seconds: float | None,
 ) -> Bounds:
-    from tonnage.db.guard.bounds import Bounds
+    from tonnage.db.guard.bounds import Bounds, limits
     from tonnage.db.guard.slow import SlowQueries
 
-    mode = settings.query_guard if guard is None else guard
-    if mode not in ("stop", "warn", "off"):
-        raise ConfigError(f"guard is stop, warn or off, not {mode!r:.40}")
+    rows, size_bytes, mode = limits(settings, max_rows, max_bytes, guard)
     return Bounds(
-        max_rows=settings.max_query_rows if max_rows is None else max_rows,
-        max_bytes=settings.max_query_bytes if max_bytes is None else max_bytes,
+        max_rows=rows,
+        max_bytes=size_bytes,
         mode=mode,
         slow=SlowQueries(settings.slow_query_seconds if slow_seconds is None else slow_seconds),
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tonnage.db.pooling.counting import PoolStatistics
     from tonnage.db.pooling.slots import Waiter
+    from tonnage.db.pooling.waiters import ThreadWaiter
     from tonnage.db.pools.poolkeeper import Life, PoolKeeper
 
 C = TypeVar("C")
@@ -36,7 +37,7 @@ class PoolBase(ABC, Generic[C]):
 
     def __init__(self, keeper: PoolKeeper) -> None:
         self._keeper = keeper
-        # What cannot be closed since it is the parent's of a fork.
+        # What cannot be closed since it is the parent's of a fork: no more than that had.
         self._parents: list[object] = []
         self._is_looking = False
         self.slots: Slots[C] = self._new_slots()
@@ -110,6 +111,30 @@ class PoolBase(ABC, Generic[C]):
             return self.slots.take(make_waiter)
         except LineFullError:
             raise self._keeper.busy(self.slots.waiting, None) from None
+
+    def _give_up(self, waiter: ThreadWaiter) -> None:
+        """Have whoever does not wait any more get nothing, or give it back."""
+        if self.slots.forget(waiter):
+            return
+        try:
+            grant = waiter.granted()
+        except Exception:  # noqa: BLE001  (an error instead of a place: nothing to give back)
+            return
+        if grant.item is None:
+            self.slots.leave(None, time.monotonic())
+        else:
+            self._rest(grant.item)
+
+    def _is_ours(self, connection: C) -> bool:
+        """Return whether *connection* is of this process; what is its parent's stays so.
+
+        A child that was forked while one was in use has the same socket: a word more in it would
+        be in the parent's transaction.
+        """
+        if self._life(connection).process == os.getpid():
+            return True
+        self._parents.append(connection)
+        return False
 
     def _rest(self, connection: C) -> None:
         """Have *connection* wait for the next; it is closed if the limit has become lower."""

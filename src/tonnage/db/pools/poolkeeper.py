@@ -6,6 +6,7 @@ SQLAlchemy.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from contextlib import contextmanager
@@ -38,10 +39,12 @@ JITTER_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """When a connection was opened, and when it is to be closed at the latest."""
+    """When a connection was opened, when it is to be closed at the latest, and whose it is."""
 
     begun_seconds: float = 0.0
     ends_seconds: float = float("inf")
+    #: The number of the process that has opened it.
+    process: int = 0
 
 
 class PoolKeeper(Keeper):
@@ -72,7 +75,7 @@ class PoolKeeper(Keeper):
         """Return the life of a connection that is opened now."""
         now = time.monotonic()
         part = 1.0 - random.random() * JITTER_SHARE
-        return Life(now, now + self.lifetime_seconds * part)
+        return Life(now, now + self.lifetime_seconds * part, os.getpid())
 
     def is_over(self, life: Life) -> bool:
         """Return whether *life* is over."""

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from tonnage.db.drivers.psycopg import bound_statements, connect_arguments
+from tonnage.db.drivers.psycopg import configured, connect_arguments
 from tonnage.db.pooling.slots import Grant
 from tonnage.db.pooling.waiters import ThreadWaiter
 from tonnage.db.pools.base import PoolBase
@@ -74,7 +74,7 @@ class Pool(PoolBase[BoundedConnection]):
     ) -> None:
         self._bounds = bounds
         self._arguments = connect_arguments(url, settings)
-        self._configure = bound_statements(url)
+        self._configure = configured(url, settings)
         super().__init__(PoolKeeper("psycopg", name, url, settings, is_async=False))
 
     @contextmanager

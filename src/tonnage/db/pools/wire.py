@@ -21,7 +21,7 @@ import asyncio
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tonnage.governor.reservations import reserved
+from tonnage.governor.reservations import reserved, taken
 from tonnage.units import MIB
 
 if TYPE_CHECKING:
@@ -168,6 +168,8 @@ class Answer:
         traceback: TracebackType | None,
     ) -> None:
         self._wire.watch(None)
+        # The driver makes rows of what arrives while nobody's step runs.
+        taken(self.received_bytes)
         if self._asking is not None:
             # Whoever waited has been cancelled: what still comes has to be read for the driver.
             self._asking.cancel()
