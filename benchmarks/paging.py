@@ -47,6 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> Result:
     """Read the list by keyset and by offset, in each database."""
+    if chosen.rows < (TIMED + 2) * chosen.size:
+        raise SystemExit(f"--rows: {TIMED + 2} pages of {chosen.size} at least, to time {TIMED}")
     before = machine()
     rows: list[list[str]] = []
     details: dict[str, Any] = {}

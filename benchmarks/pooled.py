@@ -119,6 +119,6 @@ async def ask(ms: int = 20) -> dict[str, str]:
 @app.get("/connections")
 async def connections() -> dict[str, int]:
     """Return how many connections there are, as the originals' metrics say it."""
-    from tonnage.db.pooling.counting import db_connections
+    from tonnage.db import db_connections
 
     return {"dbConnections": db_connections()}

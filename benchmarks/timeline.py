@@ -132,7 +132,7 @@ async def counting(url: str, application_name: str) -> AsyncIterator[Seen]:
 
 
 async def _count(url: str, application_name: str, seen: Seen) -> None:
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg
 
     statement = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
     while True:

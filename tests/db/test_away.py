@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 
 import pytest
@@ -12,6 +13,7 @@ from tonnage.db.pooling.away import (
     Door,
     busy,
     is_away,
+    is_full,
     lost,
 )
 from tonnage.errors import DatabaseAwayError, PoolBusyError, RequestRefusedError
@@ -112,6 +114,14 @@ class OperationalError(Exception):
     """As drivers call theirs."""
 
 
+class ConfigurationError(OperationalError, ValueError):
+    """As asyncpg has one."""
+
+
+class TargetServerAttributeNotMatched(Exception):  # noqa: N818  (asyncpg's)
+    """As asyncpg has one."""
+
+
 def _with_state(state: str) -> Exception:
     error = OperationalError("no")
     error.sqlstate = state  # type: ignore[attr-defined]
@@ -131,11 +141,72 @@ def _with_state(state: str) -> Exception:
         (_with_state("3D000"), False),  # no such database
         (_with_state("57014"), False),  # a statement was cancelled
         (ValueError("no"), False),
+        (FileNotFoundError(2, "No such file or directory"), True),  # a socket
+        (FileNotFoundError(2, "No such file or directory", "/root.crt"), False),
+        (ConfigurationError("sslmode is one of"), False),
+        (TargetServerAttributeNotMatched("none is"), True),  # until another takes over
     ],
 )
 def test_tells_an_outage_from_what_stays_wrong(error: Exception, *, expected: bool) -> None:
     """Tells an outage from what stays wrong."""
     assert is_away(error, "postgresql") is expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('invalid sslmode value: "bogus"', False),
+        ('failed: FATAL:  role "nobody" does not exist', False),
+        ('failed: FATAL:  password authentication failed for user "a"', False),
+        ("failed: FATAL:  unrecognized configuration parameter", False),
+        ("failed: FATAL:  no pg_hba.conf entry for host", False),
+        ("(1045, \"Access denied for user 'a'@'b'\")", False),
+        ('at "db.invalid" failed: Connection refused', True),
+        ("failed to resolve host 'does not exist': no", True),
+        ("failed: FATAL:  the database system is starting up", True),
+        ("failed: FATAL:  sorry, too many clients already", True),
+        ("consuming input failed: server closed the connection unexpectedly", True),
+    ],
+)
+def test_where_there_is_no_code_words_are_read(said: str, *, expected: bool) -> None:
+    """Not those in quotes, which are names."""
+    error = OperationalError(said)
+    if said.startswith("("):
+        error = OperationalError(*ast.literal_eval(said))
+    assert is_away(error, "postgresql") is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OperationalError("failed: FATAL:  sorry, too many clients already"), True),
+        (OperationalError("FATAL:  remaining connection slots are reserved for roles"), True),
+        (OperationalError(1040, "Too many connections"), True),
+        (OperationalError("failed: Connection refused"), False),
+    ],
+)
+def test_tells_a_full_server(error: Exception, *, expected: bool) -> None:
+    """In whatever words."""
+    assert is_full(error) is expected
+
+
+def test_a_full_server_is_what_is_said(door: Door) -> None:
+    """And not that it does not answer."""
+    door.failed(_with_state("53300"))
+    with pytest.raises(DatabaseAwayError, match="too many connections"):
+        door.check()
+    door.failed(OSError("refused"))
+    with pytest.raises(DatabaseAwayError, match="does not answer"):
+        door.check()
+
+
+def test_whoever_does_not_try_hears_what_the_driver_said(door: Door) -> None:
+    """As the cause; as text, since the error itself would hold the memory of its request."""
+    door.failed(ConnectionRefusedError("refused"))
+    with pytest.raises(DatabaseAwayError) as caught:
+        door.check()
+    assert str(caught.value.__cause__) == "ConnectionRefusedError: refused"
+    assert getattr(caught.value.__cause__, "__traceback__", "none at all") is None
 
 
 def test_a_file_is_never_away() -> None:

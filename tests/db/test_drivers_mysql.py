@@ -44,9 +44,20 @@ def test_pymysql_takes_what_it_is_told() -> None:
     assert (connection.charset, connection.connect_timeout) == ("utf8mb4", 2)
     assert (connection._read_timeout, connection._write_timeout) == (9, 9)
     assert connection.init_command == (
-        "SET SESSION innodb_lock_wait_timeout=3 /*!50708 , SESSION max_execution_time=9000 */"
-        " /*M!100101 , SESSION max_statement_time=9 */"
+        "SET SESSION innodb_lock_wait_timeout=3 /*!50708 , SESSION max_execution_time=7200 */"
+        " /*M!100101 , SESSION max_statement_time=7.2 */"
     )
+
+
+def test_no_end_of_waiting_is_what_pymysql_takes_for_it() -> None:
+    """A server that says nothing; its own limit for statements holds all the same."""
+    pymysql = pytest.importorskip("pymysql")
+    found = told("mysql://db/shop?socket_timeout=0", is_async=False)
+    made = sqlalchemy.create_engine(**found)
+    given = of_connection(made, found["connect_args"])
+    connection = pymysql.connect(**given, defer_connect=True)
+    assert connection._read_timeout > 20 * 24 * 3600
+    assert "max_statement_time=30 " in connection.init_command
 
 
 async def test_aiomysql_takes_what_it_is_told() -> None:

@@ -127,7 +127,7 @@ async def test_timeouts_and_schema_are_set_in_the_server(how: str, url: str) -> 
         '"$user", public',
     )
     shorter = await ask(how, f"{url}&socket_timeout=5&schema=public", AS_SET, settings)
-    assert shorter == ("5s", "2500ms", "90s", '"public"')
+    assert shorter == ("4s", "2500ms", "90s", '"public"')
 
 
 async def test_for_ever_is_what_the_server_takes_for_it(url: str) -> None:
@@ -214,6 +214,25 @@ async def test_asyncpg_waits_no_longer_than_the_url_says(how: str, url: str) -> 
         with pytest.raises(TimeoutError):
             await connection.exec_driver_sql("SELECT pg_sleep(20)")
     await made.dispose()
+
+
+async def test_psycopg_waits_for_an_answer_no_longer_than_the_url_says(url: str) -> None:
+    """Of either kind: psycopg itself would wait for ever, and TCP for minutes."""
+    text = f"{url}&socket_timeout=0.2&pgbouncer=true"
+    with psycopgs(text) as connection:
+        assert connection.info.get_parameters()["tcp_user_timeout"] == "200"
+        with pytest.raises(psycopg.errors.ConnectionFailure, match=r"not answered for 0\.2 s"):
+            connection.execute("SELECT pg_sleep(20)")
+        assert connection.broken
+    wanted = read_url(text)
+    told = psycopg_table.connect_arguments(wanted, options())
+    async with await psycopg.AsyncConnection.connect(**told) as other:
+        psycopg_table.configured(wanted, options())(other)
+        assert await (await other.execute("SELECT 1")).fetchone() == (1,)
+        with pytest.raises(psycopg.errors.ConnectionFailure):
+            await other.execute("SELECT pg_sleep(20)")
+    with psycopgs(f"{url}&tcp_user_timeout=7000") as connection:
+        assert connection.info.get_parameters()["tcp_user_timeout"] == "7000"
 
 
 @pytest.mark.parametrize("how", ["asyncpg", "psycopg", "engine", "async_engine"])

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from tests.db.drivers_settings import options
 
+from tonnage import db
 from tonnage.db.drivers.pymongo import arguments
 from tonnage.db.urls import read_url
+from tonnage.errors import ConfigError
 
 pymongo = pytest.importorskip("pymongo")
 
@@ -54,9 +56,19 @@ async def test_prismas_names_and_mongodbs_say_the_same(parameters: str) -> None:
 
 async def test_for_ever_is_not_at_once() -> None:
     """PyMongo refuses 0, and warns; so nothing is said."""
-    made = client("mongodb://db/?pool_timeout=0&max_idle_connection_lifetime=0")
+    made = client("mongodb://db/?pool_timeout=0&max_idle_connection_lifetime=0&socket_timeout=0")
     pool = made.options.pool_options
     assert (pool.wait_queue_timeout, pool.max_idle_time_seconds) == (None, None)
+    assert pool.socket_timeout is None
+    await made.close()
+
+
+async def test_the_longest_times_are_those_that_pymongo_takes() -> None:
+    """Which refuses what a URL may say at most: 30 days."""
+    longest = "&".join(f"{name}=2592000" for name in ("pool_timeout", "connect_timeout"))
+    made = client(f"mongodb://db/?{longest}&max_idle_connection_lifetime=2592000")
+    pool = made.options.pool_options
+    assert min(pool.wait_queue_timeout, pool.connect_timeout) > 11 * 24 * 3600
     await made.close()
 
 
@@ -73,3 +85,17 @@ async def test_mongodbs_own_options_go_on_to_it() -> None:
         *(1, 1),
     )
     await made.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"max_documents": -1}, "max_documents is a whole number, 1 at least"),
+        ({"max_bytes": "32M"}, "max_bytes is a whole number"),
+        ({"guard": "perhaps"}, "guard is stop, warn or off"),
+    ],
+)
+def test_bounds_without_sense_are_refused(said: dict[str, Any], why: str) -> None:
+    """As of pools and engines."""
+    with pytest.raises(ConfigError, match=why):
+        db.mongo("mongodb://db/shop", **said)

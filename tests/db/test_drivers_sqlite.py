@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -45,6 +46,25 @@ def test_a_file_has_its_rules(tmp_path: Path) -> None:
             assert pragma(connection, "foreign_keys") == 1
             assert pragma(connection, "busy_timeout") == 1500
     made.dispose()
+
+
+def test_a_file_that_another_has_locked_takes_connections(tmp_path: Path) -> None:
+    """Several processes begin with one file: it is one of them that gives it its log."""
+    path = tmp_path / "app.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE kept (id)")
+    other.execute("BEGIN EXCLUSIVE")
+    made = engine(f"sqlite:///{path}", settings=options(lock_timeout_seconds=0.05))
+    with made.connect() as connection:
+        other.execute("COMMIT")
+        assert connection.exec_driver_sql("SELECT count(*) FROM kept").scalar() == 0
+    with made.connect() as first, made.connect() as second:
+        for connection in (first, second):
+            # The first was there before, and sees with its next statement what has changed.
+            assert connection.exec_driver_sql("SELECT count(*) FROM kept").scalar() == 0
+            assert pragma(connection, "journal_mode") == "wal"
+    made.dispose()
+    other.close()
 
 
 def test_a_relative_path_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,4 +173,6 @@ def test_a_file_that_may_only_be_read_is_read(tmp_path: Path) -> None:
     with only_read.connect() as connection:
         assert pragma(connection, "journal_mode") == "delete"
         connection.exec_driver_sql("SELECT * FROM kept")
+        with pytest.raises(sqlalchemy.exc.OperationalError, match="readonly"):
+            connection.exec_driver_sql("INSERT INTO kept VALUES (1)")
     only_read.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
-from tonnage.errors import ConfigError, PoolBusyError
+from tonnage.errors import ConfigError, DatabaseAwayError, PoolBusyError
 from tonnage.governor.consumers import registry
 
 
@@ -40,6 +41,45 @@ async def test_an_asynchronous_engine_is_sqlalchemys_own(tmp_path: Path) -> None
     async with AsyncSession(engine) as session:
         assert await session.scalar(text("SELECT 1")) == 1
     await engine.dispose()
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO kept VALUES (1)", "BEGIN IMMEDIATE"])
+def test_a_file_that_is_locked_for_too_long_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """Who waits for a file's lock is told to come again; the connection stays."""
+    monkeypatch.setenv("TONNAGE_LOCK_TIMEOUT", "100ms")
+    engine = db.engine(url(tmp_path))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE kept (id)")
+    other = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with engine.connect() as connection:
+        with pytest.raises(DatabaseAwayError, match="is locked") as refused:
+            connection.exec_driver_sql(statement)
+        assert refused.value.problem.status == 503
+        assert isinstance(refused.value.__cause__, sqlite3.OperationalError)
+        other.execute("COMMIT")
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+    other.close()
+
+
+async def test_an_asynchronous_engine_says_so_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An asynchronous engine says so too."""
+    monkeypatch.setenv("TONNAGE_LOCK_TIMEOUT", "100ms")
+    engine = db.async_engine(url(tmp_path))
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE kept (id)")
+    other = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with engine.connect() as connection:
+        with pytest.raises(DatabaseAwayError, match="is locked"):
+            await connection.exec_driver_sql("INSERT INTO kept VALUES (1)")
+    await engine.dispose()
+    other.close()
 
 
 def test_the_options_name_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.support.forking import await_in_child
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer, need_postgres, no_room
 from tests.support.slowness import SLOWNESS
 
 from tonnage import db
@@ -305,6 +305,89 @@ async def test_what_the_server_allows_is_asked_for_and_kept(
     assert sum("too many connections" in each for each in caplog.messages) >= 1
 
 
+@pytest.mark.parametrize("tried", ["connection_limit=5&pool_timeout=10"], indirect=True)
+async def test_when_the_server_is_full_requests_wait_for_what_there_is(
+    server: PostgresServer, tried: Tried, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the server is full requests wait for what there is."""
+    assert await tried.ask() == 1
+    with no_room(server):
+        assert await asyncio.gather(*(tried.sleep(0.002) for _ in range(60))) == [None] * 60
+        assert tried.statistics.open == 1
+    assert sum("requests wait for these" in each for each in caplog.messages) == 1
+    found = tried.statistics
+    assert (found.in_use, found.idle, found.waiting, found.timed_out_total) == (0, 1, 0, 0)
+
+
+@pytest.mark.parametrize("tried", ["connection_limit=5&pool_timeout=0.1"], indirect=True)
+async def test_waiting_for_a_full_server_is_bounded_and_says_why(
+    server: PostgresServer, tried: Tried
+) -> None:
+    """Waiting for a full server is bounded and says why."""
+    async with tried.engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        with no_room(server), pytest.raises(PoolBusyError, match="too many connections") as caught:
+            await tried.ask()
+        assert str(caught.value).startswith("all 1 connections of ")
+    assert await tried.ask() == 1
+
+
+async def test_a_full_server_is_away_for_who_has_no_connection(
+    server: PostgresServer, tried: Tried
+) -> None:
+    """A full server is away for who has no connection."""
+    with no_room(server):
+        for _ in range(2):
+            with pytest.raises(DatabaseAwayError, match="too many connections") as caught:
+                await tried.ask()
+            assert "too many clients" in str(caught.value.__cause__)
+    await until(lambda: _is_there(tried))
+    assert await asyncio.gather(*(tried.ask() for _ in range(9))) == [1] * 9
+
+
+async def _is_there(tried: Tried) -> bool:
+    try:
+        return bool(await tried.ask() == 1)
+    except DatabaseAwayError:
+        return False
+
+
+async def test_all_pools_of_the_process_are_no_more_than_the_server_allows(
+    server: PostgresServer, other: Tried
+) -> None:
+    """All pools of the process are no more than the server allows."""
+    gc.collect()  # those of other tests
+    several = [Tried(server, f"several_{number}", "connection_limit=12") for number in range(3)]
+    try:
+        asked = [each.sleep(0.002) for each in several for _ in range(30)]
+        assert await asyncio.gather(*asked) == [None] * 90
+        limits = [each.statistics.limit for each in several]
+        # One is for whoever has been here before.
+        assert sum(limits) + 2 <= 20
+        assert min(limits) >= 4
+    finally:
+        for each in several:
+            await each.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["sslmode=bogus", "target_session_attrs=bogus", "options=-c%20nothing.such=1%20-c%20no=1"],
+)
+@pytest.mark.parametrize("make", [db.engine, db.async_engine])
+async def test_a_mistake_in_the_url_is_no_outage(
+    server: PostgresServer, make: Any, parameters: str
+) -> None:
+    """A mistake in the URL is no outage."""
+    engine = make(f"{server.url}&{parameters}", name="mistaken", guard="off")
+    is_async = isinstance(engine, AsyncEngine)
+    for _ in range(2):
+        asked = engine.connect() if is_async else asyncio.to_thread(engine.connect)
+        with pytest.raises(Exception, match=r"bogus|sslmode|unrecognized") as caught:
+            await asked
+        assert not isinstance(caught.value, DatabaseAwayError)
+
+
 async def test_a_wrong_database_is_no_outage(server: PostgresServer) -> None:
     """A wrong database is no outage."""
     url = server.url.replace("/postgres?", "/nowhere?")
@@ -352,6 +435,21 @@ def test_each_loop_has_its_own_and_closes_them_when_it_ends(server: PostgresServ
         assert asyncio.run(tried.ask()) == 1
         found = tried.statistics
         assert (found.open, found.opened_total, found.closed_total) == (0, number, number)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_loop_that_ends_without_order_is_no_connection_too_many(server: PostgresServer) -> None:
+    """A loop that ends without order is no connection too many."""
+    tried = Tried(server, "in_disorder", "connection_limit=2")
+    first = asyncio.new_event_loop()
+    assert first.run_until_complete(tried.ask()) == 1
+    with pytest.raises(DatabaseError, match="another event loop, which has not ended"):
+        asyncio.run(tried.ask())
+    first.close()
+    assert asyncio.run(tried.ask()) == 1
+    found = tried.statistics
+    assert (found.open, found.opened_total, found.closed_total) == (0, 2, 2)
+    gc.collect()
 
 
 async def test_a_second_loop_beside_the_first_is_refused(tried: Tried) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 from tests.support.forking import fork, status_of
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer, need_postgres, no_room
 from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
 
@@ -198,3 +198,45 @@ def test_errors_of_statements_stay_what_they_are(make: Make) -> None:
     with pytest.raises(ProgrammingError):
         tried.ask("SELECT nothing")
     assert tried.statistics.closed_total == 0
+
+
+def test_when_the_server_is_full_threads_wait_for_what_there_is(
+    server: PostgresServer, make: Make, threads: ThreadPoolExecutor
+) -> None:
+    """When the server is full threads wait for what there is."""
+    tried = make("threads_full", "connection_limit=5&pool_timeout=10")
+    assert tried.ask() == 1
+    with no_room(server):
+        found = [threads.submit(tried.sleep, 0.002) for _ in range(50)]
+        assert [each.result() for each in found] == [""] * 50
+        assert tried.statistics.open == 1
+
+
+def test_a_connection_that_ended_just_now_is_replaced_unseen(make: Make) -> None:
+    """A connection that ended just now is replaced unseen."""
+    tried, other = make("threads_ended"), make("threads_ender")
+    pid = tried.ask("SELECT pg_backend_pid()")
+    other.ask("SELECT pg_terminate_backend(:pid, 1000)", pid=pid)
+    assert tried.ask("SELECT pg_backend_pid()") != pid
+
+
+def test_a_child_forked_while_one_is_in_use_leaves_it_alone(make: Make) -> None:
+    """A child forked while one is in use leaves it alone."""
+    tried = make("threads_forked_in_use", "connection_limit=2")
+    with tried.engine.connect() as connection:
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+        connection.execute(text("CREATE TEMPORARY TABLE ours (number integer)"))
+
+        def in_child() -> None:
+            with pytest.raises(Exception, match="is the parent's"):
+                connection.execute(text("SELECT 1"))
+            connection.close()
+            assert (tried.statistics.in_use, tried.statistics.idle) == (0, 0)
+            assert tried.ask("SELECT pg_backend_pid()") != pid
+            found = tried.statistics
+            assert (found.open, found.in_use, found.idle) == (1, 0, 1)
+            tried.engine.dispose()
+
+        assert status_of(fork(in_child)) == 0
+        # Its transaction goes on: the child has said nothing.
+        assert connection.execute(text("SELECT count(*) FROM ours")).scalar() == 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -35,12 +37,13 @@ from sqlalchemy.orm import (
     relationship,
     selectinload,
 )
-from tests.db.reserving import granting
+from tests.db.reserving import granting, peak_bytes
 from tests.db.watched import DRIVERS, NUMBERS, Watched, tables
 from tests.support.postgres import postgres_urls
 
 from tonnage import db
 from tonnage.db.guard import watch
+from tonnage.db.guard.contexts import _RETURNS_ROWS
 from tonnage.errors import MemoryShortError, ResultTooLargeError
 from tonnage.units import MIB
 
@@ -186,6 +189,85 @@ def test_large_rows_are_stopped_by_their_bytes(make: Make) -> None:
         make(max_bytes=MIB).run(read)
 
 
+def test_rows_of_megabytes_are_stopped_within_a_few(make: Make) -> None:
+    """Before most of the first chunk has come; nor does the error keep what was loaded."""
+    watched = make(max_bytes=4 * MIB)
+    huge = text(f"SELECT {watched.large(2 * MIB)} AS x FROM ({watched.numbers(90)}) AS t")
+
+    def read(connection: Connection) -> Any:
+        before_bytes = peak_bytes()
+        with pytest.raises(ResultTooLargeError, match=r"more than 4 MB"):
+            connection.execute(huge)
+        grown_bytes = peak_bytes() - before_bytes
+        connection.rollback()
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        return grown_bytes
+
+    assert watched.run(read) < 60 * MIB
+
+
+def test_within_the_first_chunk_asyncpg_asks_for_what_arrives(postgres: str) -> None:
+    """What is refused is cut off, and the connection is had anew after a rollback."""
+    watched = Watched("asyncpg", postgres)
+    large = text(f"SELECT {watched.large(MIB)} AS x FROM ({watched.numbers(20)}) AS t")
+
+    def read(connection: Connection) -> Any:
+        with granting() as reserver:
+            assert len(connection.execute(large).all()) == 20
+            assert reserver.kept_bytes == 0
+            assert sum(size_bytes for size_bytes, _ in reserver.asked) > 15 * MIB
+            assert 19 * MIB < reserver.taken_bytes < 23 * MIB
+        with granting(grants=False), pytest.raises(MemoryShortError):
+            connection.execute(large)
+        connection.rollback()
+        return connection.execute(text("SELECT 1")).scalar_one()
+
+    assert watched.run(read) == 1
+
+
+def test_bounds_of_a_statement_that_make_no_sense_are_refused(make: Make) -> None:
+    """SQLAlchemy says which statement it was."""
+    watched = make()
+    for given in ({"max_rows": "5"}, {"max_bytes": "1 KB"}, {"max_rows": -1}, {"max_rows": True}):
+        statement = text("SELECT 1").execution_options(**given)
+        with pytest.raises(StatementError, match=f"ConfigError.*{next(iter(given))} is a whole"):
+            watched.run(partial(Connection.execute, statement=statement))
+
+
+@pytest.mark.parametrize(
+    "statement", ["EXPLAIN {}", "EXECUTE numbers", "FETCH ALL IN numbers", "SHOW ALL"]
+)
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
+def test_other_statements_with_rows_are_counted_too(
+    driver: str, statement: str, postgres: str
+) -> None:
+    """Whatever the word is that they begin with."""
+    watched = Watched(driver, postgres, max_rows=10)
+    numbers = watched.numbers(100)
+    union = " UNION ALL ".join(f"SELECT {n}" for n in range(100))
+
+    def read(connection: Connection) -> Any:
+        if statement.startswith("EXECUTE"):
+            connection.execute(text(f"PREPARE numbers AS {numbers}"))
+        elif statement.startswith("FETCH"):
+            connection.execute(text(f"DECLARE numbers CURSOR FOR {numbers}"))
+        with pytest.raises(ResultTooLargeError):
+            connection.execute(text(statement.format(union)))
+        connection.rollback()
+        return connection.execute(text("SHOW server_version_num")).scalar_one()
+
+    assert watched.run(read)
+
+
+def test_leading_comments_cost_no_time() -> None:
+    """However many they are."""
+    statement = "/* a */ " * 5000 + "UPDATE x SET a = 1"
+    begun_seconds = time.process_time()
+    assert not _RETURNS_ROWS.match(statement)
+    assert time.process_time() - begun_seconds < 1
+    assert _RETURNS_ROWS.match("/* a */ -- b\n ( /* c * / d **/ select 1)")
+
+
 def test_a_statement_or_a_connection_may_have_bounds_of_its_own(make: Make) -> None:
     """More, fewer, or none."""
     watched = make()
@@ -207,7 +289,7 @@ def test_warned_about_once_a_minute_it_goes_on(
 ) -> None:
     """In that mode all rows are loaded."""
     watched = make(mode="warn")
-    statement = text(f"{watched.numbers(1700)} -- {watched.driver}")
+    statement = text(f"SELECT n AS {watched.driver} FROM ({watched.numbers(1700)}) AS t")
 
     def read(connection: Connection) -> list[int]:
         return [len(connection.execute(statement).all()) for _ in range(3)]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tonnage.db.guard import Tally
+from tonnage.db.guard.chunks import fetch_chunk
 from tonnage.db.guard.texts import MOST_CHARACTERS, shortened
 from tonnage.db.guard.weights import weigh
 from tonnage.errors import ResultTooLargeError
@@ -78,6 +79,37 @@ def test_never_more_than_a_row_or_a_chunk_too_many(
         assert tally.size_bytes - before <= max(1.1 * MIB, each * 1.1)
 
 
+@given(st.text("aE'\"\\$-/*\n ", max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_statement_can_be_shown(statement: str) -> None:
+    """Whatever is not ended in it."""
+    assert len(shortened(statement)) <= MOST_CHARACTERS
+
+
+@given(row_bytes=st.integers(0, 200_000), count=st.integers(0, 20_000))
+@settings(max_examples=60, deadline=None)
+def test_a_chunk_is_about_a_megabyte_or_all_rows(row_bytes: int, count: int) -> None:
+    """It begins with one row, whatever may be asked for."""
+    rows = [("x" * row_bytes,)] * count
+    each = weigh(rows[:1])
+    asked = []
+
+    def fetchmany(size: int) -> list[tuple[str]]:
+        asked.append(size)
+        begin = sum(asked[:-1])
+        return rows[begin : begin + size]
+
+    found, size_bytes, is_done = fetch_chunk(fetchmany, 5000)
+    assert asked[0] == 1
+    assert found == rows[: len(found)]
+    assert size_bytes == weigh(found)
+    if is_done:
+        assert len(found) == count
+    else:
+        assert len(found) == 5000 or size_bytes >= MIB
+    assert size_bytes <= 2.1 * MIB + each
+
+
 def test_chunks_grow_to_a_megabyte() -> None:
     """And no faster than by the eightfold, as rows may grow, too."""
     tally = Tally("SELECT", None, None)
@@ -119,6 +151,13 @@ def test_statements_are_shown_short_and_without_values() -> None:
         "SELECT ?, $1, ?, $2 WHERE c = ?"
     )
     assert shortened("SELECT 1 WHERE id IN (__[POSTCOMPILE_id_1])") == "SELECT 1 WHERE id IN (...)"
+    assert shortened(r"SELECT E'it\'s secret', e'\\', N'x' FROM t") == "SELECT ?, ?, N? FROM t"
+    assert shortened("SELECT 1 -- it's\n, 'secret' /* it's\n */ FROM \"it's\", 'secret'") == (
+        'SELECT 1 , ? FROM "it\'s", ?'
+    )
+    # Which of the two it is depends on the database.
+    assert shortened(r"SELECT 'a\'s secret', 'secret' FROM t") == "SELECT ?"
+    assert shortened("SELECT 'C:\\") == "SELECT ?"
     long = shortened("SELECT " + "'secret', " * 10_000)
     assert len(long) == MOST_CHARACTERS
     assert long.endswith("...")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,73 @@ def test_a_version_that_nobody_knows_is_refused(
     main(["db", "migrate"])
     (database.parent / "migrations" / "versions" / "0002_step.py").unlink()
     assert main(["db", "migrate"]) == 1
-    assert "'0002'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "'0002'" in told
+    assert "sqlite:///app.db is at '0002', which migrations does not have: newer code" in told
+    assert "To go back to older code" in told
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("down_revision = '0009'\n", "Revision 0009 referenced from 0009 -> 0002 (head)"),
+        ("def upgrade(:\n", "SyntaxError: "),
+        ("import nothing_like_it\n", "No module named 'nothing_like_it' (0002_step.py, line 1)"),
+    ],
+)
+def test_a_mistake_in_the_migrations_is_not_the_databases(
+    database: Path, body: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, which names the directory; nothing is asked or made."""
+    write_migrations(database.parent / "migrations", EVENTS)
+    step = database.parent / "migrations" / "versions" / "0002_step.py"
+    step.write_text(body + "revision = '0002'\n")
+    assert main(["db", "migrate"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("tonnage: error: the migrations of migrations cannot be read: ")
+    assert message in told
+    assert told.count("\n") == 1
+    assert not database.exists()
+
+
+def test_a_check_is_not_held_up_by_a_writer(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It reads, and so takes no lock that one has."""
+    write_migrations(database.parent / "migrations", EVENTS)
+    assert main(["db", "migrate"]) == 0
+    with closing(sqlite3.connect(database, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert main(["db", "migrate", "--check", "--lock-timeout", "100ms"]) == 0
+        writer.execute("ROLLBACK")
+
+
+@pytest.mark.real
+def test_what_a_migration_prints_is_no_part_of_the_json(database: Path) -> None:
+    """Nor what a program prints that it starts."""
+    printing = EVENTS + '\nprint("making events")\nimport os; os.system("echo by a program")'
+    directory = write_migrations(database.parent / "steps", printing)
+    process = start_migrate("--json", "steps", url="sqlite:///app.db", directory=database.parent)
+    out, errors = process.communicate(timeout=30)
+    assert json.loads(out)["after"] == ["0001"]
+    assert {"making events", "by a program"} <= set(errors.splitlines())
+
+    database.unlink()
+    assert db.migrate(directory).after == ("0001",)
+    database.unlink()
+    assert main(["db", "migrate", "--json", str(directory)]) == 0
+
+
+def test_options_in_a_pyproject_count(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `alembic init -t pyproject` writes them, beside an alembic.ini without a directory."""
+    write_migrations(database.parent / "steps", EVENTS, env="raise ValueError('seen')")
+    (database.parent / "alembic.ini").write_text("[alembic]\n")
+    (database.parent / "pyproject.toml").write_text(
+        '[tool.alembic]\nscript_location = "%(here)s/steps"\n'
+    )
+    database.touch()
+    assert main(["db", "migrate"]) == 1
+    assert "ValueError: seen (env.py, line 1)" in capsys.readouterr().err
 
 
 def test_an_application_migrates_at_its_start(

@@ -144,6 +144,42 @@ def test_an_asynchronous_environment_is_bounded_too(url: str, tmp_path: Path) ->
     assert "migration 0002 has failed, the database is at no version" in errors
 
 
+def test_an_asynchronous_environment_is_given_libpqs_parameters(url: str, tmp_path: Path) -> None:
+    """Which SQLAlchemy would hand on to asyncpg as they are."""
+    write_migrations(tmp_path, EVENTS, env=ASYNC_ENV)
+    there = f"{url}&sslmode=disable&application_name=mover"
+    process = start_migrate(str(tmp_path), "--json", url=there)
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors.count("Error")) == (0, 0), errors
+    assert json.loads(out)["after"] == ["0001"]
+
+
+def test_an_index_that_a_failure_has_left_is_hinted_at(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It waits for old transactions; without a limit for that, and with a drop, it goes through."""
+    making = 'op.create_index("by_id", "events", ["id"], postgresql_concurrently=True)'
+    write_migrations(tmp_path, EVENTS, f"with op.get_context().autocommit_block():\n    {making}")
+    write_migrations(only_first := tmp_path / "first", EVENTS)
+    assert main(["db", "migrate", str(only_first)]) == 0
+    with psycopg.connect(url) as old:
+        old.execute("INSERT INTO events DEFAULT VALUES")
+        assert main(["db", "migrate", str(tmp_path), "--lock-timeout", "200ms"]) == 1
+    assert main(["db", "migrate", str(tmp_path)]) == 1
+    assert "a CREATE INDEX CONCURRENTLY that failed may have left it" in capsys.readouterr().err
+    write_migrations(
+        tmp_path,
+        EVENTS,
+        f"""
+        with op.get_context().autocommit_block():
+            op.execute("SET lock_timeout = 0")
+            op.execute("DROP INDEX CONCURRENTLY IF EXISTS by_id")
+            {making}
+        """,
+    )
+    assert main(["db", "migrate", str(tmp_path)]) == 0
+
+
 def test_a_schema_in_the_url_is_where_tables_are_made(url: str, tmp_path: Path) -> None:
     """Prisma's parameter, for migrations too."""
     asked(url, "CREATE SCHEMA shop")
@@ -160,6 +196,7 @@ def test_a_server_that_is_not_there_is_one_line(
     there = f"postgresql://me:s3cret@/shop?host={tmp_path}"
     assert main(["db", "migrate", str(tmp_path / "steps"), "--url", there]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("tonnage: error: ")
+    assert told.startswith("tonnage: error: postgresql://me:***@")
+    assert "/shop cannot be connected to: " in told
     assert told.count("\n") == 1
     assert "s3cret" not in told

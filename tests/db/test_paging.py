@@ -34,6 +34,7 @@ from tests.db.paging_lists import (
     read_backwards,
     read_forwards,
 )
+from tests.db.paging_places import PLACES, made_up_places
 
 from tonnage import db
 from tonnage.db.paging import PageQuery
@@ -236,6 +237,20 @@ def test_a_made_up_place_that_does_not_fit_is_refused(
     words = words_of(order_of(statement, things.dialect), things.dialect)
     with pytest.raises(PageCursorError, match="does not fit"):
         db.page(things, statement, after=Cursors(words).write([value, 1]))
+
+
+def test_no_made_up_place_reaches_the_driver(connection: Connection) -> None:
+    """Columns of all kinds, and values that fit others."""
+    with connection.begin_nested() as attempt:
+        PLACES.create(connection)
+        refused = 0
+        for _, statement, cursor in made_up_places(connection.dialect):
+            try:
+                db.page(connection, statement, after=cursor)
+            except PageCursorError:
+                refused += 1
+        assert refused
+        attempt.rollback()
 
 
 def test_numbered_pages_end_somewhere(things: Connection) -> None:

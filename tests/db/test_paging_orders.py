@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, desc, select
+from typing import Any
+
+from sqlalchemy import (
+    REAL,
+    Column,
+    ColumnElement,
+    Integer,
+    MetaData,
+    Table,
+    and_,
+    desc,
+    func,
+    literal_column,
+    select,
+)
 from tests.db.paging_books import DIALECTS, Author, Book, Shelf, after, ordered, sql
 
+from tonnage.db.paging.fitting import fits
 from tonnage.db.paging.keyset import conditions_after
 from tonnage.db.paging.order import order_of
 from tonnage.db.paging.rows import with_places
@@ -20,6 +35,18 @@ def test_ties_are_broken_by_primary_keys() -> None:
         ordered(select(Author).order_by(Author.country.desc().nulls_last(), Author.id))
         == "author.country DESC NULLS LAST, author.id ASC"
     )
+
+
+def test_what_a_row_says_of_itself_is_an_order() -> None:
+    """Whatever functions are called that say it, and though literals are part of it."""
+    orders: list[ColumnElement[Any]] = [
+        func.uuid_extract_timestamp(Book.title),
+        func.random_of(Book.id),
+        literal_column("2 + year"),
+        func.coalesce(Book.year, 0),
+    ]
+    for by in orders:
+        assert ordered(select(Book).order_by(by)).endswith(" ASC, book.id ASC")
 
 
 def test_what_is_joined_by_its_key_breaks_no_ties() -> None:
@@ -89,3 +116,13 @@ def test_mysql_understands_what_it_is_asked() -> None:
         whole = sql(with_places(statement, keys).where(condition).limit(21), "mysql")
         assert "NULLS" not in whole
         assert whole.endswith("ORDER BY author.country DESC, author.id DESC LIMIT 21")
+
+
+def test_a_place_that_was_in_the_list_fits() -> None:
+    """In databases whose types have more room than those of PostgreSQL."""
+    table = Table("numbers", MetaData(), Column("i", Integer), Column("r", REAL))
+    for column, value in [(table.c.i, 2**32 - 1), (table.c.r, 1e300)]:
+        key = order_of(select(table).order_by(column), DIALECTS["mysql"], is_order_unique=True)[0]
+        assert fits(value, key, DIALECTS["mysql"])
+        assert fits(value, key, DIALECTS["sqlite"])
+        assert not fits(value, key, DIALECTS["postgresql"])

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
+    BigInteger,
     Column,
     Connection,
     DateTime,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
+    cast,
     create_engine,
     event,
     func,
@@ -38,6 +40,7 @@ from tests.db.paging_lists import (
     read_backwards,
     read_forwards,
 )
+from tests.db.paging_places import PLACES, made_up_places
 from tests.support.postgres import postgres_urls
 
 from tonnage import db
@@ -173,6 +176,58 @@ def test_a_made_up_place_is_no_error_of_the_application(postgres: Engine) -> Non
             words = words_of(order_of(statement, connection.dialect), connection.dialect)
             with pytest.raises(PageCursorError, match="does not fit"):
                 db.page(connection, statement, after=Cursors(words).write([value, 1]))
+
+
+async def test_a_sum_of_integers_can_be_ordered_by(url: str, postgres: Engine) -> None:
+    """Though it may be longer than they, or no integer to Python."""
+    sums = [
+        select(THINGS.c.id).order_by(
+            select(func.sum(cast(other.c.b, kind) * 2_000_000_000).label("sum"))
+            .where(other.c.b <= THINGS.c.b)
+            .scalar_subquery()
+        )
+        for kind in (Integer, BigInteger)
+        for other in [THINGS.alias()]
+    ]
+    with postgres.begin() as connection:
+        THINGS.create(connection)
+        connection.execute(insert(THINGS), [{"id": n, "b": n % 2} for n in range(5)])
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    try:
+        for statement in sums:
+            with postgres.connect() as connection:
+                assert read_forwards(connection, statement, 2) == [0, 2, 4, 1, 3]
+                assert read_backwards(connection, statement, 2) == [0, 2, 4, 1, 3]
+            async with engine.connect() as awaited:
+                first = await db.page(awaited, statement, size=4)
+                rest = await db.page(awaited, statement, after=first.next)
+                assert [*first.rows, *rest.rows] == [0, 2, 4, 1, 3]
+    finally:
+        await engine.dispose()
+        with postgres.begin() as connection:
+            THINGS.drop(connection)
+
+
+async def test_no_made_up_place_reaches_the_server(url: str, postgres: Engine) -> None:
+    """By either driver; columns of all kinds, and values that fit others."""
+    refused = {"psycopg": 0, "asyncpg": 0}
+    with postgres.connect() as connection:
+        PLACES.create(connection)
+        for _, statement, cursor in made_up_places(connection.dialect):
+            try:
+                db.page(connection, statement, after=cursor)
+            except PageCursorError:
+                refused["psycopg"] += 1
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    async with engine.connect() as awaited:
+        await awaited.run_sync(PLACES.create)
+        for _, statement, cursor in made_up_places(awaited.dialect):
+            try:
+                await db.page(awaited, statement, after=cursor)
+            except PageCursorError:
+                refused["asyncpg"] += 1
+    await engine.dispose()
+    assert all(refused.values())
 
 
 def test_no_row_is_missed_or_doubled_while_others_come_and_go(engine: Engine) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
+    Sequence,
     String,
     TypeDecorator,
     create_engine,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     func,
     inspect,
     join,
+    literal,
     literal_column,
     outerjoin,
     select,
@@ -111,6 +113,17 @@ def test_aliases_and_inherited_tables(session: Session) -> None:
     both_ways(session, novels, list(session.scalars(novels.order_by(Novel.id.desc())).all()))
 
 
+def test_an_alias_without_a_name_is_an_entity(session: Session) -> None:
+    """Alone or beside others, in pages of both kinds."""
+    other, writer = aliased(Book), aliased(Author)
+    alone = select(other).order_by(other.title)
+    whole: list[Any] = list(session.scalars(alone.order_by(other.id)).all())
+    both_ways(session, alone, whole)
+    assert db.page_of(session, alone, 2, size=2).rows == whole[2:4]
+    pairs = select(Book, writer).join(writer, Book.author_id == writer.id).order_by(Book.title)
+    both_ways(session, pairs, list(session.execute(pairs.order_by(Book.id)).all()))
+
+
 def test_labels_and_their_names_can_be_ordered_by(session: Session) -> None:
     """As SQL has it; they stand for what they label."""
     length = func.lower(Author.name).label("lower")
@@ -150,6 +163,15 @@ def test_groups_are_paged_as_a_subquery(session: Session) -> None:
         (select(func.now()), "no table"),
         (select(Book.id).order_by(text("id")), "not by text"),
         (select(Book.id).order_by(func.row_number().over(order_by=Book.id)), "windows"),
+        (select(Book.id).order_by(literal_column("2")), "no column"),
+        (select(Book.id).order_by(literal_column(" 'x' ").desc()), "no column"),
+        (select(Book.id).order_by(literal(2)), "no column"),
+        (select(Book.id).order_by(func.random()), "no column"),
+        (select(Book.id).order_by(Book.year, func.gen_random_uuid().desc()), "no column"),
+        (select(Book.id).order_by(func.RANDOM() * Book.year), "another value each time"),
+        (select(Book.id).order_by(func.pg_catalog.random() * Book.year), "another value each"),
+        (select(Book.id).order_by(literal_column("year * random()")), "another value each time"),
+        (select(Book.id).order_by(Sequence("numbers").next_value() + Book.year), "another value"),
         (union_all(select(Book.id), select(Author.id)), "only a select"),
     ],
 )
@@ -175,6 +197,9 @@ def test_only_takes_classes_aliases_and_expressions(session: Session) -> None:
         db.only(other, "titel")
     with pytest.raises(DatabaseError, match="is neither"):
         db.only(Book(), "title")
+    for wanted in (5, None, Author, Book.author, Author.__table__):
+        with pytest.raises(DatabaseError, match="is no column"):
+            db.only(Book, "id", wanted)
 
 
 async def test_with_an_asynchronous_connection_it_is_awaited() -> None:

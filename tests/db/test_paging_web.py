@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+import flask
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Request, Response
+from flask import Flask, request
 from sqlalchemy import Connection, create_engine, insert
 from sqlalchemy.pool import StaticPool
 from tests.db.paging_lists import THINGS
 
-from tonnage import Tonnage, db
+from tonnage import RequestRefusedError, Tonnage, TonnageWSGI, db
 from tonnage.db.paging import PageQuery
 
 
@@ -76,3 +78,45 @@ async def test_what_cannot_be_had_is_a_refusal(app: FastAPI) -> None:
         empty = await client.get("/things?size=0")
         assert (empty.status_code, empty.json()["error"]) == (400, "bad_page")
         assert empty.json()["parameter"] == "size"
+
+
+async def test_a_handler_answers_it_too(app: FastAPI) -> None:
+    """Where nothing of Tonnage is around the application."""
+
+    @app.exception_handler(RequestRefusedError)
+    async def refused(request: Request, error: RequestRefusedError) -> Response:
+        answer = error.problem.answer()
+        headers = {name.decode(): value.decode() for name, value in answer.all_headers()}
+        return Response(answer.body, answer.status, headers)
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        got = await client.get("/things?after=nonsense")
+    assert (got.status_code, got.json()["error"]) == (400, "bad_cursor")
+    assert got.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("has_handler", [True, False])
+def test_a_handler_in_flask_keeps_it_out_of_the_log(
+    connection: Connection, caplog: pytest.LogCaptureFixture, has_handler: bool
+) -> None:
+    """Flask logs an error that it knows no answer to, whoever answers it then."""
+    app = Flask(__name__)
+
+    @app.get("/things")
+    def things() -> dict[str, Any]:
+        query = PageQuery(request.args.get("size", 20, int), request.args.get("after"))
+        return db.page(connection, db.only(THINGS, "id"), query).body()
+
+    def refused(error: RequestRefusedError) -> flask.Response:
+        answer = error.problem.answer()
+        headers = [(name.decode(), value.decode()) for name, value in answer.all_headers()]
+        return flask.Response(answer.body, answer.status, headers)
+
+    if has_handler:
+        app.register_error_handler(RequestRefusedError, refused)
+    app.wsgi_app = TonnageWSGI(app.wsgi_app)  # type: ignore[method-assign]
+    got = app.test_client().get("/things?after=nonsense")
+    assert (got.status_code, got.get_json()["error"]) == (400, "bad_cursor")
+    logged = [record for record in caplog.records if record.exc_info]
+    assert bool(logged) is not has_handler

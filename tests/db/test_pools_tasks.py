@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -82,6 +83,12 @@ def tasks_of(pool: AsyncPool, tasks: int, seconds: float) -> list[asyncio.Task[A
 async def ask_all(pool: AsyncPool, tasks: int = 9) -> None:
     """Have so many ask at once, and each get its answer."""
     assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(tasks))) == [1] * tasks
+
+
+async def fill(server: PostgresServer, others: list[Any]) -> None:
+    """Have others open so many connections that there is no room for one more, and another."""
+    while True:
+        others.append(await asyncpg.connect(server.url))
 
 
 async def test_it_answers_as_asyncpg_does(pool: AsyncPool) -> None:
@@ -265,6 +272,22 @@ async def test_while_the_server_is_away_nobody_waits_and_afterwards_all_is_well(
     assert pool.statistics().open <= 3
 
 
+async def test_where_the_server_has_no_room_requests_wait_for_the_connections_that_live(
+    server: PostgresServer, pool: AsyncPool
+) -> None:
+    """Where the server has no room for more, requests wait for the connections that live."""
+    await ask_all(pool, 1)
+    others: list[Any] = []
+    try:
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            await fill(server, others)
+        await ask_all(pool, 30)
+        assert pool.statistics().open == 1
+    finally:
+        for each in others:
+            await each.close()
+
+
 @pytest.mark.parametrize(
     "pool", ["connection_limit=3&max_idle_connection_lifetime=0.1"], indirect=True
 )
@@ -306,6 +329,7 @@ async def test_what_the_server_allows_is_asked_for_and_kept(
     server: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What the server allows is asked for and kept."""
+    gc.collect()  # pools that were here before would share it
     pool = made(server, "too_many", "connection_limit=50")
     await asyncio.gather(*tasks_of(pool, 60, 0))
     # The superuser may have those that are kept for others, too.
@@ -333,6 +357,27 @@ async def test_a_forked_child_begins_anew_and_leaves_its_parent_alone(pool: Asyn
 
     assert await await_in_child(in_child) == 0
     assert await pool.fetchval(PID) == pid
+
+
+async def test_a_child_that_is_forked_while_one_is_in_use_leaves_it_to_its_parent(
+    pool: AsyncPool,
+) -> None:
+    """A child that is forked while one is in use leaves it to its parent."""
+    using = pool.acquire()
+    connection = await using.__aenter__()
+    pid = await connection.fetchval(PID)
+
+    async def in_child() -> None:
+        await using.__aexit__(None, None, None)
+        assert await pool.fetchval(PID) != pid
+        found = pool.statistics()
+        assert (found.open, found.in_use, found.idle) == (1, 0, 1)
+        await pool.close()
+
+    assert await await_in_child(in_child) == 0
+    assert await connection.fetchval(PID) == pid
+    await using.__aexit__(None, None, None)
+    assert pool.statistics().in_use == 0
 
 
 def test_each_event_loop_has_its_own_and_leaves_nothing_open(server: PostgresServer) -> None:
@@ -411,3 +456,20 @@ class _without_handler:  # noqa: N801  (as those of contextlib are)
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+async def test_the_servers_count_is_asked_again_while_the_pool_is_used(
+    server: PostgresServer, pool: AsyncPool, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's count is asked again while the pool is used."""
+    monkeypatch.setattr("tonnage.db.pooling.keeper.COUNT_SECONDS", 0.0)
+    monkeypatch.setattr("tonnage.db.pools.base.look_seconds", lambda _: 0.01)
+    await ask_all(pool, 1)
+    before = pool.statistics().server_connections
+    assert before is not None
+    another = await asyncpg.connect(server.url)
+    try:
+        await until(lambda: (pool.statistics().server_connections or 0) > before)
+    finally:
+        await another.close()
+    assert pool.statistics().opened_total == 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 from tests.support.forking import fork, status_of
 from tests.support.postgres import PostgresServer, need_postgres
 from tests.support.slowness import SLOWNESS
@@ -18,7 +21,7 @@ from tests.support.waiting import await_true
 
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
-from tonnage.db.pools.threads import Pool
+from tonnage.db.pools.threads import GIVEN, Pool
 from tonnage.errors import DatabaseAwayError, PoolBusyError
 from tonnage.governor.consumers import registry
 from tonnage.stores import background
@@ -91,6 +94,12 @@ def count(other: Any, pool: Pool) -> int:
 def held(threads: ThreadPoolExecutor, pool: Pool, many: int, seconds: float) -> list[Future[Any]]:
     """Have so many connections held for so long."""
     return [threads.submit(ask, pool, f"SELECT pg_sleep({seconds})") for _ in range(many)]
+
+
+def fill(server: PostgresServer, others: ExitStack) -> None:
+    """Have others open so many connections that there is no room for one more, and another."""
+    while True:
+        others.enter_context(psycopg.connect(server.url))
 
 
 def test_it_answers_as_psycopg_does_and_commits(pool: Pool, other: Any) -> None:
@@ -191,6 +200,18 @@ def test_while_the_server_is_away_nobody_waits_and_afterwards_all_is_well(
     assert pool.statistics().open <= 3
 
 
+def test_where_the_server_has_no_room_requests_wait_for_the_connections_that_live(
+    server: PostgresServer, pool: Pool, threads: ThreadPoolExecutor
+) -> None:
+    """Where the server has no room for more, requests wait for the connections that live."""
+    assert ask(pool) == 1
+    with ExitStack() as others:
+        with pytest.raises(psycopg.OperationalError, match="too many clients"):
+            fill(server, others)
+        ask_all(pool, threads, 30)
+        assert stand(pool) == (1, 0, 1)
+
+
 @pytest.mark.parametrize(
     "pool", ["connection_limit=3&max_idle_connection_lifetime=0.1"], indirect=True
 )
@@ -247,6 +268,28 @@ def test_a_forked_child_begins_anew_and_leaves_its_parent_alone(pool: Pool) -> N
     assert ask(pool, PID) == pid
 
 
+def test_a_child_that_is_forked_while_one_is_in_use_leaves_it_to_its_parent(
+    pool: Pool, other: Any
+) -> None:
+    """A child that is forked while one is in use leaves it to its parent, with its transaction."""
+    using = pool.connection()
+    connection = using.__enter__()
+    connection.execute("CREATE TABLE forked ()")
+
+    def in_child() -> None:
+        using.__exit__(None, None, None)
+        assert stand(pool) == (0, 0, 0)
+        assert ask(pool, PID) != connection.info.backend_pid
+        assert stand(pool) == (1, 0, 1)
+        pool.close()
+
+    assert status_of(fork(in_child)) == 0
+    assert ask_by(other, "SELECT count(*) FROM pg_class WHERE relname = 'forked'") == 0
+    connection.rollback()
+    using.__exit__(None, None, None)
+    assert stand(pool) == (1, 0, 1)
+
+
 def test_it_is_closed_when_the_process_ends(pool: Pool, other: Any) -> None:
     """It is closed when the process ends."""
 
@@ -287,6 +330,54 @@ def test_whoever_closes_a_connection_costs_no_place(pool: Pool) -> None:
     assert pool.statistics().open == 1
 
 
+@pytest.mark.parametrize("pool", ["connection_limit=1"], indirect=True)
+def test_whoever_is_interrupted_while_he_waits_costs_no_place(pool: Pool) -> None:
+    """Whoever is interrupted while he waits, as by Celery's time limit, costs no place."""
+
+    class InterruptedError(BaseException):
+        """Raised by a signal."""
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            using = pool.connection()
+            threads.submit(using.__enter__).result()
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(InterruptedError):
+                ask(pool)
+            assert pool.slots.waiting == 0
+            threads.submit(using.__exit__, None, None, None).result()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert stand(pool) == (1, 0, 1)
+    assert ask(pool) == 1
+
+
+@pytest.mark.parametrize("pool", ["connection_limit=1"], indirect=True)
+def test_a_connection_comes_back_as_it_was_given_out(pool: Pool) -> None:
+    """A connection comes back as it was given out: the next finds no attribute of the last."""
+    with pool.connection() as connection:
+        pid = connection.info.backend_pid
+        connection.commit()
+        before = {name: getattr(connection, name) for name in GIVEN}
+        connection.read_only, connection.deferrable = True, True
+        connection.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+        connection.prepare_threshold, connection.prepared_max = 0, 3
+        connection.row_factory, connection.bounds = dict_row, None
+        connection.cursor_factory = psycopg.ClientCursor
+        connection.server_cursor_factory = psycopg.ServerCursor[Any]
+        connection.autocommit = True
+        assert not [name for name in GIVEN if getattr(connection, name) is before[name]]
+    with pool.connection() as connection:
+        assert {name: getattr(connection, name) for name in GIVEN} == before
+        assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+        assert connection.info.backend_pid == pid
+
+
 def test_no_thread_but_the_stores_own_is_begun(pool: Pool) -> None:
     """No thread is begun but the one of all stores."""
     ask(pool)
@@ -309,6 +400,12 @@ def test_connections_are_logged_and_never_the_password(
     assert "s3cret" not in caplog.text
 
 
+def stand(pool: Pool) -> tuple[int, int, int]:
+    """Return how many are open, in use and idle."""
+    found = pool.statistics()
+    return found.open, found.in_use, found.idle
+
+
 def end_who_sleeps(other: Any, pool: Pool) -> bool:
     """End who sleeps; return whether there was one."""
     statement = (
@@ -324,3 +421,19 @@ def is_back(pool: Pool) -> bool:
         return bool(ask(pool) == 1)
     except DatabaseAwayError:
         return False
+
+
+def test_the_servers_count_is_asked_again_while_the_pool_is_used(
+    server: PostgresServer, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's count is asked again while the pool is used."""
+    monkeypatch.setattr("tonnage.db.pooling.keeper.COUNT_SECONDS", 0.0)
+    monkeypatch.setattr("tonnage.db.pools.base.look_seconds", lambda _: 0.01)
+    ask(pool)
+    before = pool.statistics().server_connections
+    assert before is not None
+    with psycopg.connect(server.url), psycopg.connect(server.url):
+        await_true(
+            lambda: (pool.statistics().server_connections or 0) > before, "the others to be counted"
+        )
+    assert pool.statistics().opened_total == 1

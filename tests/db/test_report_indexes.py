@@ -39,7 +39,17 @@ OWNER = ForeignKey(table="events", columns=("owner",), refers_to="users", table_
         ((index("a", "x"), index("b", "x", "y", extra="WHERE y", is_plain=False)), []),
         ((index("a", "x", extra="gin", is_plain=False), index("b", "x", "y")), []),
         ((index("a", "x"), index("b", "x", is_valid=False)), []),
-        ((index("a", "x", extra="INCLUDE (z)"), index("b", "x")), []),
+        # One that has more in it does what the plain one does; it is not the other way round.
+        ((index("a", "x", extra="INCLUDE (z)"), index("b", "x")), ["b"]),
+        ((index("a", "x", extra="INCLUDE (z)"), index("b", "x", is_unique=True)), []),
+        # Rules and options that differ.
+        (
+            (
+                index("a", "x", is_unique=True, extra="NULLS NOT DISTINCT"),
+                index("b", "x", is_unique=True),
+            ),
+            [],
+        ),
         # Three that are the same: one stays.
         ((index("c", "x"), index("a", "x"), index("b", "x")), ["c", "b"]),
     ],
@@ -66,14 +76,19 @@ def test_an_unused_index_may_still_serve_a_foreign_key() -> None:
         index("key", "id", scans=0, is_needed=True),
         index("uncounted", "at"),
         index("small", "at", scans=0, size_bytes=8192),
+        index("old", "at", scans=0, table_reads=1000),
+        index("new", "at", scans=0, table_reads=999),
     ]
     found = list(unused(indexes, [OWNER], lambda each: f"DROP {each.name}"))
-    assert [each.what for each in found] == ["by_owner", "by_title"]
+    assert [each.what for each in found] == ["by_owner", "by_title", "old", "new"]
     assert found[0].told == (
         "on events (owner): never read; keep it if rows of users are ever deleted"
     )
     assert found[0].statement is None
     assert found[1].statement == "DROP by_title"
+    assert found[2].statement == "DROP old"
+    assert found[3].statement is None
+    assert found[3].told == "on events (at): never read; its table only 999 times: wait"
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,54 @@ def test_what_is_proposed_works(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert [section for section in again["sections"] if section["findings"]] == []
 
 
+def test_columns_may_have_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one by which a row's number goes; keys of several columns are no row's number."""
+    report = reported(
+        make(
+            tmp_path / "a.db",
+            """
+            CREATE TABLE users (id INTEGER PRIMARY KEY);
+            CREATE TABLE a (RowID TEXT);
+            CREATE TABLE b (rowid TEXT, oid TEXT, _rowid_ TEXT);
+            CREATE TABLE c (owner INTEGER REFERENCES users, n TEXT, PRIMARY KEY (n, owner));
+            CREATE TABLE d (owner INTEGER REFERENCES users, n TEXT, PRIMARY KEY (owner, n));
+            CREATE TABLE events (owner INTEGER, title TEXT);
+            INSERT INTO a VALUES ('x'), ('y');
+            INSERT INTO b VALUES ('x', 'y', 'z');
+            """,
+        ),
+        capsys,
+    )
+    rows = {table["name"]: table["rows"] for table in report["tables"]}
+    assert (rows["a"], rows["b"]) == (2, None)
+    missing = [each["what"] for each in found_of(report, "Foreign keys without an index")]
+    assert missing == ["c (owner)"]
+
+
+def test_conditions_of_indexes_may_be_written_in_any_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for what stands in a text, which is another with every letter."""
+    report = reported(
+        make(
+            tmp_path / "a.db",
+            """
+            CREATE TABLE users (id INTEGER PRIMARY KEY);
+            CREATE TABLE events (owner INTEGER REFERENCES users, title TEXT);
+            create index a on events (owner) where ("owner"  is not null);
+            create index b on events (title) where title = 'WHERE x';
+            create index c on events (title) where title <> 'WHERE x';
+            create index d on events (title) where title = 'WHERE  x';
+            CREATE INDEX e ON events (title) WHERE title = 'WHERE x';
+            """,
+        ),
+        capsys,
+    )
+    assert found_of(report, "Foreign keys without an index") == []
+    twice = [each["what"] for each in found_of(report, "Indexes there twice")]
+    assert twice == ["e"]
+
+
 def test_tables_are_shown_with_their_sizes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

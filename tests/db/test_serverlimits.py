@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tonnage.db.pooling.serverlimits import ServerLimits, allowed, read, read_mongodb, statement
+from tonnage.db.pooling.serverlimits import (
+    Others,
+    ServerLimits,
+    allowed,
+    place_of,
+    read,
+    read_mongodb,
+    statement,
+)
+from tonnage.db.urls import read_url
 
 #: As PostgreSQL is installed, with nobody connected but who asks.
 USUAL = ServerLimits(max_connections=100, reserved=3, in_use=1)
@@ -94,3 +103,57 @@ def test_mongodbs_answer_is_read() -> None:
     """It says how many there are, and how many may come."""
     status = {"connections": {"current": 12, "available": 488, "totalCreated": 90}}
     assert read_mongodb(status) == ServerLimits(max_connections=500, in_use=12)
+
+
+def test_all_pools_at_a_server_are_measured_together() -> None:
+    """Those that have asked keep what they have; the others share what is left."""
+    small = ServerLimits(max_connections=20, reserved=3, in_use=1)
+    limits: list[int] = []
+    _, (warning,) = allowed(small, 4, workers=2, others=Others(wanted=(4, 4, 4)))
+    assert "2 workers with 16 in 4 pools each would be more: it is 2 now" in warning
+    for number in range(4):
+        others = Others(settled=tuple(limits), wanted=(4,) * (3 - number))
+        limits.append(allowed(small, 4, workers=2, others=others)[0])
+    assert limits == [2, 2, 2, 2]
+    assert allowed(small, 4, 1, Others(wanted=(4, 4, 4))) == (4, [])
+
+
+def test_what_a_small_pool_leaves_is_for_the_others() -> None:
+    """To the last connection."""
+    ten = ServerLimits(max_connections=10)
+    assert allowed(ten, 20, others=Others(wanted=(2, 20)))[0] == 4
+    assert allowed(ten, 2, others=Others(wanted=(20, 20))) == (2, [])
+    assert allowed(ten, 20, others=Others(settled=(9,)))[0] == 1
+
+
+def test_more_pools_than_connections_is_for_people_to_change() -> None:
+    """Each needs one."""
+    limit, warnings = allowed(
+        ServerLimits(max_connections=5), 4, workers=2, others=Others((1, 1), (4,))
+    )
+    assert limit == 1
+    assert "4 pools in each of 2 workers need one each at least" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "other", "are_one"),
+    [
+        ("postgresql://a:b@db/shop", "postgresql://a:b@DB/shop?connection_limit=4", True),
+        ("postgresql://a@/shop?host=/run/one", "postgresql://a@/shop?host=/run/two", False),
+        ("postgresql://a@db:5432/shop", "postgresql://a@db:5433/shop", False),
+        ("postgresql://a@db/shop", "postgresql+asyncpg://b@db/other", True),
+    ],
+)
+def test_a_server_is_known_by_its_address(url: str, other: str, *, are_one: bool) -> None:
+    """Whoever asks, and whatever for."""
+    servers = {place.server for each in (url, other) if (place := place_of(read_url(each)))}
+    assert len(servers) == (1 if are_one else 2)
+    assert place_of(read_url("sqlite:///a.db")) is None
+
+
+def test_another_user_has_another_limit() -> None:
+    """Where it is the user's limit that counts, only his pools do."""
+    places = [place_of(read_url(f"postgresql://{who}@db/shop")) for who in "ab"]
+    assert places[0] != places[1]
+    assert ServerLimits(max_connections=100, role_limit=6).is_personal
+    assert not ServerLimits(max_connections=100, reserved=3, role_limit=97).is_personal

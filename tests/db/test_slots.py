@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tonnage.db.pooling.slots import Grant, LineFullError, Slots
+from tonnage.db.pooling.slots import FULL_SECONDS, Grant, LineFullError, Slots
 
 
 class Waiting:
@@ -144,3 +144,65 @@ def test_lends_only_what_nobody_waits_for() -> None:
     slots.leave("a", 1.0)
     assert slots.borrow() == Grant("a", 1.0)
     assert slots.idle == 0
+
+
+class Clock:
+    """A clock of the test's own."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        """Return its time."""
+        return self.seconds
+
+
+def test_where_there_is_no_room_for_more_all_wait_for_those_there_are() -> None:
+    """First in line is whoever was told to open one."""
+    clock = Clock()
+    slots = Slots[str](limit=3, most_waiting=9, clock=clock)
+    assert take(slots) == take(slots) == Grant()
+    first = slots.go_without(Waiting)
+    assert first is not None
+    # A place is free, and nobody is told to open a connection for it.
+    second = waiting(slots)
+    assert slots.leave("a", 1.0)
+    assert (first.heard, second.heard) == ([Grant("a", 1.0)], [])
+    assert slots.leave("a", 2.0)
+    assert second.heard == [Grant("a", 2.0)]
+    # After a while it is tried again.
+    clock.seconds = FULL_SECONDS
+    assert take(slots) == Grant()
+
+
+def test_whoever_finds_no_room_gets_one_that_came_back_meanwhile() -> None:
+    """At once."""
+    slots = Slots[str](limit=2, most_waiting=9)
+    assert take(slots) == take(slots) == Grant()
+    assert slots.leave("a", 1.0)
+    found = slots.go_without(Waiting)
+    assert found is not None
+    assert found.heard == [Grant("a", 1.0)]
+    assert (slots.in_use, slots.idle) == (1, 0)
+
+
+def test_without_any_other_there_is_nothing_to_wait_for() -> None:
+    """And when the last of several finds no room, too."""
+    slots = Slots[str](limit=3, most_waiting=9)
+    for _ in range(3):
+        take(slots)
+    assert slots.go_without(Waiting) is not None
+    assert slots.go_without(Waiting) is not None
+    assert slots.go_without(Waiting) is None
+    assert (slots.in_use, slots.waiting) == (1, 2)
+
+
+def test_whoever_comes_when_there_may_be_room_again_has_the_line_move() -> None:
+    """Else those in it would wait for connections that are held for long."""
+    clock = Clock()
+    slots = Slots[str](limit=2, most_waiting=9, clock=clock)
+    assert take(slots) == take(slots) == Grant()
+    first = slots.go_without(Waiting)
+    assert first is not None
+    clock.seconds = FULL_SECONDS
+    last = waiting(slots)
+    assert (first.heard, last.heard) == ([Grant()], [])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -15,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
-from tests.db.reserving import granting
+from tests.db.reserving import granting, peak_bytes
 from tests.db.watched import DRIVERS, Watched, tables
 from tests.support.postgres import postgres_urls
 
@@ -131,6 +133,35 @@ def test_a_chunk_has_at_least_a_row(make: Make) -> None:
         watched.run(lambda connection: db.stream(connection, text("SELECT 1"), chunk_rows=0))
 
 
+def test_rows_are_fetched_few_at_a_time_where_they_are_large(make: Make) -> None:
+    """From the first on, also with chunk_rows, and by a session's select."""
+    watched = make()
+    huge = text(f"SELECT n, {watched.large(2 * MIB)} AS x FROM ({watched.numbers(30)}) AS t")
+
+    def read(connection: Connection) -> int:
+        before_bytes = peak_bytes()
+        assert sum(len(row.x) for row in db.stream(connection, huge)) == 60 * MIB
+        assert sum(len(row.x) for row in db.stream(connection, huge, chunk_rows=1)) == 60 * MIB
+        with Session(connection) as session:
+            assert sum(len(row.x) for row in db.stream(session, huge)) == 60 * MIB
+        return peak_bytes() - before_bytes
+
+    assert watched.run(read) < 30 * MIB
+
+
+def test_what_cannot_be_read_from_is_said_so(tmp_path: Path) -> None:
+    """When the stream is made, not when it is iterated."""
+    watched = Watched("sqlite", f"sqlite:///{tmp_path}/test.db")
+    with pytest.raises(TypeError, match="not from Engine"):
+        db.stream(watched.engine, text("SELECT 1"))  # type: ignore[call-overload]
+    with watched.engine.connect() as connection:
+        mistakes: tuple[Any, ...] = ("5", 2.5, True, 0, -1)
+        for wrong in mistakes:
+            with pytest.raises(ValueError, match="chunk_rows"):
+                db.stream(connection, text("SELECT 1"), chunk_rows=wrong)
+    watched.engine.dispose()
+
+
 def test_large_rows_are_asked_for_chunk_by_chunk(make: Make) -> None:
     """About a megabyte at a time is kept free, and none when it has ended."""
     watched = make()
@@ -143,7 +174,9 @@ def test_large_rows_are_asked_for_chunk_by_chunk(make: Make) -> None:
             assert sum(len(row.x) for row in db.stream(connection, statement)) == 20_000_000
             assert reserver.kept_bytes == 0
             sizes = [size_bytes for size_bytes, _ in reserver.asked]
-            assert all(0.8 * MIB < size_bytes < 1.2 * MIB for size_bytes in sizes)
+            # It begins with one row.
+            assert all(size_bytes < 1.2 * MIB for size_bytes in sizes)
+            assert all(size_bytes > 0.8 * MIB for size_bytes in sizes[2:])
             assert len(sizes) >= 18
         with granting(grants=False), pytest.raises(MemoryShortError):
             list(db.stream(connection, statement))
@@ -198,6 +231,86 @@ async def test_async_without_aclosing_the_loop_closes_it(make_async: Make) -> No
                 break
             assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
             await connection.commit()
+    await watched.async_engine.dispose()
+
+
+async def test_async_large_rows_are_fetched_few_at_a_time(make_async: Make) -> None:
+    """From the first on, also with chunk_rows."""
+    watched = make_async()
+    huge = text(f"SELECT n, {watched.large(2 * MIB)} AS x FROM ({watched.numbers(30)}) AS t")
+    async with watched.async_engine.connect() as connection:
+        before_bytes = peak_bytes()
+        for chunk_rows in (None, 1):
+            rows = db.stream(connection, huge, chunk_rows=chunk_rows)
+            assert sum([len(row.x) async for row in rows]) == 60 * MIB
+        assert peak_bytes() - before_bytes < 30 * MIB
+    await watched.async_engine.dispose()
+
+
+# psycopg says so of a cursor that has ended with its transaction.
+@pytest.mark.filterwarnings("ignore:.*Cursor.*:ResourceWarning")
+@pytest.mark.parametrize("wait_seconds", [None, 0.0, 0.01])
+async def test_async_however_it_is_left_the_pool_stays_whole(
+    make_async: Make, wait_seconds: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is logged, and the next ones find connections that work."""
+    watched = make_async()
+    engine = watched.async_engine
+    statement = text(watched.numbers(50_000))
+
+    async def leave(how: str) -> None:
+        async with engine.connect() as connection:
+            async for row in db.stream(connection, statement):
+                if how == "error" and row.n == 5000:
+                    raise ZeroDivisionError
+                if how == "break" and row.n == 3:
+                    break
+                if how == "cancel":
+                    await asyncio.sleep(0)
+            if wait_seconds is not None:
+                await asyncio.sleep(wait_seconds)
+            if how == "break":
+                assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+
+    with caplog.at_level(logging.WARNING):
+        for how in ("break", "error", "cancel", "break"):
+            task = asyncio.create_task(leave(how))
+            if how == "cancel":
+                await asyncio.sleep(0.02)
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            if how == "break":
+                task.result()
+            async with engine.begin() as connection:
+                assert (await connection.execute(text("SELECT 2"))).scalar_one() == 2
+    assert caplog.records == []
+    await engine.dispose()
+    gc.collect()
+
+
+@pytest.mark.parametrize("driver", ["asyncpg"])
+async def test_left_streams_are_closed_before_the_next_statement(
+    driver: str, postgres: str
+) -> None:
+    """Whatever it is; and those of a transaction that is over are forgotten."""
+    watched = Watched(driver, postgres)
+    count = text("SELECT count(*) FROM pg_cursors WHERE name <> ''")
+    async with watched.async_engine.connect() as connection:
+        await connection.execute(text("CREATE TABLE left_over (n INTEGER)"))
+        await connection.execute(text("INSERT INTO left_over " + watched.numbers(5000)))
+        await connection.commit()
+        for _ in range(3):
+            async with aclosing(db.stream(connection, text("SELECT n FROM left_over"))) as rows:
+                await anext(rows)
+            await connection.execute(text("ALTER TABLE left_over ADD COLUMN m INTEGER"))
+            assert (await connection.execute(count)).scalar_one() == 0
+            await connection.rollback()
+            rows = db.stream(connection, text("SELECT n FROM left_over"))
+            await anext(rows)
+            await connection.rollback()
+            await rows.aclose()
+        await connection.execute(text("DROP TABLE left_over"))
+        await connection.commit()
     await watched.async_engine.dispose()
 
 

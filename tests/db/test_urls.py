@@ -236,6 +236,13 @@ def test_what_makes_no_sense_is_refused_by_name(parameters: str, said: str) -> N
         ("mongodb://u:s3cret@/shop", "names at least one host"),
         ("mongodb://", "names at least one host"),
         ("sqlite:///app.db?journal=wal", "not known, journal"),
+        (
+            "sqlite:///app.db?mode=ro",
+            "says mode, which counts only where the file is named by a URI",
+        ),
+        ("sqlite:///app.db?mode=ro&uri=true", "sqlite:///file:app.db?mode=ro&uri=true"),
+        ("sqlite:///file:app.db?cache=shared&mode=memory", "says cache, mode, which counts only"),
+        ("file:./app.db?immutable=1", "says immutable, which counts only"),
     ],
 )
 def test_each_dialect_has_parameters_of_its_own(text: str, said: str) -> None:

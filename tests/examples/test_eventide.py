@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
-from tests.support.mongo import direct, mongo_urls
-from tests.support.server import ROOT, Response, Running
+from tests.support.mongo import MongoServer, direct, mongo_urls
+from tests.support.server import ROOT, Response, Running, clean_environment
 from tests.support.waiting import await_true
 
 pytestmark = pytest.mark.real
@@ -148,6 +151,63 @@ def test_the_last_seats_are_booked_once(server: Running, database: str) -> None:
         kept = client.get_default_database()
         assert kept["events"].find_one({"_id": number})["seats_left"] == 0
         assert kept["bookings"].count_documents({"event_id": number}) == 3
+
+
+CUT_OFF = """
+import asyncio
+from eventide.app import book, event
+from eventide.database import bookings, events, ready
+
+async def main():
+    await ready()
+    for number in range(60):
+        task = asyncio.create_task(book(1, 5))
+        await asyncio.sleep(0.0005 * (number % 12))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    # All of that was a while ago.
+    await events.update_one({"_id": 5}, {"$set": {"taken_at": "2026-01-01T00:00:00Z"}})
+    shown = await event(5)
+    print(shown["seats"], shown["seats_left"], await bookings.count_documents({"event_id": 5}))
+
+asyncio.run(main())
+"""
+
+
+def test_a_booking_that_is_cut_off_loses_no_seat(database: str, tmp_path: Path) -> None:
+    """Wherever it is cut off: between the seat and the booking, too."""
+    env = clean_environment() | {"MONGO_URL": database, "EVENTIDE_DATA": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", CUT_OFF],
+        cwd=ROOT / "examples" / "eventide",
+        env=env | {"TONNAGE_ENV": "production"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    seats, left, booked = map(int, ended.stdout.splitlines()[-1].split())
+    assert seats == left + booked
+    assert booked <= 1
+
+
+def test_it_starts_without_a_database(tmp_path: Path) -> None:
+    """It says what is missing, and answers; when MongoDB is there, it goes on."""
+    with MongoServer() as mongo:
+        mongo.kill()
+        env = {
+            "MONGO_URL": f"{mongo.database()}?connect_timeout=0.5",
+            "EVENTIDE_DATA": str(tmp_path),
+        }
+        place = ROOT / "examples" / "eventide"
+        with Running(*BEHIND_A_PROXY, "--workers", "1", cwd=place, env=env) as running:
+            visitor = Visitor(running)
+            assert visitor.client.get("/events/1").status == 503
+            mongo.start()
+            await_true(
+                lambda: visitor.client.get("/events/1").status == 200, "MongoDB to be found", 20
+            )
 
 
 def test_both_workers_have_made_one_database(server: Running, database: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -131,6 +132,23 @@ def test_who_leaves_takes_everything_along(
     assert (count(url, "applications"), count(url, "photos"), photo.exists()) == (*before, False)
     assert member.ask("GET", "/me").status == 401
     assert join(server).number != member.number
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_first_photos_that_come_at_once_are_one(url: str, data: Path) -> None:
+    """In two workers, since each takes one at a time; whichever is last stays."""
+    env = {"FIBUCA_DATA": str(data), "DATABASE_URL": url}
+    backend = ROOT / "examples" / "fibuca"
+    before = count(url, "photos")
+    with (
+        Running("--workers", "2", *BEHIND_A_PROXY, cwd=backend, env=env) as server,
+        ThreadPoolExecutor(6) as threads,
+    ):
+        for _ in range(10):
+            send = partial(join(server).ask, "POST", "/me/photo", PHOTO, "image/png")
+            sent = [threads.submit(send) for _ in range(6)]
+            assert {each.result().status for each in sent} == {201}
+    assert count(url, "photos") == before + 10
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

@@ -111,6 +111,46 @@ def test_what_makes_no_sense_is_refused(client: Client) -> None:
     assert send(client, "/games/chess/revenue", {"purchase": "shop-2", **PURCHASE}) == 422
 
 
+@pytest.mark.parametrize(
+    "text", ['"shop-0\\u0000001"', '"shop-0\\ud800001"', '"shop-0 001"', '"short"']
+)
+def test_a_purchase_that_cannot_be_stored_is_not_taken(client: Client, text: str) -> None:
+    """No database has these characters: who sends them is told at once."""
+    purchase = json.dumps({"purchase": "-", **PURCHASE}).replace('"-"', text)
+    assert client.ask("POST", "/games/chess/revenue", purchase.encode(), JSON).status == 422
+
+
+@pytest.mark.parametrize(
+    ("name", "properties"),
+    [
+        ('"mo\\u0000ve"', "{}"),
+        ('"mo\\ud800ve"', "{}"),
+        ('"move"', '{"n": NaN}'),
+        ('"move"', '{"n": 1e999}'),
+        ('"move"', f'{{"n": {10**400}}}'),
+        ('"move"', '{"n": "\\u0000"}'),
+        ('"move"', '{"\\u0000": 1}'),
+        ('"move"', '{"\\ud800": 1}'),
+        ('"move"', json.dumps({"n": "x" * 201})),
+        ('"move"', json.dumps({"n" * 61: 1})),
+        ('"move"', json.dumps({f"n{number}": 1 for number in range(21)})),
+    ],
+    ids=range(11),
+)
+def test_an_event_that_cannot_be_stored_is_not_taken(
+    client: Client, name: str, properties: str
+) -> None:
+    """Nor one with names and values that are longer than names and values are."""
+    event = f'[{{"player": "ann", "name": {name}, "properties": {properties}}}]'
+    assert client.ask("POST", "/games/chess/events", event.encode(), JSON).status == 422
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "1999-12-31", "today"])
+def test_a_day_on_which_nobody_played_is_none(client: Client, day: str) -> None:
+    """The last day of the calendar has no end."""
+    assert client.get(f"/games/chess/days/{day}").status == 422
+
+
 def test_a_purchase_outlives_its_worker(client: Client, server: Running) -> None:
     """It was on the disk when it was answered, and the next worker stores it."""
     assert send(client, "/games/poker/revenue", {"purchase": "shop-0002", **PURCHASE}) == 202

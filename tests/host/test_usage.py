@@ -270,6 +270,25 @@ def test_a_new_process_counts_at_once_and_makes_the_others_due(tmp_path: Path) -
     meter.close()
 
 
+def test_a_fork_is_no_growth(tmp_path: Path) -> None:
+    """Its parent's share is read anew with its own: else what both have would count twice."""
+    pids, clock = [6, 7], Clock()
+    trees.process(tmp_path, 6, pss_bytes=10 * MIB)
+    trees.process(tmp_path, 7, pss_bytes=80 * MIB)
+    meter = TreeMeter(lambda: pids, clock, root=tmp_path)
+    readings = [meter.read().used_bytes // MIB]
+    for count, pid in enumerate((8, 9), start=2):
+        pids.append(pid)
+        trees.process(tmp_path, 7, pss_bytes=80 * MIB // count)
+        trees.process(tmp_path, pid, pss_bytes=80 * MIB // count, parent=7)
+        clock.seconds += 0.02
+        readings.append(meter.read().used_bytes // MIB)
+
+    # What the first child's share has lost to the second is seen a little later.
+    assert readings == [90, 90, 103]
+    meter.close()
+
+
 def test_a_process_that_ended_is_dropped(tmp_path: Path) -> None:
     """Whether its id is listed no more, or still is; its open file is given back."""
     pids = [7, 8, 9]

@@ -113,8 +113,8 @@ def test_a_redis_that_is_not_to_be_used_has_no_line(tmp_path: Path) -> None:
         (
             "postgres://app:s3cret@db/shop",
             {},
-            "postgresql://app:***@db/shop: at most 5 connections a worker · for a free one"
-            " requests wait 20 s, then 503",
+            "postgresql://app:***@db/shop: at most 5 connections a worker, in all its pools · for a"
+            " free one requests wait 20 s, then 503",
         ),
         (
             "postgres://db/shop?connection_limit=3&pool_timeout=0&password=s3cret",
@@ -158,6 +158,6 @@ def test_mongodb_has_a_line(tmp_path: Path) -> None:
 def test_what_is_said_of_databases_without_a_url_has_a_line(tmp_path: Path) -> None:
     """The application names it."""
     assert lines(tmp_path, database_connections="40")[-1] == (
-        "database: at most 5 connections a worker, where its URL says nothing"
+        "database: at most 5 connections a worker, in all its pools whose URL says nothing"
     )
     assert not lines(tmp_path, query_guard="off")[-1].startswith(("database", "queries"))

@@ -20,7 +20,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -163,6 +163,22 @@ class PostgresServer:
             self._end(signal.SIGQUIT)
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextmanager
+def no_room(server: PostgresServer) -> Iterator[None]:
+    """Have somebody else hold all connections that the server still has room for."""
+    import psycopg
+
+    held: list[psycopg.Connection[Any]] = []
+    try:
+        with suppress(psycopg.OperationalError):
+            while True:
+                held.append(psycopg.connect(server.url))
+        yield
+    finally:
+        for each in held:
+            each.close()
 
 
 @contextmanager

@@ -8,11 +8,14 @@ answers is kept for how long, and forgotten when. Any number of workers, and of 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Path, Query, Response
+from bson import ObjectId
+from fastapi import Depends, FastAPI, HTTPException, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, Field
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -24,14 +27,21 @@ from eventide.database import (
     Row,
     bookings,
     events,
+    mongo,
     next_id,
-    prepare,
+    ready,
+    settle,
     shown,
     utc,
 )
 from tonnage import Cache, setup_logging
+from tonnage.db.mongodb.gate import MongoAwayError
 
 ROWS_AT_ONCE = 100
+# How long a worker waits for MongoDB before it takes requests.
+START_SECONDS = 3.0
+
+logger = logging.getLogger("eventide")
 
 # JSON on stdout in production; text, and files beside the database, in development.
 setup_logging(directory=DATA / "logs")
@@ -61,12 +71,25 @@ class Change(BaseModel):
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Have the database prepared before the first request."""
-    await prepare()
+    """Have the database prepared before the first request, if it is there."""
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await ready()
+    except (MongoAwayError, TimeoutError):
+        logger.warning(
+            "MongoDB is not at %s: requests are answered with 503 until it is; MONGO_URL says"
+            " where, and the README how to do without",
+            mongo.shown,
+        )
     yield
 
 
-app = FastAPI(title="Eventide", summary="Events, and seats to book at them.", lifespan=lifespan)
+app = FastAPI(
+    title="Eventide",
+    summary="Events, and seats to book at them.",
+    lifespan=lifespan,
+    dependencies=[Depends(ready)],
+)
 app.include_router(accounts)
 
 
@@ -93,6 +116,7 @@ async def event(event_id: EventId) -> Row:
     """Return one event, with the seats that are left."""
 
     async def make() -> Row:
+        await settle(event_id)
         found = await events.find_one({"_id": event_id})
         return {} if found is None else shown(found)
 
@@ -147,34 +171,44 @@ async def change(user: User, event_id: EventId, changed: Change) -> Row:
 @app.post("/events/{event_id}/bookings", status_code=201)
 async def book(user: User, event_id: EventId) -> dict[str, Any]:
     """Book a seat; nobody gets one that is not there, and nobody gets two."""
-    # The database counts, in one statement: two cannot both have the last seat.
+    await settle(event_id)
+    # The database counts, in one statement: two cannot both have the last seat. When that was is
+    # noted, so that a seat can be given back whose booking was cut off by a kill or a timeout.
     taken = await events.update_one(
-        {"_id": event_id, "seats_left": {"$gt": 0}}, {"$inc": {"seats_left": -1}}
+        {"_id": event_id, "seats_left": {"$gt": 0}},
+        {"$inc": {"seats_left": -1}, "$set": {"taken_at": utc()}},
     )
     if not taken.modified_count:
         raise HTTPException(409, "there is no such event, or no seat left at it")
-    booking = {"_id": await next_id("bookings"), "event_id": event_id, "user_id": user}
+    booking = {"event_id": event_id, "user_id": user, "booked_at": utc()}
     try:
         # Unique for a person and an event: whoever tries twice at once gets one.
-        await bookings.insert_one(booking | {"booked_at": utc()})
+        made = await bookings.insert_one(booking)
     except DuplicateKeyError:
         await events.update_one({"_id": event_id}, {"$inc": {"seats_left": 1}})
         raise HTTPException(409, "you have a seat at it already") from None
     # The lists say how many seats are left, too; they may be late by a lifetime.
     cache.invalidate(f"event:{event_id}")
-    return {"booking": booking["_id"], "event": event_id}
+    return {"booking": str(made.inserted_id), "event": event_id}
 
 
 @app.get("/bookings")
-async def booked(user: User, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0) -> list[Row]:
+async def booked(
+    user: User,
+    after: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{24}$", description="the last one's `booking`")
+    ] = None,
+) -> list[Row]:
     """Return the sender's bookings, 100 at a time."""
-    wanted = {"user_id": user, "_id": {"$gt": after}}
+    wanted: Row = {"user_id": user}
+    if after is not None:
+        wanted["_id"] = {"$gt": ObjectId(after)}
     mine = await bookings.find(wanted).sort("_id").limit(ROWS_AT_ONCE).to_list()
     numbers = [each["event_id"] for each in mine]
     there = {each["_id"]: each async for each in events.find({"_id": {"$in": numbers}})}
     return [
         {
-            "booking": each["_id"],
+            "booking": str(each["_id"]),
             "event_id": each["event_id"],
             "title": there[each["event_id"]]["title"],
             "starts_at": there[each["event_id"]]["starts_at"],

@@ -2,11 +2,13 @@
 
 ``MONGO_URL`` says where it is. Collections, with their validators and indexes, and 2,000 made
 events are there once :func:`prepare` has been waited for: each worker does so when it starts, and
-any number of them may do so at once.
+any number of them may do so at once. Where MongoDB is not there yet, the first request that finds
+it does so.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,9 @@ from pymongo.errors import BulkWriteError, CollectionInvalid
 from tonnage import db
 
 DATA = Path(os.environ.get("EVENTIDE_DATA", Path(__file__).parent.parent / "data"))
+DUPLICATE_KEY = 11000  # MongoDB's number for it
+# Longer than any request lasts (timeout in pyproject.toml): what it began is done, or was cut off.
+CUT_OFF = timedelta(minutes=1)
 LARGEST_ID = 2**53  # what JSON's readers can count to
 
 Row = dict[str, Any]
@@ -58,10 +63,52 @@ async def prepare() -> None:
     await events.create_index([("city", 1), ("starts_at", 1)])
     await events.create_index("starts_at")
     await bookings.create_index([("user_id", 1), ("event_id", 1)], unique=True)
+    await bookings.create_index("event_id")
     if await events.find_one({"_id": 2000}) is None:
-        with suppress(BulkWriteError):  # another worker has made some of them
+        try:
             await events.insert_many([_made(number) for number in range(2000)], ordered=False)
+        except BulkWriteError as error:
+            # Another worker has made some of them; all else is an error.
+            if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
+                raise
         await counters.update_one({"_id": "events"}, {"$max": {"last": 2000}}, upsert=True)
+
+
+_preparing = asyncio.Lock()
+_is_prepared = False
+
+
+async def ready() -> None:
+    """Prepare the database, unless this worker has done so.
+
+    Raises:
+        MongoAwayError: it is not there; a request is answered with 503.
+    """
+    global _is_prepared  # one for a worker
+    if not _is_prepared:
+        async with _preparing:
+            if not _is_prepared:
+                await prepare()
+                _is_prepared = True
+
+
+async def settle(event_id: int) -> None:
+    """Give back seats of an event whose bookings were cut off between the seat and the booking.
+
+    Not before the last seat was taken a while ago: then no booking is under way, and the bookings
+    that there are are those that were made.
+    """
+    quiet = {"$lt": utc(datetime.now(UTC) - CUT_OFF)}
+    found = await events.find_one({"_id": event_id, "taken_at": quiet})
+    if found is None:
+        return
+    taken = await bookings.count_documents({"event_id": event_id})
+    # Only if nothing has changed since; who comes later has a booking under way.
+    same = {name: found[name] for name in ("_id", "taken_at", "seats", "seats_left")}
+    await events.update_one(
+        same,
+        {"$set": {"seats_left": max(0, found["seats"] - taken)}, "$unset": {"taken_at": ""}},
+    )
 
 
 async def next_id(name: str) -> int:

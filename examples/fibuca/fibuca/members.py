@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from fibuca.refusals import refusal
 from fibuca.tables import Application, Member, Photo
@@ -71,12 +72,12 @@ def leave(number: int) -> None:
 
 
 def note_photo(number: int, type: str, size_bytes: int) -> None:
-    """Keep what is known of a photo, in place of the last one."""
+    """Keep what is known of a photo, in place of the last one; two at once are no mistake."""
     values: dict[str, Any] = {"type": type, "size_bytes": size_bytes}
+    insert_here = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    statement: Any = insert_here(Photo).values(number=number, **values)
     with engine.begin() as connection:
-        known = connection.execute(update(Photo).where(Photo.number == number).values(values))
-        if not known.rowcount:
-            connection.execute(insert(Photo).values(number=number, **values))
+        connection.execute(statement.on_conflict_do_update(index_elements=["number"], set_=values))
 
 
 def apply(number: int, kind: str, statement: str) -> int:

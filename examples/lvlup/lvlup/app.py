@@ -6,17 +6,20 @@ day is kept, by game and date.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
 
 from lvlup import ingest
 from lvlup.database import DATA
 from lvlup.figures import figures
 from lvlup.ingest import Game
 from tonnage import Cache, setup_logging
-from tonnage.db.pooling.counting import db_connections
+from tonnage.db import db_connections
 
 # JSON on stdout in production; text, and files beside the database, in development.
 setup_logging(directory=DATA / "logs")
@@ -24,13 +27,24 @@ setup_logging(directory=DATA / "logs")
 # Answers are some hundred bytes; what has not ended yet changes, so it is asked for anew soon.
 days: Cache[dict[str, Any]] = Cache("days", max_entries=100, max_bytes="1M", ttl="5m")
 TODAY_SECONDS = 10
+MOST_MISTAKES = 20
+
+Day = Annotated[date, Field(ge=date(2000, 1, 1), lt=date(2100, 1, 1))]
 
 app = FastAPI(title="LvlUp", summary="What players do in games.")
 app.include_router(ingest.ingest)
 
 
+@app.exception_handler(RequestValidationError)
+async def refuse(_: Request, error: RequestValidationError) -> Response:
+    """Say what is wrong without repeating it: not all that can be sent can be sent back."""
+    told = [{key: each[key] for key in ("loc", "msg", "type")} for each in error.errors()]
+    body = json.dumps({"detail": told[:MOST_MISTAKES]})
+    return Response(body, 422, media_type="application/json")
+
+
 @app.get("/games/{game}/days/{day}")
-async def about(game: Game, day: date) -> dict[str, Any]:
+async def about(game: Game, day: Day) -> dict[str, Any]:
     """Return what was done and what was paid on a day, in UTC."""
     is_over = day < datetime.now(UTC).date()
     return await days.get_or_await(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, FiniteFloat
 
 from lvlup.database import DATA, URL, engine
 from lvlup.tables import sessions
@@ -24,7 +24,11 @@ from tonnage.sinks import PostgresSink, Sink, SqlSink
 Game = Annotated[str, Path(pattern=r"^[\w.-]{1,60}$")]
 Session = Annotated[str, Path(pattern=r"^[\w.-]{8,80}$")]
 Player = Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")]
-
+#: Texts of PostgreSQL have no character 0: what it would refuse later is refused here.
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+Name = Annotated[Text, Field(min_length=1, max_length=60)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Value = Annotated[Text, Field(max_length=200)] | Whole | FiniteFloat | bool | None
 
 logger = logging.getLogger("lvlup")
 
@@ -33,8 +37,8 @@ class Event(BaseModel):
     """Something that a player has done."""
 
     player: Player
-    name: str = Field(min_length=1, max_length=60)
-    properties: dict[str, str | int | float | bool | None] = Field(default={}, max_length=20)
+    name: Name
+    properties: dict[Name, Value] = Field(default={}, max_length=20)
 
 
 class Beat(BaseModel):
@@ -46,9 +50,9 @@ class Beat(BaseModel):
 class Purchase(BaseModel):
     """Something that a player has paid for."""
 
-    purchase: str = Field(min_length=8, max_length=80, description="the shop's own number of it")
+    purchase: str = Field(pattern=r"^[!-~]{8,80}$", description="the shop's own number of it")
     player: Player
-    product: str = Field(min_length=1, max_length=60)
+    product: Name
     cents: int = Field(gt=0, le=1_000_000)
     currency: str = Field(pattern=r"^[A-Z]{3}$")
 

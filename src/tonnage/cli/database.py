@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import argparse
 
 _URL_NOTE: Final = (
-    "The database is the one that DATABASE_URL names, in the environment or an env file. A URL on "
-    "the command line can be read by other users of the machine while the command runs."
+    "The database is the one that DATABASE_URL names, in the environment or an env file, or else "
+    "database_url in [tool.tonnage] of pyproject.toml. A URL on the command line can be read by "
+    "other users of the machine while the command runs."
 )
 
 

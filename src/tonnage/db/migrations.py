@@ -8,9 +8,10 @@ do. A migration that fails leaves the database at the one before it, where the d
 transactions for that (PostgreSQL, SQLite; not MySQL). What waits for a table's lock gives up soon,
 so that the queries behind it go on.
 
-:func:`migrate` does it in a process of its own: Alembic, 40 MB with SQLAlchemy, is gone afterwards,
-and no connection stays open in a process that is to fork. It is the command ``tonnage db migrate``,
-with the caller's environment and import path. What it does in detail: :mod:`tonnage.db.upgrade`.
+:func:`migrate` does it in a process of its own: Alembic, with SQLAlchemy and a driver some 60 MB,
+is gone afterwards, and no connection stays open in a process that is to fork. It is the command
+``tonnage db migrate``, with the caller's environment and import path. What it does in detail:
+:mod:`tonnage.db.upgrade`.
 """
 
 from __future__ import annotations

@@ -94,7 +94,12 @@ class _Asyncpg:
         given = asyncpg_table.connect_arguments(url, _settings(statement_seconds))
         self._runner = asyncio.Runner()
         try:
-            self._connection = self._run(asyncpg.connect(**{**given, "statement_cache_size": 0}))
+            self._connection = self._runner.run(
+                self._awaited(asyncpg.connect(**{**given, "statement_cache_size": 0}))
+            )
+        except self._errors as error:
+            self._runner.close()
+            raise refusal(error, url.shown) from error
         except BaseException:
             self._runner.close()
             raise
@@ -112,12 +117,12 @@ class _Asyncpg:
         finally:
             self._runner.close()
 
-    def _run(self, awaitable: Any) -> Any:
-        async def wait() -> Any:
-            return await awaitable
+    async def _awaited(self, awaitable: Any) -> Any:
+        return await awaitable
 
+    def _run(self, awaitable: Any) -> Any:
         try:
-            return self._runner.run(wait())
+            return self._runner.run(self._awaited(awaitable))
         except self._errors as error:
             raise refusal(error) from error
 
@@ -136,7 +141,7 @@ class _Psycopg:
                 **given, autocommit=True, row_factory=dict_row
             )
         except self._errors as error:
-            raise refusal(error) from error
+            raise refusal(error, url.shown) from error
 
     def rows(self, statement: str) -> list[Row]:
         """Return the rows of *statement*."""
@@ -217,7 +222,7 @@ class _Mysql:
                 cursorclass=DictCursor,
             )
         except self._errors as error:
-            raise refusal(error) from error
+            raise refusal(error, url.shown) from error
 
     def rows(self, statement: str) -> list[Row]:
         """Return the rows of *statement*."""
@@ -249,7 +254,11 @@ def sqlite_path(url: DatabaseUrl) -> Path | None:
     return None if path in ("", ":memory:") else Path(path)
 
 
-def refusal(error: BaseException) -> DatabaseError:
-    """Return what to tell of *error*, a driver's: its text in one line."""
+def refusal(error: BaseException, shown: str | None = None) -> DatabaseError:
+    """Return what to tell of *error*, a driver's: its text in one line.
+
+    With *shown*, the database could not be connected to.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
-    return DatabaseError(f"the database refuses: {text}")
+    what = "the database refuses" if shown is None else f"{shown} cannot be connected to"
+    return DatabaseError(f"{what}: {text}")

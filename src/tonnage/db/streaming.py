@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast, overload
 
+from tonnage.db.guard.chunks import MOST_ROWS, following
 from tonnage.db.guard.holding import held
 from tonnage.db.guard.weights import weigh
 from tonnage.governor.reservations import reserved
-from tonnage.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
@@ -32,12 +32,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
     from sqlalchemy.orm import Session
 
-#: Rows of the first chunk, when nothing is known of them; and of each chunk of a session's.
-FIRST_ROWS: Final = 100
-#: How large a chunk should be.
-CHUNK_BYTES: Final = MIB
-#: Nor has a chunk more rows than this.
-MOST_ROWS: Final = 1_000
+#: Rows of a chunk of a session's at most, which makes objects of them.
+MOST_OBJECTS: Final = 100
 
 
 @overload
@@ -64,12 +60,18 @@ def stream(
         source: a connection or a session of SQLAlchemy's; an asynchronous one is iterated with
             ``async for``.
         statement: what to read; a ``select()`` or a ``text()``.
-        chunk_rows: rows that are fetched at a time; without it about a megabyte, and for a session,
-            which makes objects of them, :data:`FIRST_ROWS`.
+        chunk_rows: rows that are fetched at a time; without it one at first, then more, about a
+            megabyte; for a session, which makes objects of them, at most :data:`MOST_OBJECTS`.
 
     Raises:
+        TypeError: *source* is something else, as an engine.
+        ValueError: *chunk_rows* is no whole number, or below 1.
         MemoryShortError: while it is iterated: the room for a chunk did not come free in time.
     """
+    if not hasattr(source, "execute"):
+        raise TypeError(
+            f"stream() reads from a connection or a session, not from {type(source).__name__}"
+        )
     plan = _Plan(chunk_rows, is_session=hasattr(source, "get_bind"))
     if hasattr(source, "stream"):
         return _stream_async(cast("AsyncConnection | AsyncSession", source), statement, plan)
@@ -80,11 +82,12 @@ class _Plan:
     """How many rows to fetch next."""
 
     def __init__(self, chunk_rows: int | None, *, is_session: bool) -> None:
-        if chunk_rows is not None and chunk_rows < 1:
-            raise ValueError(f"chunk_rows must be at least 1, not {chunk_rows}")
-        self._is_adapting = chunk_rows is None and not is_session
+        if chunk_rows is not None and (type(chunk_rows) is not int or chunk_rows < 1):
+            raise ValueError(f"chunk_rows must be a whole number of at least 1, not {chunk_rows!r}")
+        self._is_adapting = chunk_rows is None
+        self._most_rows = MOST_OBJECTS if is_session else MOST_ROWS
         self._row_bytes = 0
-        self.rows = chunk_rows or FIRST_ROWS
+        self.rows = chunk_rows or 1
         #: A session has to know at the beginning that not all rows are to be had at once.
         self.options: dict[str, Any] = {"stream_results": True}
         if is_session:
@@ -99,8 +102,7 @@ class _Plan:
         """Learn from the last chunk what the next one may have."""
         self._row_bytes = max(1, _weigh(rows) // len(rows))
         if self._is_adapting:
-            fitting = CHUNK_BYTES // self._row_bytes
-            self.rows = max(1, min(fitting, 4 * self.rows, MOST_ROWS))
+            self.rows = min(following(self.rows, 1, self._row_bytes), self._most_rows)
 
 
 def _weigh(rows: Sequence[Row[Any]]) -> int:
@@ -119,10 +121,24 @@ def _values(value: object) -> Iterable[object]:
     return [each for name, each in vars(value).items() if each is not state]
 
 
+def _has_ended(result: Any) -> bool:
+    """Return whether the connection of *result* was given back, and its transaction ended."""
+    connection: Connection = getattr(result, "raw", result).connection
+    return connection.closed or connection.invalidated
+
+
+def _let_grow(result: Any) -> None:
+    # A session's chunks are otherwise as large as its first one, where the driver has no cursors in
+    # a server.
+    if hasattr(result, "dynamic_yield_per"):
+        result.dynamic_yield_per = True
+
+
 async def _stream_async(
     source: AsyncConnection | AsyncSession, statement: Executable, plan: _Plan
 ) -> AsyncGenerator[Row[Any], None]:
     result = await source.stream(statement, execution_options=plan.options)
+    _let_grow(result._real_result)
     try:
         rows = await result.fetchmany(plan.rows)
         while rows:
@@ -132,13 +148,17 @@ async def _stream_async(
             async with reserved(plan.size_bytes):
                 rows = await result.fetchmany(plan.rows)
     finally:
-        await result.close()
+        # One that was left by break or an error is closed by the event loop, perhaps when others
+        # use its connection already.
+        if not _has_ended(result._real_result):
+            await result.close()
 
 
 def _stream(
     source: Connection | Session, statement: Executable, plan: _Plan
 ) -> Generator[Row[Any], None, None]:
     result = source.execute(statement, execution_options=plan.options)
+    _let_grow(result)
     try:
         rows = result.fetchmany(plan.rows)
         while rows:

@@ -25,7 +25,7 @@ from tonnage.host.cgroups import MemoryCgroup
 from tonnage.host.counters import KillCounter, MeterError, OpenFile
 from tonnage.host.filecache import FileCache, waits_for_the_disk
 from tonnage.host.limits import Limit
-from tonnage.host.processes import Statm, read_rollup
+from tonnage.host.processes import Statm, parent_pid, read_rollup
 from tonnage.units import MIB
 
 __all__ = ["CgroupMeter", "HostMeter", "Meter", "MeterError", "TreeMeter", "Usage", "meter_for"]
@@ -192,13 +192,13 @@ class CgroupMeter:
 class TreeMeter:
     """The sum of our processes' shares (PSS): for a setting inside a larger, shared cgroup.
 
-    PSS divides each shared page among those who share it, so the sum counts it once; resident
-    sizes summed would count it once a process. A roll-up of PSS is slow, so each process has one
-    when it first appears and then every *rollup_every_seconds*, one process at a time, a quarter of
-    a second apart; in between, its share moves with its private memory (``statm``). Two things are
-    seen only by the next roll-up: a forked child that writes to pages it shared until then, and
-    the larger share of those who stay when one ends. So a change among the processes makes a
-    roll-up of all due.
+    PSS divides each shared page among those who share it, so the sum counts it once; resident sizes
+    summed would count it once a process. A roll-up of PSS is slow, so each process has one when it
+    first appears, together with its parent, which may have shared all of it, and then every
+    *rollup_every_seconds*, one process at a time, a quarter of a second apart; in between, its
+    share moves with its private memory (``statm``). Two things are seen only by the next roll-up: a
+    forked child that writes to pages it shared until then, and the larger share of those who stay
+    when one ends. So a change among the processes makes a roll-up of all due.
 
     It holds one open file for each process that *pids* lists.
     """
@@ -263,8 +263,11 @@ class TreeMeter:
         for pid in new:
             try:
                 self._shares[pid] = _Share(pid, now, self._root)
-            except ProcessLookupError:
-                continue  # it ended before it was ever seen
+                parent = self._shares.get(parent_pid(pid, self._root))
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended before it was ever seen, or since then
+            if parent is not None and parent.pid not in new:
+                self._roll_up(parent, now)
 
     def _roll_up_the_stalest(self, now: float) -> None:
         share = min(self._shares.values(), key=lambda share: share.rolled_up_at, default=None)
@@ -273,6 +276,9 @@ class TreeMeter:
         if now - self._rolled_up_at < _ROLLUP_SPACING_SECONDS:
             return
         self._rolled_up_at = now
+        self._roll_up(share, now)
+
+    def _roll_up(self, share: _Share, now: float) -> None:
         try:
             share.roll_up(now)
         except ProcessLookupError:

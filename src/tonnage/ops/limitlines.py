@@ -101,11 +101,11 @@ def _redis(url: str, *, is_limited: bool) -> str:
 
 def _databases(databases: DatabaseSettings, connections: int) -> Iterator[tuple[str, str]]:
     """Yield where databases are, and what is asked of them at once; never a password."""
-    usual = f"at most {connections} connections a worker"
+    usual = f"at most {connections} connections a worker, in all its pools"
     if databases.database_url is not None:
         yield "database", _database("DATABASE_URL", databases.database_url, usual)
     elif databases.database_connections is not None:
-        yield "database", f"{usual}, where its URL says nothing"
+        yield "database", f"{usual} whose URL says nothing"
     if databases.mongo_url is not None:
         size = databases.mongo_pool_size
         usual = usual if size is None else f"at most {size} connections a worker"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import textwrap
 from collections.abc import Callable
 
 import pytest
+from bson import Decimal128, ObjectId
 from tests.support.server import clean_environment
 
 from tonnage import db
@@ -19,6 +21,7 @@ from tonnage.db import settings
 from tonnage.db.mongodb.client import Mongo
 from tonnage.db.mongodb.connection import Census
 from tonnage.db.mongodb.named import Collection
+from tonnage.db.mongodb.plain import plain
 from tonnage.db.pooling.counting import statistics
 from tonnage.errors import ConfigError
 from tonnage.governor.consumers import registry
@@ -65,7 +68,15 @@ def test_pools_without_a_limit_share(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("url", "options"),
-    [("mongodb://u:s3cret@h/a", {"readPreference": "nonsense"}), ("mongodb://u:s3cret@h/a?x", {})],
+    [
+        ("mongodb://u:s3cret@h/a", {"readPreference": "nonsense"}),
+        ("mongodb://u:s3cret@h/a?x", {}),
+        ("mongodb://u:s3cret@h/a?tls=maybe", {}),
+        ("mongodb://u:s3cret@h/a?authMechanism=nonsense", {}),
+        ("mongodb://u:s3cret@h/a", {"guard": "nonsense"}),
+        ("mongodb://u:s3cret@h/a", {"max_bytes": "1M"}),
+        ("mongodb://u:s3cret@h/a", {"max_documents": 0}),
+    ],
 )
 def test_what_makes_no_sense_is_refused(url: str, options: dict[str, str]) -> None:
     """Without the password."""
@@ -172,7 +183,10 @@ def test_a_forked_process_has_its_own(new_url: Callable[[], str]) -> None:
                 # A loop runs in the parent; the child begins one of its own.
                 asyncio.events._set_running_loop(None)
                 asyncio.set_event_loop(None)
+                # Nothing of the parent's is counted.
+                assert mongo.statistics().open == 0
                 assert asyncio.run(work()) == 2
+                assert mongo.statistics().open == 0
                 os._exit(0)
             _, status = os.waitpid(pid, 0)
             assert status == 0, status
@@ -186,6 +200,17 @@ def test_a_forked_process_has_its_own(new_url: Callable[[], str]) -> None:
         command, check=False, capture_output=True, text=True, env=clean_environment(), timeout=30
     )
     assert (ended.stdout, ended.stderr) == ("fine\n", "")
+
+
+def test_documents_become_json() -> None:
+    """Wherever in them BSON's own types are."""
+    number = ObjectId()
+    document = {"_id": number, "of": [{"id": number, "price": Decimal128("1.50")}], "raw": b"x"}
+    made = plain([document])
+    assert json.loads(json.dumps(made)) == [
+        {"_id": str(number), "of": [{"id": str(number), "price": "1.50"}], "raw": "eA=="}
+    ]
+    assert document["_id"] is number
 
 
 @real

@@ -67,6 +67,8 @@ async def test_bytes_count_too(events: Collection) -> None:
     with pytest.raises(ResultTooLargeError, match="more than 2 MB"):
         await large.find(max_bytes=2 * MIB).to_list()
     assert len(await large.find(max_bytes=8 * MIB).to_list()) == 6
+    with pytest.raises(ValueError, match="max_bytes is a whole number"):
+        large.find(max_bytes="1M")  # type: ignore[arg-type]
 
 
 async def test_an_aggregation_is_bounded_too(events: Collection) -> None:

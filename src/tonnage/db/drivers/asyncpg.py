@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from tonnage.settings import DatabaseSettings
 
 #: Those of libpq's that asyncpg takes from a URL; any other it would send to the server as a
-#: setting, which refuses the connection.
+#: setting, which refuses the connection. Not ``service``: of one that is in no file it would say
+#: nothing, and connect to whatever else is said.
 KNOWN: Final = names(
     """
-    application_name dbname gsslib host krbsrvname options passfile password port service sslcert
+    application_name dbname gsslib host krbsrvname options passfile password port sslcert
     sslcrl sslkey sslmode sslnegotiation sslpassword sslrootcert ssl_max_protocol_version
     ssl_min_protocol_version target_session_attrs user
     """

@@ -39,6 +39,8 @@ def server_options(url: DatabaseUrl, settings: DatabaseSettings) -> str:
             )
         return own
     said = {
+        # Who it is, in pg_stat_activity; a name in the URL comes after this one.
+        "application_name": "tonnage",
         "statement_timeout": str(milliseconds(statement_seconds(url.pool, settings))),
         "lock_timeout": str(milliseconds(settings.lock_timeout_seconds)),
         # A transaction that nobody goes on with holds its locks, and old rows from being removed.

@@ -203,8 +203,10 @@ def _with_rules(url: DatabaseUrl) -> Callable[..., None]:
                 # Readers and the writer do not wait for each other.
                 cursor.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            # A file that may only be read stays as it is.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
+            # A file that may only be read stays as it is; one that another has locked just now,
+            # most likely to do the same, does until the next connection.
+            as_it_is = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY)
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in as_it_is:
                 raise
         finally:
             cursor.close()

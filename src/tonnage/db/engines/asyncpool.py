@@ -61,9 +61,11 @@ class AsyncBoundedPool(BoundedPool):
         if home is not None:
             if not home.loop.is_closed() and (self.slots.in_use or self.slots.idle):
                 raise DatabaseError(
-                    f"{self._keeper.name} has connections in another event loop, which still runs:"
-                    " make an engine for each, or dispose of it there first"
+                    f"{self._keeper.name} has connections in another event loop, which has not"
+                    " ended: make an engine for each, or dispose of it there first"
                 )
+            for _ in self.slots.take_out(lambda _: True):
+                self._keeper.closed()  # it ended without closing them
             self.slots = self._new_slots()
         self._home = InLoop()
         self._is_looking = False

@@ -6,7 +6,7 @@ overflow. Who waits for one is served in turn, and waits a bounded time among a 
 (:mod:`tonnage.db.pooling.away`). A connection that rested, or that was there when another was lost,
 is asked whether it lives before it is handed out; one that does not is replaced. It is closed when
 it has rested or lived too long. Nothing is opened before it is needed; in a forked child the
-parent's connections are left alone, and it begins anew.
+parent's connections are left alone, also those that were in use, and it begins anew.
 
 What an engine's pools have in common, such as their limit, is in :mod:`tonnage.db.pooling.keeper`.
 Uses the methods that SQLAlchemy has its own pools implement.
@@ -23,6 +23,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
+from tonnage.db.engines.entries import may_be_dead, taken_from_child
+from tonnage.db.engines.events import asked
+from tonnage.db.pooling.away import NoRoomError
 from tonnage.db.pooling.slots import Grant, LineFullError, Slots
 from tonnage.db.pooling.upkeep import InThreads, look_seconds
 from tonnage.db.pooling.waiters import ThreadWaiter
@@ -58,6 +61,8 @@ class BoundedPool(Pool):
         self._keeper = keeper
         # What cannot be closed since it is the parent's of a fork.
         self._parents: list[object] = []
+        # Those there are, with those in use; as many as the limit.
+        self._entries: weakref.WeakSet[Entry] = weakref.WeakSet()
         self._is_looking = False
         self.is_closed = False
         self.slots = self._new_slots()
@@ -81,6 +86,7 @@ class BoundedPool(Pool):
     def dispose(self) -> None:
         """Close those that rest now, and the others when they come back."""
         self.is_closed = True
+        self._keeper.ended()
         self.close_those(self.slots.take_out(lambda _: True))
 
     def status(self) -> str:
@@ -103,13 +109,14 @@ class BoundedPool(Pool):
 
     def begin_anew(self) -> None:
         """Forget what there was: it is the parent's; called in a forked child."""
-        self._parents.append(self.slots)
+        self._parents += [self.slots, *map(taken_from_child, self._entries)]
+        self._entries = weakref.WeakSet()
         self._is_looking = False
         self.slots = self._new_slots()
 
-    def close_those(self, entries: list[Entry]) -> None:
+    def close_those(self, connections: list[Entry]) -> None:
         """Close what was taken out, and let others have its places."""
-        for entry in entries:
+        for entry in connections:
             try:
                 # As close(), but for a server that does not answer any more: then not for long.
                 entry.invalidate()
@@ -119,17 +126,19 @@ class BoundedPool(Pool):
     # As SQLAlchemy calls them.
 
     def _do_get(self) -> Entry:
-        grant = self._granted()
-        try:
-            return self._living(grant) or self._create_connection()
-        except BaseException:
-            if grant.item is not None:
-                grant.item.invalidate()  # cancelled while it was asked; else it is closed already
-            self.slots.leave(None, time.monotonic())
-            raise
+        slots, wait_seconds = self._own_slots(), self._keeper.wait_seconds
+        ends_seconds = time.monotonic() + (float("inf") if wait_seconds is None else wait_seconds)
+        found: Grant[Entry] | ThreadWaiter | Entry = self._enter(slots)
+        while not isinstance(found, Entry):
+            if isinstance(found, ThreadWaiter):
+                found = self._granted(slots, found, ends_seconds)
+            found = self._used(slots, found)
+        return found
 
     def _do_return_conn(self, record: Entry) -> None:
         now = time.monotonic()
+        if record not in self._entries:
+            return  # the parent's of a fork: its place was there
         if record.dbapi_connection is None:
             self.slots.leave(None, now)
         elif self.is_closed or not self.slots.leave(record, now):
@@ -139,23 +148,40 @@ class BoundedPool(Pool):
 
     # Inside.
 
-    def _granted(self) -> Grant[Entry]:
-        """Wait for a place; what becomes of it then is for the caller."""
-        keeper, slots = self._keeper, self._own_slots()
+    def _enter(self, slots: Slots[Entry]) -> Grant[Entry] | ThreadWaiter:
         try:
-            found = slots.take(self._new_waiter)
+            return slots.take(self._new_waiter)
         except LineFullError:
-            raise keeper.busy(slots.waiting, None) from None
-        if isinstance(found, Grant):
-            return found
+            raise self._keeper.busy(slots.waiting, None) from None
+
+    def _granted(
+        self, slots: Slots[Entry], waiter: ThreadWaiter, ends_seconds: float
+    ) -> Grant[Entry]:
+        """Wait for a place; what becomes of it then is for the caller."""
+        seconds = max(0.0, ends_seconds - time.monotonic())
         try:
-            granted = found.wait(keeper.wait_seconds)
+            granted = waiter.wait(None if seconds == float("inf") else seconds)
         except BaseException:  # cancelled
-            self._give_up(slots, found)
+            self._give_up(slots, waiter)
             raise
-        if granted is None and slots.forget(found):
-            raise keeper.busy(slots.waiting, keeper.wait_seconds)
-        return granted if granted is not None else found.granted()
+        if granted is None and slots.forget(waiter):
+            raise self._keeper.busy(slots.waiting, self._keeper.wait_seconds)
+        return granted if granted is not None else waiter.granted()
+
+    def _used(self, slots: Slots[Entry], grant: Grant[Entry]) -> Entry | ThreadWaiter:
+        """Return a connection, or who waits for another since the server has no room for one."""
+        try:
+            try:
+                entry = self._living(grant) or self._create_connection()
+            except NoRoomError as error:
+                return self._keeper.wait_instead(error, slots, self._new_waiter)
+        except BaseException:
+            if grant.item is not None:
+                grant.item.invalidate()  # cancelled while it was asked; else it is closed already
+            slots.leave(None, time.monotonic())
+            raise
+        self._entries.add(entry)
+        return entry
 
     def _give_up(self, slots: Slots[Entry], waiter: ThreadWaiter) -> None:
         """Have whoever does not wait any more get nothing, or give it back."""
@@ -180,7 +206,7 @@ class BoundedPool(Pool):
         rested_since = grant.since_seconds
         is_sure = (
             now - rested_since < SURE_SECONDS and rested_since > self._keeper.lost_seconds
-        ) and not _is_known_dead(entry)
+        ) and not may_be_dead(entry)
         if is_sure or self._answers(entry):
             return entry
         entry.invalidate()
@@ -247,19 +273,14 @@ class BoundedPool(Pool):
         grant = self.slots.borrow() if is_asking else None
         if grant is not None and grant.item is not None:
             try:
-                self._keeper.ask_count(grant.item.dbapi_connection)
+                self._keeper.counted(asked(grant.item.dbapi_connection, self._keeper.dialect))
             except Exception:  # noqa: BLE001  (it has died; whoever had got it would have seen)
                 grant.item.invalidate()
                 self._keeper.lose()
                 self.slots.leave(None, time.monotonic())
             else:
-                self.slots.leave(grant.item, grant.since_seconds)
-
-
-def _is_known_dead(entry: Entry) -> bool:
-    """Return whether the driver itself has heard that the connection is closed: asyncpg does."""
-    is_closed = getattr(entry.driver_connection, "is_closed", None)
-    return callable(is_closed) and bool(is_closed())
+                if self.is_closed or not self.slots.leave(grant.item, grant.since_seconds):
+                    self.close_those([grant.item])
 
 
 def _look(reference: weakref.ref[BoundedPool]) -> None:

@@ -176,9 +176,7 @@ def _missing(driver: str, error: ModuleNotFoundError) -> str:
     return f"{driver} needs {error.name}: pip install {how}"
 
 
-def _bounds(
-    max_rows: int | None, max_bytes: int | None, guard: str | None
-) -> tuple[int, int, str]:
+def _bounds(max_rows: int | None, max_bytes: int | None, guard: str | None) -> tuple[int, int, str]:
     from tonnage.db.guard.bounds import limits
     from tonnage.db.settings import current
 

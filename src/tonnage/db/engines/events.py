@@ -1,23 +1,26 @@
 """What an engine of SQLAlchemy tells of its connections, and what becomes of its errors.
 
 Promises: a connection that cannot be opened, or that is lost, is a
-:class:`~tonnage.errors.DatabaseAwayError`, whose cause is what the driver said; errors of
-statements, and what is no outage, stay what they are. One connection that is lost does not take the
-others with it: they are asked before they are used again. Every connection that comes or goes is
-counted and logged by :mod:`tonnage.db.pooling.keeper`.
+:class:`~tonnage.errors.DatabaseAwayError`, whose cause is what the driver said; so is a SQLite file
+that another has locked for too long. Errors of statements, and what is no outage, stay what they
+are. One connection that is lost does not take the others with it: they are asked before they are
+used again. Every connection that comes or goes is counted and logged by
+:mod:`tonnage.db.pooling.keeper`; the first one asks the server what it allows.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tonnage.db.pooling.away import is_away, lost
+from tonnage.db.pooling.away import is_away, is_locked, locked, lost
+from tonnage.db.pooling.serverlimits import read, statement
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import ExceptionContext
 
     from tonnage.db.pooling.keeper import Keeper
+    from tonnage.db.pooling.serverlimits import ServerLimits
 
 
 class EngineEvents:
@@ -44,7 +47,7 @@ class EngineEvents:
             connection = dialect.connect(*given, **named)
         except Exception as error:
             if is_away(error, self._keeper.dialect):
-                raise self._keeper.fail(error) from error
+                raise self._keeper.refusal(error) from error
             door.gave_up()
             raise
         except BaseException:  # cancelled
@@ -54,7 +57,14 @@ class EngineEvents:
         return connection
 
     def _connected(self, connection: Any, record: object) -> None:
-        self._keeper.opened(connection)
+        self._keeper.opened(self._told(connection) if self._keeper.wants_count else None)
+
+    def _told(self, connection: Any) -> ServerLimits | None:
+        try:
+            return asked(connection, self._keeper.dialect)
+        except Exception as error:  # noqa: BLE001  (a proxy, or a right that is missing)
+            self._keeper.not_counted(error)
+            return None
 
     def _closed(self, connection: object, record: object) -> None:
         self._keeper.closed()
@@ -64,8 +74,21 @@ class EngineEvents:
 
     def _on_error(self, context: ExceptionContext) -> BaseException | None:
         """Have a lost connection be what it is; SQLAlchemy raises it from the driver's error."""
+        if is_locked(context.original_exception):
+            return locked(self._keeper.name)
         if not context.is_disconnect or not isinstance(context.original_exception, Exception):
             return None  # an error of a statement, or cancelled
         context.invalidate_pool_on_disconnect = False
         self._keeper.lose()
         return None if context.is_pre_ping else lost(self._keeper.name)
+
+
+def asked(connection: Any, dialect: str) -> ServerLimits:
+    """Ask the server by the driver's *connection* what it allows, and how many there are."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement(dialect))
+        return read(cursor.fetchone())
+    finally:
+        cursor.close()
+        connection.rollback()

@@ -5,11 +5,11 @@ Promises: what it costs more is one change of threads for each chunk beyond the 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_cursor
 
+from tonnage.db.guard.chunks import fetch_chunk
 from tonnage.governor.reservations import reserved
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class LoadingCursor(AsyncAdapt_aiosqlite_cursor):
 
     __slots__ = ("_tally",)
 
-    def __init__(self, connection: Any, tally: Tally) -> None:
+    def __init__(self, connection: Any, tally: Tally, _root: object) -> None:
         super().__init__(connection)
         self._tally = tally
 
@@ -30,16 +30,24 @@ class LoadingCursor(AsyncAdapt_aiosqlite_cursor):
             cursor = self._cursor
             result = await cursor.execute(operation, () if parameters is None else parameters)
             if cursor.description:
-                wanted = self._tally.next_rows
-                self._rows = deque(await self._take(wanted))
-                while len(self._rows) >= wanted:
-                    async with reserved(self._tally.next_bytes):
-                        size = self._tally.next_rows
-                        self._rows.extend(await self._take(size))
-                    wanted += size
+                try:
+                    await self._load(cursor)
+                except BaseException:
+                    # Whoever keeps the error keeps this cursor.
+                    self._rows.clear()
+                    raise
             return result
 
-    async def _take(self, size: int) -> list[Any]:
-        rows = list(await self._cursor.fetchmany(size))
-        self._tally.count(rows)
-        return rows
+    async def _load(self, cursor: Any) -> None:
+        is_done = await self._take(cursor)
+        while not is_done:
+            async with reserved(self._tally.next_bytes):
+                is_done = await self._take(cursor)
+
+    async def _take(self, cursor: Any) -> bool:
+        """Take the next rows, as many as are to be had at a time; return whether these were all."""
+        found = await cursor._execute(fetch_chunk, cursor._cursor.fetchmany, self._tally.next_rows)
+        rows, size_bytes, is_done = found
+        self._rows.extend(rows)
+        self._tally.add(len(rows), size_bytes)
+        return bool(is_done)

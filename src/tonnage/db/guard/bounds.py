@@ -34,11 +34,17 @@ class Bounds:
         """Return what counts one execution of *statement*; None where nothing is counted.
 
         Its own *options* may say ``max_rows`` and ``max_bytes``; None there: no bound.
+
+        Raises:
+            ConfigError: what they say is neither a whole number above 0 nor None.
         """
         if self.mode == "off":
             return None
-        max_rows = options.get("max_rows", self.max_rows)
-        max_bytes = options.get("max_bytes", self.max_bytes)
+        max_rows, max_bytes = self.max_rows, self.max_bytes
+        if "max_rows" in options:
+            max_rows = _checked("max_rows", options["max_rows"], "None")
+        if "max_bytes" in options:
+            max_bytes = _checked("max_bytes", options["max_bytes"], "None")
         return Tally(statement, max_rows, max_bytes, self.mode)
 
 
@@ -63,10 +69,7 @@ def limits(
         ConfigError: one of them makes no sense.
     """
     for name, value in ((rows, max_rows), ("max_bytes", max_bytes)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise ConfigError(
-                f"{name} is a whole number, 1 at least, not {value!r:.40}; guard='off' is no bound"
-            )
+        _checked(name, value, "guard='off'")
     if guard not in (None, "stop", "warn", "off"):
         raise ConfigError(f"guard is stop, warn or off, not {guard!r:.40}")
     return (
@@ -74,3 +77,11 @@ def limits(
         settings.max_query_bytes if max_bytes is None else max_bytes,
         settings.query_guard if guard is None else guard,
     )
+
+
+def _checked(name: str, bound: int | None, none: str) -> int | None:
+    if bound is not None and (type(bound) is not int or bound < 1):
+        raise ConfigError(
+            f"{name} is a whole number, 1 at least, not {bound!r:.40}; {none} is no bound"
+        )
+    return bound

@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
+from tonnage.db.guard.chunks import fetch_chunk
 from tonnage.db.guard.holding import held
 
 if TYPE_CHECKING:
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.guard.tally import Tally
 
-#: What a text must look like to be loaded in chunks.
+#: What a text must look like to be loaded in chunks: it may have rows then. Possessive throughout,
+#: so that the time it takes grows with the text and no faster.
 _RETURNS_ROWS: Final = re.compile(
-    r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|VALUES|TABLE|WITH|PRAGMA)\b|.*\bRETURNING\b",
+    r"(?:\s|\(|--[^\n]*+\n|/\*(?:[^*]|\*(?!/))*+\*/)*+"
+    r"(?:SELECT|VALUES|TABLE|WITH|PRAGMA|FETCH|EXECUTE|SHOW|EXPLAIN)\b|.*\bRETURNING\b",
     re.IGNORECASE | re.DOTALL,
 )
 #: By driver, and whether it is asynchronous: where the cursor is that loads in chunks.
@@ -46,12 +49,13 @@ def guarded(base: type[Any], bounds: Bounds, driver: str, is_async: bool) -> typ
     """
     if issubclass(base, _Guarded):
         base = base.__bases__[1]
-    make_stream, make = None, None
+    members: dict[str, Any] = {"bounds": bounds, "make_cursor": None, "streams": None}
     if (driver, is_async) in _CURSORS:
         module_name, name = _CURSORS[driver, is_async]
         module = import_module(f"tonnage.db.guard.{module_name}")
-        make, make_stream = getattr(module, name), getattr(module, "StreamCursor", None)
-    members = {"bounds": bounds, "make_cursor": make, "make_stream_cursor": make_stream}
+        members["make_cursor"] = getattr(module, name)
+        if hasattr(module, "StreamCursor"):
+            members["streams"] = module
     return type(f"Guarded{base.__name__}", (_Guarded, base), members)
 
 
@@ -61,25 +65,31 @@ class _Guarded:
     bounds: Bounds
     #: What makes a cursor of ours for a connection; None: the driver has none.
     make_cursor: type[Any] | None
-    make_stream_cursor: type[Any] | None
+    #: Where StreamCursor and close_left are; None: the driver's own streams will do.
+    streams: Any
     _tally: Tally | None = None
     _begun_seconds = 0.0
 
     def create_default_cursor(self: Any) -> Any:
         """Return a cursor for a statement that is not streamed."""
+        if self.streams is not None:
+            self.streams.close_left(self._dbapi_connection.dbapi_connection)
         if _loads(self):
             self._tally = self.bounds.tally(self.unicode_statement, self.execution_options)
         if self._tally is not None:
             if self.make_cursor is not None:
-                return self.make_cursor(self._dbapi_connection.dbapi_connection, self._tally)
+                connection = self._dbapi_connection.dbapi_connection
+                return self.make_cursor(connection, self._tally, self.root_connection)
             if self.dialect.name in ("mysql", "mariadb"):
                 return super().create_server_side_cursor()  # type: ignore[misc]
         return super().create_default_cursor()  # type: ignore[misc]
 
     def create_server_side_cursor(self: Any) -> Any:
         """Return a cursor for a stream."""
-        if self.make_stream_cursor is not None:
-            return self.make_stream_cursor(self._dbapi_connection.dbapi_connection)
+        if self.streams is not None:
+            connection = self._dbapi_connection.dbapi_connection
+            self.streams.close_left(connection)
+            return self.streams.StreamCursor(connection)
         return super().create_server_side_cursor()  # type: ignore[misc]
 
     def pre_exec(self: Any) -> None:
@@ -125,14 +135,23 @@ def _loads(context: Any) -> bool:
 
 def _load(cursor: Any, tally: Tally) -> list[Any]:
     """Return the rows of *cursor*, which does not load by itself."""
-    wanted = tally.next_rows
-    rows = list(cursor.fetchmany(wanted))
-    tally.count(rows)
-    while len(rows) >= wanted:
-        with held(tally.next_bytes):
-            size = tally.next_rows
-            chunk = cursor.fetchmany(size)
-            rows += chunk
-            tally.count(chunk)
-        wanted += size
+    rows: list[Any] = []
+    try:
+        is_done = _load_chunk(cursor, tally, rows)
+        while not is_done:
+            with held(tally.next_bytes):
+                is_done = _load_chunk(cursor, tally, rows)
+    except BaseException:
+        # Whoever keeps the error keeps this frame.
+        rows.clear()
+        raise
     return rows
+
+
+def _load_chunk(cursor: Any, tally: Tally, rows: list[Any]) -> bool:
+    found, size_bytes, is_done = fetch_chunk(cursor.fetchmany, tally.next_rows)
+    rows += found
+    count = len(found)
+    del found
+    tally.add(count, size_bytes)
+    return is_done

@@ -5,8 +5,9 @@
 
 Promises: whoever asks for :attr:`Tally.next_rows` at a time, and counts what he gets, has never
 loaded more than one row too many, and about a megabyte too much as long as rows are like those
-before them. The error names the statement without its values, the line of the application that
-asked, and what to do. In the mode ``warn`` the same is logged, once a minute for each statement.
+before them; how the first ones are had in time is each driver's matter. The error names the
+statement without its values, the line of the application that asked, and what to do. In the mode
+``warn`` the same is logged, once a minute for each statement.
 
 No I/O: does not fetch anything. Bytes are those of the rows as the driver gives them
 (:mod:`tonnage.db.guard.weights`): objects that an ORM makes of them take some times as much.
@@ -18,6 +19,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.db.guard.chunks import following
 from tonnage.db.guard.texts import here, shortened
 from tonnage.db.guard.weights import weigh
 from tonnage.errors import ResultTooLargeError
@@ -30,12 +32,9 @@ logger = logging.getLogger("tonnage.db")
 
 #: Rows that are fetched first, when nothing is known of them.
 FIRST_ROWS: Final = 100
-#: How large what is fetched at a time should be.
-CHUNK_BYTES: Final = MIB
-#: Nor are more rows fetched at a time than this, whatever they weigh.
-MOST_ROWS: Final = 5_000
-#: Each time at most so many times as many as the time before: rows may grow, too.
-GROWTH: Final = 8
+#: What an answer may have on the wire beyond what may still be loaded, as texts that are not ASCII
+#: take more there than in Python.
+SLACK_BYTES: Final = 4 * MIB
 
 #: What can be done about a query that loads too much.
 ADVICE: Final = (
@@ -92,6 +91,13 @@ class Tally:
         """How much the next rows will take if they are like those before them."""
         return self.size_bytes * self.next_rows // max(1, self.rows)
 
+    @property
+    def most_bytes(self) -> int | None:
+        """How much the next answer may have at most, whatever it holds; None: any."""
+        if self._max_bytes is None or self._mode != "stop":
+            return None
+        return max(0, self._max_bytes - self.size_bytes) + SLACK_BYTES
+
     def count(self, rows: Sequence[Any]) -> None:
         """Add *rows*, which have been loaded.
 
@@ -116,8 +122,7 @@ class Tally:
         ):
             self._is_over = True
             self._object()
-        fitting = CHUNK_BYTES * self.rows // max(1, self.size_bytes)
-        self.next_rows = max(1, min(fitting, self.next_rows * GROWTH, MOST_ROWS))
+        self.next_rows = following(self.next_rows, self.rows, self.size_bytes)
         self._bound()
 
     def _bound(self) -> None:

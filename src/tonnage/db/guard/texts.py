@@ -1,8 +1,8 @@
 """How a statement and the place it comes from are shown in errors and in the log.
 
-Promises: no value is shown, neither parameters nor what is quoted in the text; at most
-:data:`MOST_CHARACTERS` of a statement. The place is the innermost line of the application: neither
-ours nor of the standard library nor of an installed package; also where SQLAlchemy runs
+Promises: no value is shown, neither parameters nor what is quoted in the text, nor comments; at
+most :data:`MOST_CHARACTERS` of a statement. The place is the innermost line of the application:
+neither ours nor of the standard library nor of an installed package; also where SQLAlchemy runs
 synchronous code for a coroutine, in a greenlet.
 """
 
@@ -20,7 +20,21 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MOST_CHARACTERS: Final = 200
-_QUOTED: Final = re.compile(r"'(?:[^']|'')*'?|\$([A-Za-z_]\w*|)\$.*?(?:\$\1\$|\Z)", re.DOTALL)
+# What is between double quotes is kept, as names are; MySQL has texts there, too. In a plain text a
+# backslash before a quote ends the text for some databases and not for others: then all that
+# follows is left out.
+_PARTS: Final = re.compile(
+    r"""
+    (?P<comment> --[^\n]*+ | /\*(?:[^*]|\*(?!/))*+(?:\*/)?+ )
+    | (?P<name> "[^"]*+"?+ | `[^`]*+`?+ )
+    | (?P<value>
+        \b[eE]'(?:[^'\\]|''|\\.)*+'?+
+        | '(?:[^'\\]|''|\\[^'])*+(?:'|\\'.*+|\\?+\Z)
+        | (?<!\w)\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z)
+    )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 # Where SQLAlchemy puts the values of an IN when it executes the statement.
 _EXPANDED: Final = re.compile(r"__\[POSTCOMPILE_\w+\]")
 # What lies between an application and its database, wherever it is installed.
@@ -32,10 +46,16 @@ _MOST_SEARCHED: Final = 4_000
 
 
 def shortened(statement: str) -> str:
-    """Return the beginning of *statement* in one line, without values."""
-    text = _EXPANDED.sub("...", _QUOTED.sub("?", statement[:_MOST_SEARCHED]))
+    """Return the beginning of *statement* in one line, without values and comments."""
+    text = _EXPANDED.sub("...", _PARTS.sub(_shown, statement[:_MOST_SEARCHED]))
     text = " ".join(text.split())
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
+
+
+def _shown(part: re.Match[str]) -> str:
+    if part["name"] is not None:
+        return part["name"]
+    return " " if part["comment"] is not None else "?"
 
 
 def here() -> str:

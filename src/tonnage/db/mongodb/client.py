@@ -5,11 +5,11 @@
     await events.insert_one({"title": "Regatta"})
 
 Promises: nothing is opened before the first operation, which may be in a worker that was forked
-after the import. A process has one pool for each event loop and server, of as many connections as
-the URL, ``MONGO_POOL_SIZE`` or the worker's share allow. Those that nobody uses are closed after a
-while, and when memory runs short; all of them when the event loop ends. Who waits for a connection,
-or for a server that is gone, does so for a bounded time, and is answered with 503
-(:mod:`tonnage.db.mongodb.gate`).
+after the import. Each :class:`Mongo` has one pool for each event loop, of as many connections as
+the URL, ``MONGO_POOL_SIZE`` or the worker's share allow: make one for a server, at import. Those
+that nobody uses are closed after a while, and when memory runs short; all of them when the event
+loop ends. Who waits for a connection, or for a server that is gone, does so for a bounded time, and
+is answered with 503 (:mod:`tonnage.db.mongodb.gate`).
 
 PyMongo itself keeps one or two connections more to each server, to know how that is; and it knows
 no lifetime of connections. Results of :attr:`Mongo.client`, PyMongo's own, are not bounded.
@@ -18,6 +18,7 @@ no lifetime of connections. Results of :attr:`Mongo.client`, PyMongo's own, are 
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 from tonnage.budget.connections import CONNECTION_BYTES
@@ -52,11 +53,13 @@ class Mongo:
 
         #: What logs and statistics call it.
         self.name = name
+        #: Where it is, without a password.
+        self.shown = url.shown
         #: What a query may load where it does not say so itself.
         self.bounds = bounds
         self._url = url
         self._member = join(name, url.pool.connection_limit)
-        self._clients = Clients()
+        self._clients = Clients(self._begin_anew)
         self._census = Census(lambda: self._clients.of(asyncio.get_running_loop()))
         books = self._books = Books(ConnectionLog(name, url.shown), self._census.look)
         self._gate = Gate(
@@ -68,7 +71,9 @@ class Mongo:
         )
         watcher = Watcher(self._gate.answered)
         listeners = [books, watcher, SlowCommands(SlowQueries(slow_seconds))]
-        self._options = {"event_listeners": listeners, **options}
+        # With those of the application: connections are counted by ours.
+        more = options.pop("event_listeners", None) or ()
+        self._options = {**options, "event_listeners": [*listeners, *more]}
         # Never opened: it is asked for options where no event loop runs.
         self._idle = self._make(1)
         enter(self, url.shown)
@@ -117,11 +122,12 @@ class Mongo:
             open=open_now,
             in_use=in_use,
             idle=max(0, open_now - in_use),
-            waiting=books.waiting,
+            waiting=self._gate.waiting,
             opened_total=books.opened,
             closed_total=books.closed,
             timed_out_total=books.timed_out,
-            server_connections=self._census.connections,
+            # Without a connection nobody knows: the server may be gone.
+            server_connections=self._census.connections if open_now else None,
         )
 
     # As a consumer of memory.
@@ -148,6 +154,11 @@ class Mongo:
 
     # Inside.
 
+    def _begin_anew(self) -> None:
+        self._books.begin_anew()
+        self._census.begin_anew()
+        self._gate.begin_anew()
+
     def _running_client(self) -> GatedClient:
         loop = asyncio.get_running_loop()
         return self._clients.of(loop) or self._clients.add(loop, self._make(self._member.limit()))
@@ -159,8 +170,11 @@ class Mongo:
 
         given = {**arguments(self._url, current(), limit), **self._options}
         try:
-            return GatedClient(self._gate, **given)
-        except (ConfigurationError, InvalidURI, ValueError, TypeError) as error:
+            with warnings.catch_warnings():
+                # What PyMongo does not understand it leaves out with a warning: also of tls=maybe.
+                warnings.simplefilter("error", UserWarning)
+                return GatedClient(self._gate, **given)
+        except (ConfigurationError, InvalidURI, ValueError, TypeError, UserWarning) as error:
             # Without what PyMongo says of a URL: there may be a password in it.
             why = "" if isinstance(error, InvalidURI) else f": {error}"
             raise ConfigError(f"PyMongo does not take {self._url.shown}{why}") from None

@@ -63,9 +63,14 @@ class Here:
 
 
 class Clients:
-    """Those of one pool."""
+    """Those of one pool.
 
-    def __init__(self) -> None:
+    Args:
+        on_fork: called in a forked child, which has none of its parent's clients.
+    """
+
+    def __init__(self, on_fork: Callable[[], None]) -> None:
+        self._on_fork = on_fork
         self._here: dict[asyncio.AbstractEventLoop, Here] = {}
         # Kept, never closed: closing them would say good-bye in the name of the parent.
         self._parents: list[Here] = []
@@ -101,6 +106,7 @@ class Clients:
         """Leave all clients to the parent; called in a forked child."""
         self._parents += self._here.values()
         self._here = {}
+        self._on_fork()
 
 
 class Census:
@@ -118,9 +124,14 @@ class Census:
     ) -> None:
         self._client = client
         self._clock = clock
-        self._next_seconds = float("-inf")
         #: None: it has not said so.
         self.connections: int | None = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget what was said; called in a forked child."""
+        self._next_seconds = float("-inf")
+        self.connections = None
 
     def look(self) -> None:
         """Have it asked, soon, unless it was a moment ago."""

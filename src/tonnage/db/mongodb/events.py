@@ -1,15 +1,17 @@
 """What is learnt from PyMongo's events: how many connections there are, and what was slow.
 
-Promises: :class:`Books` counts connections and who waits for one, in all event loops, and has the
-log say when one is opened or closed. :class:`Watcher` tells when a server answers.
-:class:`SlowCommands` keeps one small entry for each command under way, as many as there are
-connections.
+Promises: :class:`Books` counts connections, in all event loops, and has the log say when one is
+opened or closed. :class:`Watcher` tells when a server answers. :class:`SlowCommands` notes what an
+operation has sent last, in the operation's own context, so that nothing of it is left when it ends,
+however that comes. Who waits is counted at the gate (:mod:`tonnage.db.mongodb.gate`): PyMongo does
+not tell of a wait that is cancelled.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.monitoring import (
     CommandListener,
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from tonnage.db.pooling.upkeep import ConnectionLog
 
 
+#: What the operation that runs here has sent last: its collection, and the keys of its filter.
+#: None: nothing yet. The gate takes it back when the operation ends.
+under_way: Final[ContextVar[tuple[str, str] | None]] = ContextVar("under_way", default=None)
+
+
 class Books(ConnectionPoolListener):
     """The books of one pool, over all event loops of this process.
 
@@ -37,9 +44,13 @@ class Books(ConnectionPoolListener):
     def __init__(self, log: ConnectionLog, on_idle: Callable[[], None]) -> None:
         self._log = log
         self._on_idle = on_idle
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Count from 0; called in a forked child, whose parent has the connections."""
         # Reentrant: a client that is collected meanwhile closes its connections.
         self._lock = threading.RLock()
-        self.opened = self.closed = self.taken = self.waiting = self.timed_out = 0
+        self.opened = self.closed = self.taken = self.timed_out = 0
 
     @property
     def open(self) -> int:
@@ -70,18 +81,13 @@ class Books(ConnectionPoolListener):
         self, event: monitoring.ConnectionCheckOutStartedEvent
     ) -> None:
         """Somebody wants one."""
-        with self._lock:
-            self.waiting += 1
 
     def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
         """He did not get it; PyMongo may try once more."""
-        with self._lock:
-            self.waiting -= 1
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
         """He got it."""
         with self._lock:
-            self.waiting -= 1
             self.taken += 1
 
     def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
@@ -128,28 +134,26 @@ class SlowCommands(CommandListener):
 
     def __init__(self, slow: SlowQueries) -> None:
         self._slow = slow
-        # What is under way: its collection and its filter.
-        self._open: dict[int, tuple[Any, Any]] = {}
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """One was sent."""
         command: Any = event.command
         name = event.command_name
         which = command.get("collection") if name == "getMore" else command.get(name)
-        self._open[event.request_id] = (which, command.get("filter"))
+        where = which if isinstance(which, str) else ""
+        under_way.set((where, keys(command.get("filter"))))
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         """It was answered."""
-        which, wanted = self._open.pop(event.request_id, (None, None))
         begun_seconds = self._slow.now() - event.duration_micros / 1_000_000
         if self._slow.is_slow(begun_seconds):
-            where = f" {event.database_name}.{which}" if isinstance(which, str) else ""
-            said = f"{event.command_name}{where} {keys(wanted)}".rstrip()
+            which, wanted = under_way.get() or ("", "")
+            where = f" {event.database_name}.{which}" if which else ""
+            said = f"{event.command_name}{where} {wanted}".rstrip()
             self._slow.note(begun_seconds, said, _documents(event.reply))
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         """It was not; whoever sent it has the error."""
-        self._open.pop(event.request_id, None)
 
 
 def keys(wanted: Any, most: int = 8) -> str:

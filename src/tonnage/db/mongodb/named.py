@@ -205,6 +205,9 @@ class Collection(AsyncCollection[Document]):
         usual = self.bounds
         if max_documents is None and max_bytes is None:
             return usual
+        for name, value in (("max_documents", max_documents), ("max_bytes", max_bytes)):
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"{name} is a whole number, 1 at least, not {value!r:.40}")
         return replace(
             usual,
             max_documents=usual.max_documents if max_documents is None else max_documents,

@@ -42,9 +42,13 @@ def only(*fields: str) -> dict[str, int]:
         ValueError: no field is named, or one is no name.
     """
     for field in fields or ("",):
-        if not field or field.startswith("$") or "\x00" in field:
-            raise ValueError(f"{field!r} is no name of a field")
+        _check_name(field)
     return {_ID: 0} | dict.fromkeys(fields, 1)
+
+
+def _check_name(field: object) -> None:
+    if not isinstance(field, str) or not field or field.startswith("$") or "\x00" in field:
+        raise ValueError(f"{field!r:.60} is no name of a field")
 
 
 def keys_of(sort: Sort) -> Keys:
@@ -54,6 +58,8 @@ def keys_of(sort: Sort) -> Keys:
         ValueError: a direction is neither 1 nor -1, or a field is there twice.
     """
     keys = [(sort, 1)] if isinstance(sort, str) else [(str(field), way) for field, way in sort]
+    for field, _ in keys:
+        _check_name(field)
     if not keys or any(way not in (1, -1) for _, way in keys):
         raise ValueError("pages are sorted by fields, each with the direction 1 or -1")
     if len({field for field, _ in keys}) < len(keys):
@@ -100,6 +106,10 @@ async def page_of_documents(
     """Ask for a page; see :meth:`tonnage.db.mongodb.named.Collection.page`."""
     if query.after is not None and query.before is not None:
         raise refused_page("before", "a page comes after a cursor or before one, not both")
+    if type(query.size) is not int or type(max_size) is not int or max_size < 1:
+        raise ValueError(
+            f"a page has a whole number of documents, not {query.size!r:.40} of {max_size!r:.40}"
+        )
     size = checked_size(query.size, max_size)
     keys = keys_of(sort)
     is_backward = query.before is not None
@@ -115,6 +125,20 @@ async def page_of_documents(
     if spec is not None:
         asked = collection.find(spec, shown).sort(ordered).limit(size + 1)
         found = await asked.to_list()
+    return _page_of(found, keys, hidden, cursors, query, size)
+
+
+def _page_of(
+    found: list[dict[str, Any]],
+    keys: Keys,
+    hidden: list[str],
+    cursors: Cursors,
+    query: PageQuery,
+    size: int,
+) -> Page[dict[str, Any]]:
+    """Return the page of *found*, which has one document too many where there are more."""
+    is_backward = query.before is not None
+    cursor = query.before if is_backward else query.after
     has_more = len(found) > size
     del found[size:]
     if is_backward:
@@ -124,7 +148,7 @@ async def page_of_documents(
     ends = [[_written(_get(each, field)) for field, _ in keys] for each in (found[:1] + found[-1:])]
     for each in found:
         for field in hidden:
-            each.pop(field, None)
+            _drop(each, field)
     return Page(
         found,
         next=cursors.write(ends[-1]) if found and has_next else None,
@@ -151,14 +175,37 @@ def _with_keys(
         elif is_excluding:
             if field in given:
                 raise ValueError(f"pages are sorted by {field!r}, which the projection leaves out")
+        elif any(name.startswith(f"{field}.") for name in given):
+            raise ValueError(f"pages are sorted by {field!r}, of which the projection has a part")
         elif not any(field == name or field.startswith(f"{name}.") for name in given):
+            hidden.append(_unwanted(field, list(given)))
             given[field] = 1
-            hidden.append(field.partition(".")[0])
     return given or None, hidden
+
+
+def _unwanted(field: str, wanted: list[str]) -> str:
+    """Return the outermost of what *field* is in that has nothing *wanted*."""
+    path = field.split(".")
+    outer = (".".join(path[: length + 1]) for length in range(len(path)))
+    return next(each for each in outer if not any(name.startswith(f"{each}.") for name in wanted))
+
+
+def _drop(document: Any, field: str) -> None:
+    """Take the value at a dotted *field* out, if it is there."""
+    outer, _, name = field.rpartition(".")
+    inner = _get(document, outer) if outer else document
+    if isinstance(inner, dict):
+        inner.pop(name, None)
+    document.pop(field, None)
+    # Of a server that has dotted fields under their dotted name.
+    for each in [each for each in document if each.startswith(f"{field}.")]:
+        del document[each]
 
 
 def _get(document: Any, field: str) -> Any:
     """Return the value at a dotted *field*; None where it is missing."""
+    if field in document:  # also of a server that has it under its dotted name
+        return document[field]
     for name in field.split("."):
         document = document.get(name) if isinstance(document, dict) else None
     return document
@@ -176,7 +223,7 @@ def _written(value: Any) -> Any:
 def _value(written: Any) -> Any:
     if not isinstance(written, str):
         return written
-    if written.startswith("s") and "\x00" not in written:
+    if written.startswith("s"):
         return written[1:]
     try:
         return ObjectId(written[1:])

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Generator
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
+from tonnage.errors import DatabaseError
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Result, Select
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
@@ -56,7 +58,16 @@ async def _carry_out_awaiting(where: Any, steps: Steps[R]) -> R:
 
 
 def dialect_of(where: Synchronous | Asynchronous, statement: AnySelect) -> Dialect:
-    """Return the dialect of the database that *where* would ask *statement*."""
+    """Return the dialect of the database that *where* would ask *statement*.
+
+    Raises:
+        DatabaseError: it is no connection or session, as an engine is none.
+    """
+    if not hasattr(where, "execute"):
+        raise DatabaseError(
+            f"pages are asked for by a connection or a session, and {where!r:.80} is neither:"
+            " with engine.connect() as connection"
+        )
     if hasattr(where, "get_bind"):
         return where.get_bind(clause=statement).dialect
     return cast("Connection | AsyncConnection", where).dialect

@@ -14,9 +14,10 @@ There are two at most: NULLs of the first key are not in one range with the othe
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, literal, or_, tuple_
+from sqlalchemy import BigInteger, Column, Integer, Numeric, and_, literal, or_, tuple_
 from sqlalchemy.types import NullType
 
 if TYPE_CHECKING:
@@ -112,4 +113,7 @@ def _equals(key: Key, value: Any) -> ColumnElement[bool]:
 
 def _literal(key: Key, value: Any) -> ColumnElement[Any]:
     kind = key.expression.type
+    if isinstance(kind, Integer) and not isinstance(key.expression, Column):
+        # A sum of integers, which has their type here, is of a longer one in the database.
+        kind = Numeric() if isinstance(value, Decimal) else BigInteger()
     return literal(value) if isinstance(kind, NullType) else literal(value, kind)

@@ -35,6 +35,7 @@ from tonnage.db.paging.rows import apart, with_places
 from tonnage.db.paging.web import (
     MOST_ROWS,
     USUAL_SIZE,
+    check_whole,
     checked_size,
     link_header,
     plain_items,
@@ -171,9 +172,14 @@ def page_of(
     Raises:
         RequestRefusedError: there is no such number, it is too far, or a page of no rows is asked
             for; answered with 400.
-        DatabaseError: the statement has a LIMIT of its own.
+        DatabaseError: the statement has a LIMIT of its own, *where* is no connection or session,
+            or an argument is no number.
     """
     size = checked_size(size, max_size)
+    check_whole("number", number)
+    check_whole("max_offset", max_offset, least=0)
+    if count_to is not None:
+        check_whole("count_to", count_to, least=0)
     last = max_offset // size + 1
     if not 1 <= number <= last:
         raise refused_page(

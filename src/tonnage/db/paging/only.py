@@ -3,7 +3,7 @@
     db.only(Event, "id", "title", Event.starts_at).where(Event.is_public)
 
 Promises: what is not named is not read. A name that the model or table does not have is an error
-which names the nearest.
+which names the nearest; so is what is no column, as a relationship or another model.
 
 Rows have the columns by their names; they are no entities of the model. For entities without some
 columns SQLAlchemy has ``load_only()`` and ``deferred=True``: docs/how-to/pages.md shows them.
@@ -14,7 +14,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import FromClause, inspect, select
+from sqlalchemy import ClauseElement, FromClause, inspect, select
+from sqlalchemy.orm import RelationshipProperty
 
 from tonnage.errors import DatabaseError
 
@@ -32,7 +33,7 @@ def only(model: Any, *columns: Any) -> AnySelect:
         columns: names, attributes, or expressions.
 
     Raises:
-        DatabaseError: there is no such column, or none is named.
+        DatabaseError: there is no such column, something is no column, or none is named.
     """
     if not columns:
         raise DatabaseError("only() needs the names of columns: only(Model, 'id', 'name')")
@@ -52,6 +53,12 @@ def _columns_of(model: Any) -> Mapping[str, Any]:
 
 def _column(model: Any, wanted: Any, known: Mapping[str, Any]) -> Any:
     if not isinstance(wanted, str):
+        is_expression = isinstance(wanted, ClauseElement) or hasattr(wanted, "__clause_element__")
+        is_relationship = isinstance(getattr(wanted, "property", None), RelationshipProperty)
+        if not is_expression or is_relationship or isinstance(wanted, FromClause):
+            raise DatabaseError(
+                f"{wanted!s:.80} is no column: only() takes columns and names of them"
+            )
         return wanted
     if wanted in known:
         return known[wanted]

@@ -8,16 +8,20 @@ Promises: after the keys no two rows are equal, since what tells them apart is a
 key knows where its NULLs are, which databases see differently. Labels and their names are
 followed to what they stand for. Decides only; asks nothing of the database.
 
-A statement that has no such order is refused with what to do about it. Clauses of a ``Select`` that
+A statement that has no such order is refused with what to do about it: one by positions, by
+constants, by text, windows, or functions that are known to have another value each time. What is
+volatile within functions of the application is not known here. Clauses of a ``Select`` that
 have no accessor, as ``_order_by_clauses``, are read where SQLAlchemy keeps them, in 2.0 as in 2.1.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.functions import FunctionElement
 
 from tonnage.db.paging.ties import Sources, sources_of
 from tonnage.errors import DatabaseError
@@ -35,6 +39,17 @@ _DIRECTIONS: Final[dict[Any, str]] = {
     operators.nulls_first_op: "first",
     operators.nulls_last_op: "last",
 }
+#: What has columns in an expression.
+_COLUMNS: Final = frozenset({"column", "table_valued_column"})
+#: Functions that have another value for the same row, in any of the databases.
+_VOLATILE: Final = re.compile(
+    r"(random|random_normal|randomblob|gen_random_\w+|uuidv[47]|uuid_generate_v[14]\w*|newid"
+    r"|clock_timestamp|timeofday|nextval|next_value|sysdate)",
+    re.IGNORECASE,
+)
+_CALL: Final = re.compile(rf"\b{_VOLATILE.pattern}\s*\(", re.IGNORECASE)
+#: As a literal: a position in the list of columns, or the same for all rows.
+_CONSTANT: Final = re.compile(r"\s*([-+]?[\d.]+|'[^']*'|null|true|false|\w+\s*\(\s*\))\s*", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +158,38 @@ def _key_of(clause: Any, statement: AnySelect, dialect: str, sources: Sources) -
             clause = clause.element
         else:
             break
-    if any(part.__visit_name__ in ("over", "textclause") for part in visitors.iterate(clause)):
-        raise DatabaseError(
-            f"the order {str(clause)!r} cannot be gone on in: order by columns and expressions of"
-            " them, not by text or windows"
-        )
+    _refuse_places_lost(clause)
     is_null_last = True if "last" in said else False if "first" in said else None
     return _key(clause, "desc" in said, is_null_last, dialect, sources)
+
+
+def _refuse_places_lost(clause: ColumnElement[Any]) -> None:
+    """Raise for an order in which what a row has says nothing of where it is."""
+    parts = list(visitors.iterate(clause))
+    if any(part.__visit_name__ in ("over", "textclause") for part in parts):
+        reason = "it has text or windows"
+    elif not any(map(_is_column, parts)):
+        reason = "there is no column in it"
+    elif any(map(_is_volatile, parts)):
+        reason = "it has another value each time"
+    else:
+        return
+    raise DatabaseError(
+        f"the order {str(clause)!r} cannot be gone on in, since {reason}: order by columns and"
+        " expressions of them, not by text or windows"
+    )
+
+
+def _is_volatile(part: Any) -> bool:
+    if part.__visit_name__ == "column":
+        return part.is_literal and _CALL.search(part.name) is not None
+    return isinstance(part, FunctionElement) and _VOLATILE.fullmatch(part.name) is not None
+
+
+def _is_column(part: Any) -> bool:
+    if part.__visit_name__ not in _COLUMNS:
+        return False
+    return not getattr(part, "is_literal", False) or _CONSTANT.fullmatch(part.name) is None
 
 
 def _named(name: str, statement: AnySelect) -> Any:

@@ -124,7 +124,8 @@ def page(
         PageCursorError: the cursor is none of this list; answered with 400.
         RequestRefusedError: a page of no rows is asked for, or one both after and before something;
             answered with 400.
-        DatabaseError: the statement cannot be read in pages, or a cursor cannot hold its order.
+        DatabaseError: the statement cannot be read in pages, a cursor cannot hold its order,
+            *where* is no connection or session, or a size is no number.
         ConfigError: the secret is too short.
     """
     query = query or PageQuery(size, after, before)
@@ -147,7 +148,7 @@ class _List:
     ) -> None:
         self._keys = order_of(statement, dialect, is_order_unique=is_order_unique)
         self._cursors = Cursors(words_of(self._keys, dialect), secret)
-        self._dialect = dialect.name
+        self._dialect = dialect
         self._statement = statement
 
     def page(self, query: PageQuery, size: int) -> Steps[Page[Any]]:
@@ -188,7 +189,7 @@ class _List:
             fits(value, key, self._dialect) for value, key in zip(values, keys, strict=True)
         ):
             raise refused("it does not fit this list")
-        return conditions_after(keys, values, self._dialect)
+        return conditions_after(keys, values, self._dialect.name)
 
     def _cursor(self, place: Sequence[Any]) -> str:
         return self._cursors.write(

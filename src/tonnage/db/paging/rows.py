@@ -25,12 +25,16 @@ def with_places(statement: AnySelect, keys: Sequence[Key]) -> AnySelect:
 
 def apart(statement: AnySelect, result: AnyResult, count: int) -> tuple[list[Any], list[Any]]:
     """Return the rows of *statement*, and the places of *count* keys that are read with them."""
-    width = len(result.keys()) - count
     if any(each.get("entity") is each["expr"] for each in statement.column_descriptions):
         # What is loaded with a collection comes once for each member of that, and is asked for so.
         result = result.unique()
     kept = result.freeze()
-    places = list(kept().columns(*range(width, width + count)).all()) if count else []
+    whole = kept().all()
+    if not whole:
+        return [], []
+    # Of a row, since an entity without a name, as of an alias, is not among the keys of a result.
+    width = len(whole[0]) - count
+    places = [row[width:] for row in whole]
     rows: Sequence[Any]
     rows = kept().scalars().all() if width == 1 else kept().columns(*range(width)).all()
     return list(rows), places

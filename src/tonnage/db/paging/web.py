@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from tonnage.errors import RequestRefusedError
+from tonnage.errors import DatabaseError, RequestRefusedError
 from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
@@ -47,10 +47,24 @@ def checked_size(size: int, max_size: int) -> int:
 
     Raises:
         RequestRefusedError: a page of no rows is asked for.
+        DatabaseError: the application gives what is no number, or a maximum of no rows.
     """
+    check_whole("size", size)
+    check_whole("max_size", max_size, least=1)
     if size < 1:
         raise refused_page("size", f"a page has 1 row at least, and {max_size} at most")
     return min(size, max_size)
+
+
+def check_whole(name: str, value: object, least: int | None = None) -> None:
+    """Raise a DatabaseError where *value* is no whole number, or below *least*."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise DatabaseError(
+            f"{name}= is a whole number, and {value!r:.40} is a {type(value).__name__}:"
+            " convert what a client has sent, and answer what cannot be converted"
+        )
+    if least is not None and value < least:
+        raise DatabaseError(f"{name}= is {least} or more, and not {value}")
 
 
 def refused_page(parameter: str, detail: str) -> RequestRefusedError:

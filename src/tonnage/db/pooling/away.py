@@ -11,20 +11,23 @@
 Promises: while the database is away nobody queues for it. One at a time tries, at intervals of
 :data:`MOST_BACKOFF_SECONDS` at most; the others hear at once that it is away. The first attempt
 that succeeds lets everybody in again: nothing runs in the background for it. An outage is told once
-in the log, and its end once.
+in the log, and its end once. Every refusal has a cause that says what the driver said.
 
-Does not connect, and does not know of pools. Holds a few numbers. What a database refuses for good,
-such as a wrong password, is no outage: :func:`is_away` tells.
+Does not connect, and does not know of pools. Holds a few numbers and a line of text. What no
+waiting mends, such as a wrong password, is no outage: :func:`is_away` tells. psycopg and MySQL's
+drivers have no code for that, only the server's words; where they are not English, it is taken for
+an outage.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from tonnage.errors import DatabaseAwayError, PoolBusyError
+from tonnage.errors import DatabaseAwayError, DatabaseError, PoolBusyError
 from tonnage.stores.redis.breaker import Breaker, State, backoff_seconds
 from tonnage.web.path.problem import Problem
 
@@ -41,7 +44,22 @@ MOST_BACKOFF_SECONDS: Final = 0.1
 FORGOTTEN_SECONDS: Final = 60.0
 #: Classes of SQLSTATE: connections fail, there is no room for one, an operator intervenes.
 _AWAY_CLASSES: Final = ("08", "53", "57P")
-_AWAY_KINDS: Final = ("OperationalError", "InterfaceError")
+_AWAY_KINDS: Final = ("OperationalError", "InterfaceError", "TargetServerAttributeNotMatched")
+#: Where there is no SQLSTATE: what a server or a driver says when the configuration is wrong.
+_MISTAKES: Final = re.compile(
+    r"does not (exist|support|match)|authentication failed|no password supplied|access denied"
+    r"|permission denied|not permitted to log in|unknown database|pg_hba\.conf|unrecognized"
+    r"|\binvalid\b|requires a value|certificate verify failed",
+    re.IGNORECASE,
+)
+_FULL: Final = re.compile(
+    r"too many (clients|connections)|connection slots are reserved|max_user_connections"
+    r"|no more connections allowed",
+    re.IGNORECASE,
+)
+#: ``sqlite3.SQLITE_BUSY``, without an import of what few need.
+_SQLITE_BUSY: Final = 5
+_QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 
 class Door:
@@ -71,6 +89,9 @@ class Door:
         # Whose attempt may come next, and when the one that is under way began.
         self._next_seconds = float("-inf")
         self._trying_seconds = float("-inf")
+        # Not the error itself, which would hold what its traceback does.
+        self._said = ""
+        self._is_full = False
 
     def check(self) -> None:
         """Let whoever wants to connect go on, or not.
@@ -88,11 +109,18 @@ class Door:
             if now >= self._next_seconds and now - self._trying_seconds > FORGOTTEN_SECONDS:
                 self._trying_seconds = now
                 return
-        raise away(self._name)
+        raise self.refusal()
+
+    def refusal(self) -> DatabaseAwayError:
+        """Return what to raise for whoever does not try himself; its cause says why."""
+        refused = full(self._name) if self._is_full else away(self._name)
+        refused.__cause__ = DatabaseError(self._said)
+        return refused
 
     def failed(self, error: BaseException) -> DatabaseAwayError:
-        """Note that an attempt has ended with *error*; return what to raise instead of it."""
+        """Note that an attempt has ended with *error*; return what to raise from it."""
         with self._lock:
+            self._said, self._is_full = said(error), is_full(error)
             now = self._clock()
             is_told = self._breaker.lose(now)
             wait_seconds = min(backoff_seconds(self._breaker.retries), MOST_BACKOFF_SECONDS)
@@ -100,7 +128,7 @@ class Door:
             self._trying_seconds = float("-inf")
         if is_told:
             logger.warning("database connection failed: %s: %s", self._what, said(error))
-        return away(self._name)
+        return self.refusal()
 
     def came(self) -> None:
         """Note that an attempt has succeeded."""
@@ -116,26 +144,63 @@ class Door:
             self._trying_seconds = float("-inf")
 
 
+class NoRoomError(DatabaseAwayError):
+    """The server has no room for one more connection; a pool that has others waits for these."""
+
+
 def is_away(error: BaseException, dialect: str) -> bool:
     """Return whether *error*, raised while connecting, may pass by itself.
 
-    By SQLSTATE where there is one; without it every operational error counts, since most drivers
-    have no better word for a server that cannot be reached. A SQLite file is never away.
+    By SQLSTATE where there is one; without it every operational error counts whose words are not
+    known, since most drivers have no better one for a server that cannot be reached. A SQLite file
+    is never away.
     """
     if dialect == "sqlite":
         return False
     state = getattr(error, "sqlstate", None)
     if state:
         return str(state).startswith(_AWAY_CLASSES)
-    if isinstance(error, OSError):  # TimeoutError is one
-        return True
-    return any(kind.__name__ in _AWAY_KINDS for kind in type(error).__mro__)
+    # asyncpg's for its arguments, which SQLAlchemy has an own error for, and Python's for
+    # certificates.
+    if isinstance(error, ValueError) or isinstance(error.__cause__, ValueError):
+        return False
+    if isinstance(error, OSError):  # TimeoutError is one; a file that is named is ours
+        return error.filename is None
+    if not any(kind.__name__ in _AWAY_KINDS for kind in type(error).__mro__):
+        return False
+    # Without names of hosts, users and files, which may be any words.
+    return _MISTAKES.search(_QUOTED.sub("", _words(error))) is None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Return whether *error* says that another has had a SQLite file locked for too long."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether *error*, raised while connecting, says that there is no room for one more."""
+    return getattr(error, "sqlstate", None) == "53300" or _FULL.search(_words(error)) is not None
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(map(str, error.args))
 
 
 def away(name: str) -> DatabaseAwayError:
     """Return the refusal of a request for which *name* does not answer."""
     return DatabaseAwayError(
         _unavailable("database_away", f"{name} does not answer: try again in a moment")
+    )
+
+
+def full(name: str) -> DatabaseAwayError:
+    """Return the refusal of a request for which *name* has no room, and no other connection."""
+    return DatabaseAwayError(
+        _unavailable(
+            "database_full",
+            f"the server of {name} takes no more connections (too many connections): try again in a"
+            " moment",
+        )
     )
 
 
@@ -150,7 +215,16 @@ def lost(name: str) -> DatabaseAwayError:
     )
 
 
-def busy(name: str, limit: int, waiting: int, seconds: float | None) -> PoolBusyError:
+def locked(name: str) -> DatabaseAwayError:
+    """Return the refusal of a request that has waited too long for the lock of a SQLite file."""
+    return DatabaseAwayError(
+        _unavailable("database_locked", f"{name} is locked by another: try again in a moment")
+    )
+
+
+def busy(
+    name: str, limit: int, waiting: int, seconds: float | None, *, is_full: bool = False
+) -> PoolBusyError:
     """Return the refusal of a request that got no connection.
 
     Args:
@@ -158,13 +232,17 @@ def busy(name: str, limit: int, waiting: int, seconds: float | None) -> PoolBusy
         limit: how many connections it may have.
         waiting: who else waits.
         seconds: how long it has waited; None where it was turned away at once.
+        is_full: whether the server is what allows no more.
     """
     why = "too many wait for one" if seconds is None else f"none came free in {seconds:g} s"
+    advice = "raise connection_limit in its URL"
+    if is_full:
+        advice = "let its server allow more, which has no room for another (too many connections)"
     return PoolBusyError(
         _unavailable(
             "database_busy",
             f"all {limit} connections of {name} are in use, {waiting} wait, and {why}: hold"
-            " connections for less time, or raise connection_limit in its URL",
+            f" connections for less time, or {advice}",
         )
     )
 

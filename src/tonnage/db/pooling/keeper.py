@@ -1,12 +1,14 @@
 """What the pools of one engine have in common: their limit, the database's state, and their count.
 
 Promises: how many connections there may be is decided at the first one, when the number of workers
-is known; that one goes alone, and asks what the server allows, so that the pool is no larger.
-Memory that is wanted back is given back by closing connections that rest. When the process ends,
-those that rest are closed; in a forked child all is forgotten.
+is known; that one goes alone, and asks what the server allows, so that the pool is no larger. A
+server that has no room for another connection is no outage for a pool that has one: requests wait
+for it. Memory that is wanted back is given back by closing connections that rest. When the process
+ends, those that rest are closed; in a forked child all is forgotten.
 
-Opens nothing by itself: the engine's events call it (:mod:`tonnage.db.engines.events`). Bounded:
-one for each engine; an engine has one pool, or two while one is disposed of.
+Opens nothing by itself, and asks no server: whoever has connections calls it, such as the engine's
+events (:mod:`tonnage.db.engines.events`). Bounded: one for each engine; an engine has one pool, or
+two while one is disposed of.
 """
 
 from __future__ import annotations
@@ -17,21 +19,22 @@ import os
 import threading
 import time
 import weakref
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from tonnage.budget.connections import CONNECTION_BYTES
 from tonnage.db.drivers.durations import idle_seconds, lifetime_seconds
 from tonnage.db.pooling import serverlimits
-from tonnage.db.pooling.away import Door, away, busy, said
+from tonnage.db.pooling.away import Door, NoRoomError, busy, full, is_full, said
 from tonnage.db.pooling.counting import PoolStatistics
 from tonnage.db.pooling.share import join
-from tonnage.db.pooling.upkeep import ConnectionLog
-from tonnage.db.settings import share, workers
+from tonnage.db.pooling.slots import FULL_SECONDS
+from tonnage.db.pooling.upkeep import LOOK_SECONDS, ConnectionLog
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
-    from tonnage.db.engines.boundedpool import BoundedPool
+    from collections.abc import Callable
+
+    from tonnage.db.pooling.slots import Slots, Waiter
     from tonnage.db.urls import DatabaseUrl
     from tonnage.errors import DatabaseAwayError, PoolBusyError
     from tonnage.settings import DatabaseSettings
@@ -40,13 +43,35 @@ logger = logging.getLogger("tonnage.db")
 
 #: Who may wait for a connection of one pool.
 MOST_WAITING: Final = 500
-#: How old the server's own count of connections may become, while the pool is used.
-COUNT_SECONDS: Final = 30.0
+#: How old the server's own count of connections may be before it is asked again: whenever it is
+#: looked what is due, and so half a minute at most between two answers.
+COUNT_SECONDS: Final = LOOK_SECONDS / 2
 BUSY_LINE_SECONDS: Final = 10.0
 
 
+W = TypeVar("W", bound="Waiter")
+
+
+class KeptPool(Protocol):
+    """What a keeper asks of a pool."""
+
+    slots: Slots[Any]
+
+    def resize(self, limit: int) -> None:
+        """Have another limit apply from now on."""
+
+    def shrink(self, connections: int) -> int:
+        """Close so many of those that rest, soon; return how many it will be."""
+
+    def begin_anew(self) -> None:
+        """Forget what there was: it is the parent's; called in a forked child."""
+
+    def close_those(self, connections: list[Any]) -> None:
+        """Close what was taken out, and let others have its places."""
+
+
 class Keeper:
-    """Of one engine.
+    """Of one engine, or of one pool beside engines.
 
     Args:
         name: of the pool, for logs and statistics.
@@ -76,9 +101,10 @@ class Keeper:
         self.door = Door(name, url.shown)
         self._is_kept = is_kept
         self._is_async = is_async
-        self._member = join(name, 1 if is_kept else url.pool.connection_limit)
+        limit = 1 if is_kept else url.pool.connection_limit
+        self._member = join(name, limit, serverlimits.place_of(url))
         self._log = ConnectionLog(name, url.shown)
-        self._pools: weakref.WeakSet[BoundedPool] = weakref.WeakSet()
+        self._pools: weakref.WeakSet[KeptPool] = weakref.WeakSet()
         self.begin_anew()
         _all.add(self)
 
@@ -90,6 +116,7 @@ class Keeper:
         self._opened = self._closed = self._timed_out = 0
         self._server_connections: int | None = None
         self._count_seconds = self._busy_seconds = float("-inf")
+        self._full_seconds = float("-inf")
         self.door.begin_anew()
         for pool in list(self._pools):
             pool.begin_anew()
@@ -101,9 +128,14 @@ class Keeper:
         """How many connections there may be now."""
         return 1 if self._limit is None else self._limit
 
-    def add(self, pool: BoundedPool) -> None:
+    def add(self, pool: KeptPool) -> None:
         """Have another pool of the engine in the count."""
         self._pools.add(pool)
+
+    def ended(self) -> None:
+        """Note that a pool was closed: others have its part until it is used again."""
+        self._member.leave()
+        self._limit = None
 
     def lose(self) -> None:
         """Note that a connection was found dead: others may be too."""
@@ -117,44 +149,43 @@ class Keeper:
             is_told = now - self._busy_seconds >= BUSY_LINE_SECONDS
             if is_told:
                 self._busy_seconds = now
-        error = busy(self.name, self.limit_now, waiting, seconds)
+        is_full = now - self._full_seconds <= FULL_SECONDS + (seconds or 0.0)
+        limit = max(1, self._open) if is_full else self.limit_now
+        error = busy(self.name, limit, waiting, seconds, is_full=is_full)
         if is_told:
             logger.warning("too many requests for the database: %s", error)
         return error
 
     @property
     def wants_count(self) -> bool:
-        """Whether it is time to ask the server how many connections there are."""
-        asks = serverlimits.statement(self.dialect) is not None
-        return asks and time.monotonic() - self._count_seconds >= COUNT_SECONDS
+        """Whether it is time to ask the server how many connections there are, and may be."""
+        if serverlimits.statement(self.dialect) is None:
+            return False
+        return self._limit is None or time.monotonic() - self._count_seconds >= COUNT_SECONDS
 
-    def ask_count(self, connection: Any) -> serverlimits.ServerLimits | None:
-        """Ask the server by *connection* what it allows, and how many connections there are."""
-        statement = serverlimits.statement(self.dialect)
-        if statement is None:
-            return None
-        cursor = connection.cursor()
-        try:
-            cursor.execute(statement)
-            found = serverlimits.read(cursor.fetchone())
-        finally:
-            cursor.close()
-            connection.rollback()
+    def counted(self, found: serverlimits.ServerLimits) -> None:
+        """Note what the server has said."""
         self._server_connections = found.in_use
         self._count_seconds = time.monotonic()
-        return found
 
-    # For the engine's events.
+    def not_counted(self, error: Exception) -> None:
+        """Note that it does not say it: a proxy, or a right that is missing."""
+        logger.info("%s does not say what it allows: %s", self.name, said(error))
+        self._count_seconds = time.monotonic()
 
-    def opened(self, connection: Any) -> None:
-        """Note a new connection; the first one tells how many there may be."""
+    def opened(self, found: serverlimits.ServerLimits | None) -> None:
+        """Note a new connection; the first one decides how many there may be.
+
+        Args:
+            found: what the server has said through it, if it was asked.
+        """
         with self._lock:
             self._opened += 1
         self._log.opened(self._open)
+        if found is not None:
+            self.counted(found)
         if self._limit is None:
-            self._settle(connection)
-        elif self.wants_count:
-            self._try_to_ask(connection)
+            self._settle(found)
 
     def closed(self) -> None:
         """Note that one was closed."""
@@ -167,8 +198,43 @@ class Keeper:
         self.lose()
         refusal = self.door.failed(error)
         for pool in list(self._pools):
-            pool.slots.turn_away(partial(away, self.name))
+            pool.slots.turn_away(self.door.refusal)
         return refusal
+
+    def refusal(self, error: Exception) -> DatabaseAwayError:
+        """Return what to raise where an attempt has ended with *error*, which may pass.
+
+        Where the server has no room it is :class:`NoRoomError`, for the pool to catch: see
+        :meth:`wait_instead`.
+        """
+        return NoRoomError(full(self.name).problem) if is_full(error) else self.fail(error)
+
+    def wait_instead(
+        self, error: NoRoomError, slots: Slots[Any], make_waiter: Callable[[], W]
+    ) -> W:
+        """Return who waits for a connection that lives, in place of the one that did not come.
+
+        Raises:
+            DatabaseAwayError: there is none to wait for.
+        """
+        said_so = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        waiter = slots.go_without(make_waiter)
+        if waiter is None:
+            raise self.fail(said_so) from said_so
+        self.door.came()  # it answers
+        now = time.monotonic()
+        with self._lock:
+            is_told = now - self._full_seconds >= BUSY_LINE_SECONDS
+            self._full_seconds = now
+        if is_told:
+            logger.warning(
+                "too many connections: %s has %d, and its server has no room for more: requests"
+                " wait for these; let it allow more, or close what others have open (%s)",
+                self.name,
+                self._open,
+                said(said_so),
+            )
+        return waiter
 
     # For statistics and for the governor.
 
@@ -217,36 +283,23 @@ class Keeper:
 
     # Inside.
 
-    def _settle(self, connection: Any) -> None:
+    def _settle(self, found: serverlimits.ServerLimits | None) -> None:
         """Decide how many there may be, with what the first of them tells."""
-        limit = self._member.limit()
-        found = self._try_to_ask(connection)
-        if found is not None:
-            limit, warnings = serverlimits.allowed(found, limit, workers())
-            for warning in warnings:
-                logger.warning("%s: %s", self.name, warning)
+        limit, warnings = self._member.settle(found)
+        for warning in warnings:
+            logger.warning("%s: %s", self.name, warning)
         if not self._is_async:
             _close_in_the_end()
         self._limit = limit
         for pool in list(self._pools):
             pool.resize(limit)
 
-    def _try_to_ask(self, connection: Any) -> serverlimits.ServerLimits | None:
-        try:
-            return self.ask_count(connection)
-        except Exception as error:  # noqa: BLE001  (a proxy, or a right that is missing)
-            logger.info("%s does not say what it allows: %s", self.name, said(error))
-            self._count_seconds = time.monotonic()
-            return None
-
     @property
     def _open(self) -> int:
         return self._opened - self._closed
 
     def _planned(self) -> int:
-        if self._limit is not None:
-            return self._limit
-        return self._member.own_limit or share()
+        return self._limit if self._limit is not None else self._member.planned()
 
 
 # Those that a forked child has to begin anew, and that are closed when the process ends.

@@ -1,12 +1,12 @@
 """How many connections a database server allows, and what that means for a pool.
 
     row = connection.execute(text(statement("postgresql"))).one()
-    limit, warnings = allowed(read(row), wanted=5, workers=4)
+    limit, warnings = allowed(read(row), wanted=5, workers=4, others=Others(settled=(3,)))
 
-Promises: a pool is made no larger than all workers' pools together may be; what comes from it is 1
-at least, with a warning where even that is too many. Each warning says what to set. Decides without
-asking: the statements are for whoever has a connection. Others may open connections later: what is
-free now is told, and not divided.
+Promises: a pool is made no larger than all pools of all workers at its server together may be; what
+comes from it is 1 at least, with a warning where even that is too many. Each warning says what to
+set. Decides without asking: the statements are for whoever has a connection. Others may open
+connections later: what is free now is told, and not divided.
 
 SQLite has no server; ask MongoDB with the command ``serverStatus`` (:func:`read_mongodb`).
 """
@@ -15,9 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from tonnage.db.urls import DatabaseUrl
 
 # A role without rights sees that there are other sessions, and not of which kind they are. Before
 # PostgreSQL 16 there was no second reserve, nor a role for it.
@@ -67,6 +70,40 @@ class ServerLimits:
         limits = (self.max_connections - self.reserved, self.role_limit, self.database_limit)
         return max(0, min(each for each in limits if each is not None))
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether it is a limit of the user or of the database that counts, not of the server."""
+        return self.usable < self.max_connections - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a database is: which server, and which database and user there."""
+
+    server: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """The other pools of the process at the same server."""
+
+    #: What those have that have asked already, and what the others want.
+    settled: tuple[int, ...] = ()
+    wanted: tuple[int, ...] = ()
+
+
+def place_of(url: DatabaseUrl) -> Place | None:
+    """Return where *url* leads; None where there is no server that can be asked."""
+    if statement(url.dialect) is None:
+        return None
+    parts = urlsplit(url.address)
+    named = dict(parse_qsl(parts.query))
+    user, _, host = parts.netloc.rpartition("@")
+    server = " ".join([url.dialect, host, named.get("host", ""), named.get("port", "")])
+    user = user.partition(":")[0] or named.get("user", "")
+    return Place(server.lower(), f"{user} {parts.path or named.get('dbname', '')}")
+
 
 def statement(dialect: str) -> str | None:
     """Return what asks a server; None where there is nothing to ask."""
@@ -92,24 +129,34 @@ def read_mongodb(status: Mapping[str, Any]) -> ServerLimits:
     return ServerLimits(max_connections=current + int(connections["available"]), in_use=current)
 
 
-def allowed(found: ServerLimits, wanted: int, workers: int = 1) -> tuple[int, list[str]]:
+def allowed(
+    found: ServerLimits, wanted: int, workers: int = 1, others: Others | None = None
+) -> tuple[int, list[str]]:
     """Return how many connections a worker's pool may have, and what to warn of.
 
     Args:
         found: what the server says.
-        wanted: how many each worker would have.
+        wanted: how many each worker would have in this pool.
         workers: how many there are.
+        others: the other pools of each worker at this server.
     """
-    share = max(1, found.usable // max(1, workers))
-    limit = min(wanted, share)
+    others = others or Others()
+    left = found.usable // max(1, workers) - sum(others.settled)
+    limit = _fair(max(0, left), wanted, others.wanted)
+    pools = 1 + len(others.settled) + len(others.wanted)
+    least = limit + sum(others.settled) + len(others.wanted)
     warnings = []
-    if limit * workers > found.usable:
+    if least * workers > found.usable:
+        who = f"{workers} workers" if pools == 1 else f"{pools} pools in each of {workers} workers"
+        fewer = "workers" if pools == 1 else "pools or workers"
         warnings.append(
-            f"too many connections: the database allows {_sum(found)}, and {workers} workers need"
-            f" one each at least; have fewer workers, or let the server allow more"
+            f"too many connections: the database allows {_sum(found)}, and {who} need one each at"
+            f" least; have fewer {fewer}, or let the server allow more"
         )
     elif limit < wanted:
-        each = f"{workers} workers with {wanted} each" if workers > 1 else f"{wanted}"
+        all_wanted = wanted + sum(others.settled) + sum(others.wanted)
+        what = f"{all_wanted} in {pools} pools" if pools > 1 else f"{wanted}"
+        each = f"{workers} workers with {what} each" if workers > 1 else what
         warnings.append(
             f"too many connections: the database allows {_sum(found)}, {each} would be more: it is"
             f" {limit} now; write connection_limit={limit} in DATABASE_URL, or let the server allow"
@@ -124,6 +171,13 @@ def allowed(found: ServerLimits, wanted: int, workers: int = 1) -> tuple[int, li
             f" connection_limit={free + 1} in DATABASE_URL, or close what others have open"
         )
     return limit, warnings
+
+
+def _fair(left: int, wanted: int, others: Sequence[int]) -> int:
+    """Return the part of one who wants *wanted*: an even one, and of what others do not want."""
+    for done, other in enumerate(sorted(others)):
+        left -= min(other, left // (len(others) + 1 - done))
+    return max(1, min(wanted, left))
 
 
 def _sum(found: ServerLimits) -> str:

@@ -6,9 +6,10 @@
 
 Promises: in use and at rest together are never more than the limit that applies. Whoever waits
 longest is served first. Where the server takes no more connections than there are, nobody is told
-to open one for a second: all wait for those that live (:meth:`Slots.go_without`). Of those at rest the one that was used last goes first, so that the others
-get old and can be closed. Safe in threads: the lock is held for microseconds, and a waiter is
-called with it held, so it must only be woken.
+to open one for a second: all wait for those that live (:meth:`Slots.go_without`). Of those at rest
+the one that was used last goes first, so that the others get old and can be closed. Safe in
+threads: the lock is held for microseconds, and a waiter is called with it held, so it must only be
+woken.
 
 Bounded: *limit* connections and *most_waiting* waiters, and as many more as were about to open one.
 """

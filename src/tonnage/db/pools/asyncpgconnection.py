@@ -17,24 +17,28 @@ they are asked for; what ``execute`` makes the server send is not kept.
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import (  # type: ignore[import-untyped]
     Connection,
+    ConnectionFailureError,
     InterfaceError,
     InternalClientError,
     PostgresConnectionError,
 )
 
 from tonnage.db.guard.tally import Tally
+from tonnage.db.pooling.quiet import is_quiet
 from tonnage.db.pools.load import ADVICE
 from tonnage.db.pools.poolkeeper import Life
-from tonnage.db.pools.quiet import is_quiet
 from tonnage.db.pools.wire import Wire
 from tonnage.errors import ResultTooLargeError
 from tonnage.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.pools.wire import Answer
 
@@ -83,6 +87,25 @@ class BoundedConnection(Connection):  # type: ignore[misc]
         kinds = (OSError, InterfaceError, PostgresConnectionError)
         return self.is_closed() and isinstance(error, kinds) and self.refusal is None
 
+    @contextmanager
+    def answering(self, timeout: float | None = None) -> Iterator[None]:
+        """Wait inside for an answer.
+
+        Args:
+            timeout: what whoever asks has given himself, who then hears that it is over.
+
+        Raises:
+            ConnectionFailureError: none came in the time that the URL says; the connection is
+                ended.
+        """
+        try:
+            yield
+        except TimeoutError:
+            if timeout is not None:
+                raise
+            self.terminate()
+            raise ConnectionFailureError("the server has not answered in time") from None
+
     async def reset_or_end(self) -> None:
         """Have nothing be left of whoever used it; what cannot be reset is ended.
 
@@ -113,7 +136,8 @@ class BoundedConnection(Connection):  # type: ignore[misc]
         """Run *query*; asyncpg's own methods for it come here."""
         bounds = self.bounds
         if bounds is None:
-            return await super()._execute(query, args, limit, timeout, **options)
+            with self.answering(timeout):
+                return await super()._execute(query, args, limit, timeout, **options)
         begun = bounds.slow.now()
         has_status = options.get("return_status", False)
         is_stopping = bounds.mode == "stop"
@@ -121,7 +145,8 @@ class BoundedConnection(Connection):  # type: ignore[misc]
             limit = bounds.max_rows + 1
         with self.wire.answer(bounds.max_bytes if is_stopping else None) as answer:
             try:
-                found = await super()._execute(query, args, limit, timeout, **options)
+                with self.answering(timeout):
+                    found = await super()._execute(query, args, limit, timeout, **options)
             except Exception:
                 self._explain(query, answer)
                 raise
@@ -132,6 +157,28 @@ class BoundedConnection(Connection):  # type: ignore[misc]
         if bounds.slow.is_slow(begun):
             bounds.slow.note(begun, query, len(rows or ()))
         return found
+
+    async def execute(
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,  # noqa: ASYNC109  (asyncpg's)
+    ) -> str:
+        """Run *query*, which may be several statements."""
+        with self.answering(timeout):
+            status: str = await super().execute(query, *args, timeout=timeout)
+            return status
+
+    async def _executemany(
+        self,
+        query: str,
+        args: Any,
+        timeout: float | None,  # noqa: ASYNC109  (asyncpg's)
+        **options: Any,
+    ) -> Any:
+        """Run *query* for each of *args*; asyncpg's own methods for it come here."""
+        with self.answering(timeout):
+            return await super()._executemany(query, args, timeout, **options)
 
     def _explain(self, query: str, answer: Answer) -> None:
         """Raise why *answer* was cut off, if it was."""

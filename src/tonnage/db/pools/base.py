@@ -11,7 +11,7 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tonnage.db.pooling.slots import Grant, LineFullError, Slots
 from tonnage.db.pooling.upkeep import look_seconds
@@ -42,8 +42,7 @@ class PoolBase(ABC, Generic[C]):
         self._is_looking = False
         self.slots: Slots[C] = self._new_slots()
         _all.add(self)
-        # It asks of a pool what is here, and no more.
-        keeper.add(cast("Any", self))
+        keeper.add(self)
 
     @property
     def name(self) -> str:
@@ -91,6 +90,10 @@ class PoolBase(ABC, Generic[C]):
         """Return the life of *connection*."""
 
     @abstractmethod
+    def _ask_beside(self, grant: Grant[C]) -> None:
+        """Have one that rested ask the server how many there are, and end its *grant*; soon."""
+
+    @abstractmethod
     def _run(self, function: Callable[[], None]) -> None:
         """Have *function* called where connections may be closed, soon."""
 
@@ -126,15 +129,12 @@ class PoolBase(ABC, Generic[C]):
             self._rest(grant.item)
 
     def _is_ours(self, connection: C) -> bool:
-        """Return whether *connection* is of this process; what is its parent's stays so.
+        """Return whether *connection* is of this process.
 
-        A child that was forked while one was in use has the same socket: a word more in it would
-        be in the parent's transaction.
+        A child that was forked while one was in use has the same socket: a word of the child's
+        would be one in the parent's transaction.
         """
-        if self._life(connection).process == os.getpid():
-            return True
-        self._parents.append(connection)
-        return False
+        return self._life(connection).process == os.getpid()
 
     def _rest(self, connection: C) -> None:
         """Have *connection* wait for the next; it is closed if the limit has become lower."""
@@ -151,7 +151,7 @@ class PoolBase(ABC, Generic[C]):
             self._later(look_seconds(self._keeper.idle_seconds), partial(_look, weakref.ref(self)))
 
     def look(self) -> None:
-        """Close what has rested or lived too long; then look again later."""
+        """Close what is due, and ask the server how many there are; then look again later."""
         self._is_looking = False
         rested = time.monotonic() - self._keeper.idle_seconds
         due = self.slots.take_out(
@@ -162,7 +162,10 @@ class PoolBase(ABC, Generic[C]):
         )
         if due:
             self._run(partial(self.close_those, due))
-        if self.slots.idle:
+        grant = self.slots.borrow() if self._keeper.wants_count else None
+        if grant is not None:
+            self._ask_beside(grant)
+        if self.slots.idle or self.slots.in_use:
             self._look_later()
 
 

@@ -11,7 +11,7 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tonnage.db.pooling import serverlimits
 from tonnage.db.pooling.away import is_away, lost
@@ -84,6 +84,7 @@ class PoolKeeper(Keeper):
     def expire(self) -> None:
         """Have the life be over of every connection there is."""
         self._expired_seconds = time.monotonic()
+        self.ended()
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
@@ -97,26 +98,13 @@ class PoolKeeper(Keeper):
             yield
         except Exception as error:
             if is_away(error, self.dialect):
-                raise self.fail(error) from error
+                raise self.refusal(error) from error
             self.door.gave_up()
             raise
         except BaseException:  # cancelled
             self.door.gave_up()
             raise
         self.door.came()
-
-    @property
-    def wants_row(self) -> bool:
-        """Whether a new connection is to ask :data:`STATEMENT`."""
-        return self._limit is None or self.wants_count
-
-    def ask_count(self, connection: Any) -> serverlimits.ServerLimits | None:
-        """Take note of what a connection was told: here it is the row itself, or None."""
-        if connection is None:
-            return None
-        found = serverlimits.read(connection)
-        self._server_connections, self._count_seconds = found.in_use, time.monotonic()
-        return found
 
     @contextmanager
     def using(self, is_ended: Callable[[Exception], bool]) -> Iterator[None]:

@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg  # type: ignore[import-untyped]
 
 from tonnage.db.drivers.asyncpg import connect_arguments
+from tonnage.db.pooling.away import NoRoomError
+from tonnage.db.pooling.serverlimits import ServerLimits, read
 from tonnage.db.pooling.slots import Grant
 from tonnage.db.pools.asyncpgconnection import BoundedConnection
 from tonnage.db.pools.base import PoolBase
@@ -98,13 +100,10 @@ class AsyncPool(PoolBase[BoundedConnection]):
                 raise connection.refusal from None
             raise
         finally:
-            # It goes on where this task is cancelled.
-            returning = asyncio.Task(
-                self._give_back(connection), loop=asyncio.get_running_loop(), context=Context()
-            )
-            self._returning.add(returning)
-            returning.add_done_callback(self._returning.discard)
-            await asyncio.shield(returning)
+            if self._is_ours(connection):
+                await self._return(connection)
+            else:
+                self._parents.append(connection)
 
     async def fetch(self, query: str, *args: Any) -> list[Any]:
         """Return the rows of *query*.
@@ -154,7 +153,8 @@ class AsyncPool(PoolBase[BoundedConnection]):
             cursor = await connection.cursor(query, *args)
             while True:
                 async with reserved(pace.next_bytes):
-                    rows = await cursor.fetch(pace.next_rows)
+                    with connection.answering():
+                        rows = await cursor.fetch(pace.next_rows)
                     pace.note(rows)
                 for row in rows:
                     yield row
@@ -197,69 +197,119 @@ class AsyncPool(PoolBase[BoundedConnection]):
     def _later(self, seconds: float, function: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, function, context=Context())
 
+    def _ask_beside(self, grant: Grant[BoundedConnection]) -> None:
+        asking = asyncio.Task(self._ask(grant), loop=asyncio.get_running_loop(), context=Context())
+        self._returning.add(asking)
+        asking.add_done_callback(self._returning.discard)
+
     # Inside.
+
+    async def _ask(self, grant: Grant[BoundedConnection]) -> None:
+        connection = grant.item
+        if connection is None:
+            self.slots.leave(None, time.monotonic())
+            return
+        try:
+            found = await self._told(connection)
+            if found is not None:
+                self._keeper.counted(found)
+        except asyncpg.ConnectionFailureError:
+            connection.terminate()  # it has died while it rested
+        except BaseException:
+            connection.terminate()
+            self.slots.leave(None, time.monotonic())
+            raise
+        if connection.is_closed():
+            self.slots.leave(None, time.monotonic())
+        elif self._keeper.is_over(connection.life) or not self.slots.leave(
+            connection, grant.since_seconds
+        ):
+            self.close_those([connection])
 
     async def _take(self, seconds: float | None) -> BoundedConnection:
         await self._come_home()
-        grant = await self._granted(seconds)
+        ends_seconds = None if seconds is None else time.monotonic() + seconds
+        found: Grant[BoundedConnection] | LoopWaiter | BoundedConnection = self._enter(LoopWaiter)
+        while not isinstance(found, BoundedConnection):
+            if isinstance(found, LoopWaiter):
+                left = None if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
+                found = await self._granted(found, left, seconds)
+            found = await self._used(found)
+        return found
+
+    async def _granted(
+        self, waiter: LoopWaiter, left: float | None, seconds: float | None
+    ) -> Grant[BoundedConnection]:
+        """Return what *waiter* gets in the *left* of all *seconds*."""
+        try:
+            granted = await waiter.granted_in(left)
+        except BaseException:  # cancelled, or woken with an error
+            self._give_up(waiter)
+            raise
+        if granted is None and self.slots.forget(waiter):
+            raise self._keeper.busy(self.slots.waiting, seconds)
+        return granted if granted is not None else waiter.granted()
+
+    async def _used(self, grant: Grant[BoundedConnection]) -> BoundedConnection | LoopWaiter:
+        """Return a connection, or who waits for another since the server has no room for one."""
         try:
             connection = grant.item
             if connection is not None:
                 if connection.is_alive and not self._keeper.is_over(connection.life):
                     return connection
                 await connection.close_gently()
-            return await self._open()
+            try:
+                return await self._open()
+            except NoRoomError as error:
+                return self._keeper.wait_instead(error, self.slots, LoopWaiter)
         except BaseException:
             self.slots.leave(None, time.monotonic())
             raise
-
-    async def _granted(self, seconds: float | None) -> Grant[BoundedConnection]:
-        found = self._enter(LoopWaiter)
-        if isinstance(found, Grant):
-            return found
-        try:
-            granted = await found.granted_in(seconds)
-        except asyncio.CancelledError:
-            self._give_up(found)
-            raise
-        if granted is None and self.slots.forget(found):
-            raise self._keeper.busy(self.slots.waiting, seconds)
-        return granted if granted is not None else found.granted()
-
-    def _give_up(self, waiter: LoopWaiter) -> None:
-        """Have whoever does not wait any more get nothing, or give it back."""
-        if self.slots.forget(waiter):
-            return
-        try:
-            grant = waiter.granted()
-        except Exception:  # noqa: BLE001  (an error instead of a place: nothing to give back)
-            return
-        if grant.item is None:
-            self.slots.leave(None, time.monotonic())
-        else:
-            self._rest(grant.item)
 
     async def _open(self) -> BoundedConnection:
         with self._keeper.connecting():
             connection: BoundedConnection = await asyncpg.connect(
                 **self._arguments, connection_class=BoundedConnection
             )
-        try:
-            row = await connection.fetchrow(STATEMENT) if self._keeper.wants_row else None
-        except BaseException:
-            connection.terminate()
-            raise
+            try:
+                found = await self._told(connection) if self._keeper.wants_count else None
+            except BaseException:
+                connection.terminate()
+                raise
         connection.life = self._keeper.new_life()
         connection.bounds = self._bounds
-        self._keeper.opened(row)
+        self._keeper.opened(found)
         connection.add_termination_listener(self._on_terminated)
         return connection
+
+    async def _told(self, connection: BoundedConnection) -> ServerLimits | None:
+        """Return what the server says that it allows; None where it does not.
+
+        Raises:
+            ConnectionFailureError: the connection was lost by it, whatever asyncpg calls that.
+        """
+        try:
+            return read(await connection.fetchrow(STATEMENT))
+        except Exception as error:
+            if connection.is_lost_by(error):
+                raise asyncpg.ConnectionFailureError(str(error)) from error
+            self._keeper.not_counted(error)
+            return None
 
     def _on_terminated(self, connection: BoundedConnection) -> None:
         """Count it; asyncpg calls this when a connection has ended, however that was."""
         self._keeper.closed()
         for _ in self.slots.take_out(lambda grant: grant.item is connection):
             self.slots.leave(None, time.monotonic())
+
+    async def _return(self, connection: BoundedConnection) -> None:
+        """Give it back, also where this task is cancelled."""
+        returning = asyncio.Task(
+            self._give_back(connection), loop=asyncio.get_running_loop(), context=Context()
+        )
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+        await asyncio.shield(returning)
 
     async def _give_back(self, connection: BoundedConnection) -> None:
         try:
@@ -294,6 +344,8 @@ class AsyncPool(PoolBase[BoundedConnection]):
                     f"{self.name} has connections in another event loop, which has not ended: make"
                     " a pool for each, or close it there first"
                 )
+            for _ in slots.take_out(lambda _: True):
+                self._keeper.closed()  # it ended without closing them
             self.slots = self._new_slots()
         self._loop, self._is_looking = loop, False
         self._until_end = until_loop_ends(weakref.ref(self))

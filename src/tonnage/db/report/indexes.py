@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tonnage.db.report.findings import Finding
+from tonnage.db.report.words import counted
 from tonnage.units import KIB
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: An unused index below this costs nothing that anyone notices, and may be of a new table.
 SMALL_BYTES: Final = 64 * KIB
+#: Readings of a table from which on an index that took no part in them is not needed for them.
+MANY_READS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class Index:
         name: its own name, quoted where it must be.
         keys: what it is sorted by, each with its order and collation.
         columns: the columns of the keys, as far as they are columns; quoted.
-        extra: what else makes it different: method, condition, columns included.
+        extra: what else makes it different: method, condition, options, columns included.
         is_plain: whether it is a B-tree of all rows, so that a longer one can do its work.
         finds_equal: whether it finds all rows that have given values in its first columns.
         is_unique: whether it keeps rows from being equal.
@@ -39,6 +42,7 @@ class Index:
         is_valid: whether it is used at all.
         size_bytes: how large it is; None: not known.
         scans: how often it was used; None: not known.
+        table_reads: how often its table was read in any way meanwhile; None: not known.
     """
 
     table: str
@@ -53,6 +57,7 @@ class Index:
     is_valid: bool = True
     size_bytes: int | None = None
     scans: int | None = None
+    table_reads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,8 @@ def superfluous(indexes: Sequence[Index], drop: Callable[[Index], str]) -> Itera
         for index in group:
             other = _stand_in(index, group)
             if other is not None:
-                how = "the same as" if other.keys == index.keys else "the beginning of"
+                is_same = (other.keys, other.extra) == (index.keys, index.extra)
+                how = "the same as" if is_same else "the beginning of"
                 told = f"on {index.table} ({', '.join(index.keys)}): {how} {other.name}"
                 yield Finding(index.name, told, drop(index), index.size_bytes)
 
@@ -105,7 +111,6 @@ def _stand_in(index: Index, group: Sequence[Index]) -> Index | None:
             and other.is_plain
             and not index.is_unique
             and not index.extra
-            and len(other.keys) > len(index.keys)
             and other.keys[: len(index.keys)] == index.keys
         ):
             return other
@@ -122,7 +127,8 @@ def unused(
 ) -> Iterator[Finding]:
     """Yield those of *indexes* that were never read, are no constraint's, and have a size to them.
 
-    One that serves a foreign key comes without a statement: it is missed when rows are deleted.
+    Two kinds come without a statement: one that serves a foreign key is missed when rows are
+    deleted, and one whose table was hardly read may be new.
     """
     for index in indexes:
         if index.scans != 0 or index.is_unique or index.is_needed or not index.is_valid:
@@ -133,7 +139,10 @@ def unused(
         told = f"on {index.table} ({', '.join(index.keys)}): never read"
         if served is not None:
             told += f"; keep it if rows of {served.refers_to} are ever deleted"
-        statement = drop(index) if served is None else None
+        is_early = index.table_reads is not None and index.table_reads < MANY_READS
+        if is_early:
+            told += f"; its table only {counted(index.table_reads or 0, 'time')}: wait"
+        statement = None if served is not None or is_early else drop(index)
         yield Finding(index.name, told, statement, index.size_bytes)
 
 

@@ -1,11 +1,11 @@
 """A report on PostgreSQL: asked in read-only statements, then decided from the answers alone.
 
 Promises: each question is a statement of its own, with a time-out; one that fails is named in the
-report, and the others are answered. No lock is waited for longer than :data:`LOCK_MILLISECONDS`.
+report, and the others are answered; nothing is called sound that could not be asked in full.
+Tables that others have locked, or wait to lock, are left out; if a lock comes between, it is waited
+for once, :data:`LOCK_MILLISECONDS`.
 What is told rests on statistics of this server: a replica has its own, and those of a database that
 was just restored or upgraded say little.
-
-The thresholds stand here; nothing below them is worth a line.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.db.report import questions
-from tonnage.db.report.findings import MOST_LINES, Finding, Report, Sized, section
+from tonnage.db.report.findings import Finding, Report, Section, section
 from tonnage.db.report.indexes import ForeignKey, Index, superfluous, unused, without_index
-from tonnage.db.report.server import connections, facts, settings
-from tonnage.db.report.words import ago, counted, share
+from tonnage.db.report.server import CONNECTIONS, connections, facts, settings
+from tonnage.db.report.tables import BLOAT, ending, largest, of_tables
+from tonnage.db.report.words import ago, counted
 from tonnage.errors import DatabaseError
-from tonnage.units import MIB, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,18 +28,7 @@ if TYPE_CHECKING:
 Answers = dict[str, list[dict[str, Any]]]
 
 LOCK_MILLISECONDS: Final = 1000
-#: Reading all of a table smaller than this costs nothing that anyone notices.
-LARGE_BYTES: Final = 10 * MIB
-#: Rows that a reading of all of a table goes through, on the average, to be told of; and how often.
-MANY_ROWS: Final = 10_000
-MANY_SCANS: Final = 20
-DEAD_SHARE: Final = 0.2
-#: How far a table may be above the size that its rows need.
-LOOSE_FACTOR: Final = 2.0
-#: The part of a sequence that is used up.
-USED_SHARE: Final = 0.5
-# Bytes of a row beside its values: its header, its place in the page, alignment.
-_ROW_BYTES: Final = 32
+_SEQUENCES: Final = "Sequences close to their end"
 
 _QUESTIONS: Final[Mapping[str, str]] = {
     "server": questions.SERVER,
@@ -63,21 +52,24 @@ def ask(session: Session) -> tuple[Answers, tuple[str, ...]]:
     session.rows(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
     answers: Answers = {}
     unknown: list[str] = []
-    locked: dict[int, str] = {}
+    locked = _locked(session)
     for name, question in _QUESTIONS.items():
         try:
             answers[name] = _asked(session, questions.filled(question, locked))
         except DatabaseError:
-            rows = _asked(session, questions.filled(questions.LOCKED))
-            locked |= {row["number"]: row["name"] for row in rows}
+            locked |= _locked(session)
             try:
                 answers[name] = _asked(session, questions.filled(question, locked))
             except DatabaseError as error:
-                answers[name] = []
                 unknown.append(f"{name}: {error}")
     session.rows("ROLLBACK")
     unknown += [f"{name}: locked by others just now" for name in sorted(locked.values())]
     return answers, tuple(unknown)
+
+
+def _locked(session: Session) -> dict[int, str]:
+    rows = _asked(session, questions.filled(questions.LOCKED))
+    return {row["number"]: row["name"] for row in rows}
 
 
 def _asked(session: Session, question: str) -> list[Row]:
@@ -92,62 +84,84 @@ def _asked(session: Session, question: str) -> list[Row]:
 
 def report_of(shown: str, answers: Answers, unknown: tuple[str, ...] = ()) -> Report:
     """Return the report that *answers* make, on the database that is *shown* so."""
+    hidden = _hidden(answers)
+    known = answers.keys()
+    answers = {name: answers.get(name, []) for name in _QUESTIONS}
+    found = tuple(
+        each
+        for needed, each in _sections(answers)
+        # What could not be asked, or in part only, is not sound.
+        if needed <= known and (each.findings or each.title not in hidden)
+    )
+    return Report(
+        shown, facts(answers), largest(answers["tables"]), found, (*unknown, *hidden.values())
+    )
+
+
+def _hidden(answers: Answers) -> dict[str, str]:
+    """Return what this role may not see, and what would help, by the title of its section."""
+    found: dict[str, str] = {}
+    if not all(row["sees_all"] for row in answers.get("server", ())):
+        found[CONNECTIONS] = "what other roles' connections do: needs GRANT pg_read_all_stats"
+    for title, name in ((BLOAT, "tables"), (_SEQUENCES, "sequences")):
+        count = sum(not row["is_readable"] for row in answers.get(name, ()))
+        if count:
+            what = counted(count, name.removesuffix("s"))
+            found[title] = f"{title.lower()}, of {what}: needs GRANT pg_read_all_data"
+    return found
+
+
+def _sections(answers: Answers) -> Iterator[tuple[set[str], Section]]:
+    """Yield the sections, each with the questions that it rests on."""
     tables = answers["tables"]
     indexes = [_index(row) for row in answers["indexes"]]
     keys = [_key(row) for row in answers["foreign keys"]]
     server = answers["server"][0] if answers["server"] else {}
     since = _since(server)
-    found = (
-        connections(answers),
+    yield {"settings", "connections", "waiting"}, connections(answers)
+    yield (
+        {"sequences"},
         section(
-            "Sequences close to their end",
+            _SEQUENCES,
             "afterwards every insert fails",
-            _ending(answers["sequences"]),
+            ending(answers["sequences"]),
         ),
+    )
+    yield (
+        {"indexes"},
         section(
             "Invalid indexes",
             "left by a CREATE INDEX CONCURRENTLY that failed; written, never read",
             _invalid(indexes),
         ),
+    )
+    yield (
+        {"indexes", "foreign keys"},
         section(
             "Foreign keys without an index",
             "a delete in the other table reads all of this one, with locks held",
             without_index(keys, indexes, _create),
         ),
+    )
+    yield (
+        {"indexes"},
         section(
             "Indexes there twice",
             "another index does the work of each",
             superfluous(indexes, _drop),
         ),
+    )
+    yield (
+        {"indexes", "foreign keys"},
         section(
             "Unused indexes",
             f"each costs time at every write; counted {since}, on this server alone",
             unused(indexes, keys, _drop),
         ),
-        section(
-            "Large tables read from end to end",
-            f"an index may be missing; counted {since}",
-            _scanned(tables),
-        ),
-        section("Dead rows", "room that VACUUM frees for new rows", _dead(tables)),
-        section(
-            "Bloat",
-            "an estimate of what a table takes beyond what its rows need; it never shrinks itself",
-            _loose(tables),
-        ),
-        section(
-            "Statistics",
-            "without them, or with old ones, queries are planned badly",
-            _unanalysed(tables),
-        ),
-        section(
-            "Large values",
-            "kept beside the rows: leave their columns out of lists, as tonnage.db.only() does",
-            _large(tables),
-        ),
-        settings(answers),
     )
-    return Report(shown, facts(answers), _largest(tables), found, unknown)
+    for each in of_tables(tables, since):
+        yield {"tables"}, each
+    yield {"server", "settings"}, settings(answers)
 
 
 def _index(row: Row) -> Index:
@@ -156,6 +170,8 @@ def _index(row: Row) -> Index:
     extra = [
         row["method"] if row["method"] != "btree" else "",
         f"INCLUDE ({', '.join(row['included'])})" if row["included"] else "",
+        "NULLS NOT DISTINCT" if row["is_null_once"] else "",
+        f"WITH ({', '.join(row['options'])})" if row["options"] else "",
         f"WHERE {row['condition']}" if row["condition"] else "",
     ]
     return Index(
@@ -171,6 +187,7 @@ def _index(row: Row) -> Index:
         is_valid=row["is_valid"],
         size_bytes=row["size_bytes"],
         scans=row["scans"],
+        table_reads=row["table_reads"],
     )
 
 
@@ -207,92 +224,3 @@ def _invalid(indexes: Sequence[Index]) -> Iterator[Finding]:
             yield Finding(
                 index.name, told, f"REINDEX INDEX CONCURRENTLY {index.name};", index.size_bytes
             )
-
-
-def _scanned(tables: Sequence[Row]) -> Iterator[Finding]:
-    for row in tables:
-        scans, rows_read = row["seq_scan"] or 0, row["seq_tup_read"] or 0
-        if row["table_bytes"] < LARGE_BYTES or scans < MANY_SCANS:
-            continue
-        if rows_read / scans >= MANY_ROWS:
-            told = (
-                f"{counted(scans, 'time')}, {rows_read // scans:,} rows each; by an index "
-                f"{counted(row['idx_scan'], 'time')}"
-            )
-            yield Finding(row["name"], told, None, row["table_bytes"])
-
-
-def _dead(tables: Sequence[Row]) -> Iterator[Finding]:
-    for row in tables:
-        dead, live = row["dead"] or 0, row["live"] or 0
-        if dead >= MANY_ROWS and dead >= DEAD_SHARE * (dead + live):
-            freed = int(row["table_bytes"] * dead / (dead + live))
-            told = (
-                f"{dead:,} dead rows, {share(dead, dead + live)}; vacuumed {_when(row, 'vacuum')}"
-            )
-            yield Finding(row["name"], told, f"VACUUM (ANALYZE) {row['name']};", freed)
-
-
-def _loose(tables: Sequence[Row]) -> Iterator[Finding]:
-    for row in tables:
-        if not row["row_bytes"] or row["rows"] <= 0:
-            continue
-        needed = row["rows"] * (row["row_bytes"] + _ROW_BYTES) / 0.95
-        spare = int(row["main_bytes"] - needed)
-        if spare >= LARGE_BYTES and row["main_bytes"] >= LOOSE_FACTOR * needed:
-            told = f"about {share(spare, row['main_bytes'])} of {format_bytes(row['main_bytes'])}"
-            yield Finding(
-                row["name"],
-                f"{told}; VACUUM FULL locks the table until it is done, pg_repack does not",
-                f"VACUUM FULL {row['name']};",
-                spare,
-            )
-
-
-def _unanalysed(tables: Sequence[Row]) -> Iterator[Finding]:
-    for row in tables:
-        live, changed = row["live"] or 0, row["changed"] or 0
-        if live >= MANY_ROWS and changed >= live / 2:
-            told = f"{changed:,} rows changed since; analyzed {_when(row, 'analyze')}"
-            yield Finding(row["name"], told, f"ANALYZE {row['name']};")
-
-
-def _when(row: Row, what: str) -> str:
-    seconds = row[f"{what}_seconds"]
-    return "never" if seconds is None else ago(seconds)
-
-
-def _ending(sequences: Sequence[Row]) -> Iterator[Finding]:
-    for row in sequences:
-        used, last = row["last_value"], row["last_possible"]
-        if used >= USED_SHARE * last:
-            told = f"{share(used, last)} of {last:,} used"
-            statement = None
-            if row["table"] is not None:
-                told += f", for {row['table']}; the table is written anew, locked"
-                statement = f"ALTER TABLE {row['table']} ALTER COLUMN {row['column']} TYPE bigint;"
-            yield Finding(row["name"], told, statement)
-
-
-def _large(tables: Sequence[Row]) -> Iterator[Finding]:
-    for row in tables:
-        if row["large_bytes"] >= LARGE_BYTES:
-            columns = ", ".join(row["unbounded"][:MOST_LINES])
-            told = (
-                f"of {format_bytes(row['table_bytes'])}; columns without a bound: {columns or '-'}"
-            )
-            yield Finding(row["name"], told, None, row["large_bytes"])
-
-
-def _largest(tables: Sequence[Row]) -> tuple[Sized, ...]:
-    ordered = sorted(tables, key=lambda row: -(row["table_bytes"] + row["index_bytes"]))
-    return tuple(
-        Sized(
-            row["name"],
-            max(row["rows"], row["live"] or 0),
-            row["table_bytes"],
-            row["index_bytes"],
-            f"vacuumed {_when(row, 'vacuum')}, analyzed {_when(row, 'analyze')}",
-        )
-        for row in ordered[:MOST_LINES]
-    )

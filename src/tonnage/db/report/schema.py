@@ -7,10 +7,12 @@ Bounded: :data:`MOST_TABLES` tables are looked at.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tonnage.db.parameters import names
 from tonnage.db.report.findings import MOST_LINES
 from tonnage.db.report.indexes import ForeignKey, Index
 from tonnage.db.report.words import counted
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 #: Tables that are looked at.
 MOST_TABLES: Final = 1000
+
+# What ends the list of an index's keys, and begins its condition.
+_WHERE: Final = re.compile(r"\)\s*where\b", re.IGNORECASE)
+_WITHOUT_QUOTES: Final = str.maketrans("", "", '"`[]()')
 
 _BROKEN_KEYS: Final = f"""
 SELECT "table", parent, count(*) AS broken FROM pragma_foreign_key_check
@@ -108,33 +114,42 @@ def _sizes(session: Session, unknown: list[str]) -> dict[str, int]:
 
 def _ask_table(session: Session, table: str, answers: Answers) -> None:
     name = quoted(table)
-    try:
-        # The largest number of a row: found at once, where counting reads all. 0 in an empty one.
-        answers.rows[table] = int(_only(session.rows(f"SELECT max(rowid) FROM {name}")) or 0)
-    except DatabaseError:
-        answers.rows[table] = None  # it is WITHOUT ROWID
+    columns = session.rows(f"PRAGMA table_info({name})")
+    answers.rows[table] = _most_rows(session, name, columns)
     for row in session.rows(f"PRAGMA index_list({name})"):
         answers.indexes.append(_index(session, table, row, answers.sizes))
     keys: dict[int, list[Row]] = {}
     for row in session.rows(f"PRAGMA foreign_key_list({name})"):
         keys.setdefault(row["id"], []).append(row)
     for rows in keys.values():
-        columns = tuple(quoted(row["from"]) for row in sorted(rows, key=lambda row: row["seq"]))
+        referring = tuple(quoted(row["from"]) for row in sorted(rows, key=lambda row: row["seq"]))
         answers.keys.append(
             ForeignKey(
                 table=name,
-                columns=columns,
+                columns=referring,
                 refers_to=quoted(rows[0]["table"]),
                 table_bytes=answers.sizes.get(table),
             )
         )
-    for row in session.rows(f"PRAGMA table_info({name})"):
-        # The number of a row is an index that no list names.
-        if row["pk"] == 1 and row["type"].upper() == "INTEGER":
-            column = quoted(row["name"])
-            answers.indexes.append(
-                Index(table=name, name="rowid", keys=(column,), columns=(column,), is_needed=True)
-            )
+    primary = [row for row in columns if row["pk"]]
+    # The number of a row is an index that no list names.
+    if len(primary) == 1 and primary[0]["type"].upper() == "INTEGER":
+        column = quoted(primary[0]["name"])
+        answers.indexes.append(
+            Index(table=name, name="rowid", keys=(column,), columns=(column,), is_needed=True)
+        )
+
+
+def _most_rows(session: Session, name: str, columns: list[Row]) -> int | None:
+    """Return the largest number of a row: found at once, where counting reads all."""
+    taken = {row["name"].lower() for row in columns}
+    free = next((each for each in ("rowid", "_rowid_", "oid") if each not in taken), None)
+    if free is None:
+        return None
+    try:
+        return int(_only(session.rows(f"SELECT max({free}) FROM {name}")) or 0)  # 0: it is empty
+    except DatabaseError:
+        return None  # it is WITHOUT ROWID
 
 
 def _index(session: Session, table: str, row: Row, sizes: Mapping[str, int]) -> Index:
@@ -143,9 +158,10 @@ def _index(session: Session, table: str, row: Row, sizes: Mapping[str, int]) -> 
     condition = ""
     if row["partial"]:
         sql = session.rows(f"SELECT sql FROM sqlite_master WHERE name = {_text(row['name'])}")
-        condition = " ".join(str(_only(sql)).rpartition("WHERE")[2].split())
+        condition = _WHERE.split(str(_only(sql)), maxsplit=1)[-1].strip()
     # Rows without a value refer to nothing: those, an index for a foreign key may leave out.
-    all_set = [f"{part['name']} IS NOT NULL" for part in keys]
+    all_set = [f"{part['name']} is not null".lower() for part in keys]
+    plain = " ".join(condition.translate(_WITHOUT_QUOTES).lower().split())
     return Index(
         table=quoted(table),
         name=quoted(row["name"]),
@@ -153,7 +169,7 @@ def _index(session: Session, table: str, row: Row, sizes: Mapping[str, int]) -> 
         columns=tuple("" if part["name"] is None else quoted(part["name"]) for part in keys),
         extra=f"WHERE {condition}" if condition else "",
         is_plain=not row["partial"] and all(part["name"] is not None for part in keys),
-        finds_equal=not row["partial"] or condition in all_set,
+        finds_equal=not row["partial"] or plain in all_set,
         is_unique=bool(row["unique"]),
         is_needed=row["origin"] != "c",
         size_bytes=sizes.get(row["name"]),
@@ -192,57 +208,11 @@ def _text(value: str) -> str:
 
 
 # Those that are likely names of tables and columns.
-_KEYWORDS: Final = frozenset(
-    [
-        "ADD",
-        "ALL",
-        "AND",
-        "AS",
-        "BETWEEN",
-        "CASE",
-        "CHECK",
-        "COLLATE",
-        "COMMIT",
-        "CREATE",
-        "DEFAULT",
-        "DELETE",
-        "DISTINCT",
-        "DROP",
-        "ELSE",
-        "ESCAPE",
-        "EXISTS",
-        "FOREIGN",
-        "FROM",
-        "GROUP",
-        "HAVING",
-        "IN",
-        "INDEX",
-        "INSERT",
-        "INTO",
-        "IS",
-        "ISNULL",
-        "JOIN",
-        "LIMIT",
-        "NOT",
-        "NOTNULL",
-        "NULL",
-        "ON",
-        "OR",
-        "ORDER",
-        "PRIMARY",
-        "REFERENCES",
-        "SELECT",
-        "SET",
-        "TABLE",
-        "THEN",
-        "TO",
-        "TRANSACTION",
-        "UNION",
-        "UNIQUE",
-        "UPDATE",
-        "USING",
-        "VALUES",
-        "WHEN",
-        "WHERE",
-    ]
+_KEYWORDS: Final = names(
+    """
+    ADD ALL AND AS BETWEEN CASE CHECK COLLATE COMMIT CREATE DEFAULT DELETE DISTINCT DROP ELSE
+    ESCAPE EXISTS FOREIGN FROM GROUP HAVING IN INDEX INSERT INTO IS ISNULL JOIN LIMIT NOT
+    NOTNULL NULL ON OR ORDER PRIMARY REFERENCES SELECT SET TABLE THEN TO TRANSACTION UNION
+    UNIQUE UPDATE USING VALUES WHEN WHERE
+    """
 )

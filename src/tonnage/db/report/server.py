@@ -25,6 +25,8 @@ BUSY_SHARE: Final = 0.8
 HIT_SHARE: Final = 0.95
 _ENOUGH_READS: Final = 100_000
 _APPLICATIONS: Final = 4
+#: The title of the section.
+CONNECTIONS: Final = "Connections"
 
 # In bytes; PostgreSQL's units of pg_settings.
 _UNITS: Final = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 2**20, "GB": 2**30}
@@ -105,7 +107,7 @@ def connections(answers: Answers) -> Section:
         )
         for row in answers["waiting"]
     ]
-    return section("Connections", "each takes memory of the server, and may hold locks", found)
+    return section(CONNECTIONS, "each takes memory of the server, and may hold locks", found)
 
 
 def settings(answers: Answers) -> Section:
@@ -117,15 +119,10 @@ def _settings(answers: Answers) -> Iterator[Finding]:
     said = {row["name"]: row["setting"] for row in answers["settings"]}
     if said.get("autovacuum") == "off":
         yield Finding("autovacuum", "off: dead rows stay", "ALTER SYSTEM SET autovacuum = on;")
-    if said.get("fsync") == "off" or said.get("full_page_writes") == "off":
-        yield Finding("fsync", "off: a crash of the machine may destroy the database",
-                      "ALTER SYSTEM SET fsync = on;")  # fmt: skip
-    if said.get("idle_in_transaction_session_timeout") == "0":
-        yield Finding(
-            "idle_in_transaction_session_timeout",
-            "0: a forgotten transaction keeps its locks for ever",
-            "ALTER DATABASE ... SET idle_in_transaction_session_timeout = '60s';",
-        )
+    for name in ("fsync", "full_page_writes"):
+        if said.get(name) == "off":
+            told = "off: a crash of the machine may destroy the database"
+            yield Finding(name, told, f"ALTER SYSTEM SET {name} = on;")
     for row in answers["server"]:
         reads = row["blks_hit"] + row["blks_read"]
         if reads >= _ENOUGH_READS and row["blks_hit"] < HIT_SHARE * reads:

@@ -1,14 +1,17 @@
 """``tonnage db migrate``: wait for the lock, apply what is pending, and tell what was done.
 
 Promises: exit status 0 when the database has the newest version, 1 when it has not. With
-``is_check`` nothing is changed, no lock is taken, and pending migrations are told.
+``is_check`` nothing is changed, no lock is taken, and pending migrations are told. With ``as_json``
+the JSON is all that stands on standard output: what migrations print goes to standard error.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,7 +19,7 @@ from tonnage.db.migrations import Applied, Migrated
 from tonnage.db.upgrade.places import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tonnage.db.upgrade.engines import Timeouts
@@ -53,7 +56,11 @@ def migrate(
 
     if not wanted.as_json:
         tell(f"{where.shown}, migrations of {place.shown}")
-    done = _look(wanted, place, where) if wanted.is_check else _upgrade(wanted, place, where, tell)
+    with _kept_clear(progress) if wanted.as_json else nullcontext():
+        if wanted.is_check:
+            done = _look(wanted, place, where)
+        else:
+            done = _upgrade(wanted, place, where, tell)
     done = replace(done, seconds=round(time.monotonic() - begun, 3))
     if wanted.as_json:
         json.dump(asdict(done), out, indent=2)
@@ -61,6 +68,20 @@ def migrate(
     else:
         tell(_told(done))
     return 1 if done.pending else 0
+
+
+@contextmanager
+def _kept_clear(progress: TextIO) -> Iterator[None]:
+    """Have what is printed go to *progress*, and what programs print to standard error."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(progress):
+            yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
 
 
 def _url(given: str | None, place: Place) -> DatabaseUrl:

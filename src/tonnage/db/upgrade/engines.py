@@ -80,8 +80,13 @@ def run_on(
     schema: str | None,
     timeouts: Timeouts,
     function: Callable[[Connection], None],
+    *,
+    is_looking: bool = False,
 ) -> None:
-    """Call *function* with a connection of an engine that has these *arguments*."""
+    """Call *function* with a connection of an engine that has these *arguments*.
+
+    With *is_looking* SQLite is not locked for writing.
+    """
     given = dict(arguments)
     is_sqlite = given["url"].get_backend_name() == "sqlite"
     if is_sqlite:
@@ -94,7 +99,7 @@ def run_on(
             # The driver would begin a transaction only before INSERT and the like: its own way of
             # old, for which SQLAlchemy recommends this.
             event.listen(engine, "connect", _without_own_transactions)
-            event.listen(engine, "begin", _begin_at_once)
+            event.listen(engine, "begin", _begin if is_looking else _begin_at_once)
 
     if given["url"].get_dialect().is_async:
         import asyncio  # Only here: some megabytes that most do without.
@@ -124,6 +129,23 @@ async def _run_async(
             await connection.run_sync(function)
     finally:
         await engine.dispose()
+
+
+def complete(arguments: Mapping[str, Any]) -> None:
+    """Have engines that others make for the URL of *arguments* be given the rest of them.
+
+    That is what a URL of SQLAlchemy's cannot say: asyncpg takes no ``sslmode`` there.
+    """
+
+    def on_connect(dialect: Any, record: object, words: object, given: dict[str, Any]) -> None:
+        url = arguments["url"]
+        if dialect.driver != url.get_driver_name():
+            return
+        _, own = dialect.create_connect_args(url)
+        if own.items() <= given.items():
+            given.update({**arguments["connect_args"], **given})
+
+    event.listen(Engine, "do_connect", on_connect)
 
 
 def limit(target: Engine | type[Engine], schema: str | None, timeouts: Timeouts) -> None:
@@ -180,6 +202,10 @@ def _sqlite_statements(timeouts: Timeouts) -> list[str]:
 
 def _without_own_transactions(connection: Any, record: object) -> None:
     connection.isolation_level = None
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _begin_at_once(connection: Connection) -> None:

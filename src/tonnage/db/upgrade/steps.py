@@ -16,10 +16,11 @@ from __future__ import annotations
 import os
 import time
 import traceback
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -29,7 +30,7 @@ from sqlalchemy import Engine
 
 from tonnage.db.migrations import IS_MIGRATING, Applied
 from tonnage.db.sessions import sqlite_path
-from tonnage.db.upgrade.engines import arguments_for, limit, run_on
+from tonnage.db.upgrade.engines import arguments_for, complete, limit, run_on
 from tonnage.errors import ConfigError, DatabaseError, TonnageError
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from tonnage.db.urls import DatabaseUrl
 
 Versions = tuple[str, ...]
+
+_HINT: Final = (
+    "; if it is an index, a CREATE INDEX CONCURRENTLY that failed may have left it: drop it first"
+)
 
 
 class Steps:
@@ -56,7 +61,7 @@ class Steps:
         self._timeouts = timeouts
         self._config = _configuration(place)
         try:
-            self._script = ScriptDirectory.from_config(self._config)
+            self._script = _read(self._config, place)
             if place.environment == "":
                 text = Path(self._script.env_py_location).read_text(encoding="utf-8")
                 place = replace(place, environment=text)
@@ -66,6 +71,11 @@ class Steps:
         self._arguments = arguments_for(url, place, timeouts)
         driver = self._arguments["url"].drivername
         address = f"{driver}://{url.address.partition('://')[2]}"
+        if driver.endswith("+asyncpg"):
+            # Its parameters are libpq's, which SQLAlchemy would hand on untranslated.
+            address = self._arguments["url"].render_as_string(hide_password=False)
+            if place.environment is not None:
+                complete(self._arguments)
         self._config.set_main_option("sqlalchemy.url", _literal(address))
         if place.environment is not None:
             limit(Engine, url.pool.schema, timeouts)
@@ -91,7 +101,8 @@ class Steps:
         except TonnageError:
             raise
         except Exception as error:
-            raise DatabaseError(f"{self._url.shown} cannot be looked at: {_told(error)}") from error
+            told = f"{_told(error)}{self._line_of(error)}"
+            raise DatabaseError(f"to look where {self._url.shown} is has failed: {told}") from error
 
     def upgrade(self, told: Callable[[Applied], object]) -> None:
         """Apply what is pending; *told* is called with each migration that was applied.
@@ -120,11 +131,23 @@ class Steps:
             raise DatabaseError(self._failed(doing, error)) from error
 
     def _steps_from(self, versions: Versions) -> Any:
+        known = {script.revision for script in self._script.walk_revisions()}
+        for version in versions:
+            if version not in known:
+                raise DatabaseError(
+                    f"{self._url.shown} is at {version!r}, which {self._place.shown} does not have:"
+                    " newer code has migrated it. To go back to older code, start it without this"
+                    " step, or let the newer one downgrade first"
+                )
         # As the documentation of EnvironmentContext has it; there is no public way.
         return self._script._upgrade_revs("heads", versions)  # type: ignore[arg-type]
 
-    def _run(self, steps: Callable[[Any, Any], Iterator[Any]], **options: Any) -> None:
-        environment = EnvironmentContext(self._config, self._script, fn=steps, **options)
+    def _run(
+        self, steps: Callable[[Any, Any], Iterator[Any]], *, dont_mutate: bool = False
+    ) -> None:
+        environment = EnvironmentContext(
+            self._config, self._script, fn=steps, dont_mutate=dont_mutate
+        )
         with environment, _flag(IS_MIGRATING):
             if self._place.environment is not None:
                 self._script.run_env()
@@ -141,7 +164,13 @@ class Steps:
 
             # Alembic takes SQLite for a database that cannot; with our engine it can.
             is_whole = True if self._url.dialect == "sqlite" else None
-            run_on(self._arguments, self._url.pool.schema, self._timeouts, run)
+            run_on(
+                self._arguments,
+                self._url.pool.schema,
+                self._timeouts,
+                run,
+                is_looking=dont_mutate,
+            )
 
     def _failed(self, doing: str | None, error: Exception) -> str:
         what = f"migration {doing}" if doing else "migrating"
@@ -151,16 +180,37 @@ class Steps:
             where = "where the database is now cannot be asked"
         else:
             where = f"the database is at {', '.join(has) or 'no version'}"
-        return f"{what} has failed, {where}: {_told(error)}{self._line_of(error)}"
+        told = _told(error)
+        hint = _HINT if self._url.dialect == "postgresql" and "already exists" in told else ""
+        return f"{what} has failed, {where}: {told}{hint}{self._line_of(error)}"
 
     def _line_of(self, error: Exception) -> str:
         """Return where in the migrations *error* came from, for the end of a message."""
-        scripts = Path(self._script.dir).resolve()
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            path = Path(frame.filename).resolve()
-            if path.is_relative_to(scripts) and path.name != "env.py":
-                return f" ({path.name}, line {frame.lineno})"
-        return ""
+        return _line_in(Path(self._script.dir), error)
+
+
+def _read(config: Config, place: Place) -> ScriptDirectory:
+    """Return the migrations, all of them read: what is wrong with one is told as that."""
+    script = ScriptDirectory.from_config(config)
+    try:
+        # They may import the application, which may call us.
+        with _flag(IS_MIGRATING), warnings.catch_warnings():
+            # One that is wanted and not there is an error all the same, of less words.
+            warnings.filterwarnings("error", message="Revision .* is not present")
+            script.get_heads()
+    except Exception as error:  # code of the project's, as it is imported
+        told = f"{_told(error)}{_line_in(Path(script.dir), error)}"
+        raise ConfigError(f"the migrations of {place.shown} cannot be read: {told}") from error
+    return script
+
+
+def _line_in(directory: Path, error: Exception) -> str:
+    scripts = directory.resolve()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename).resolve()
+        if path.is_relative_to(scripts):
+            return f" ({path.name}, line {frame.lineno})"
+    return ""
 
 
 @contextmanager
@@ -177,6 +227,10 @@ def _flag(name: str) -> Iterator[None]:
 
 def _configuration(place: Place) -> Config:
     config = Config(str(place.ini)) if place.ini else Config()
+    toml = place.ini.with_name("pyproject.toml") if place.ini else None
+    if toml and toml.is_file() and hasattr(config, "toml_file_name"):
+        # Where `alembic init -t pyproject` writes the rest; since Alembic 1.16.
+        config = Config(str(place.ini), toml_file=str(toml))
     if place.scripts is not None:
         config.set_main_option("script_location", _literal(str(place.scripts)))
     # Without it Alembic warns of a default that it is going to change.

@@ -45,6 +45,15 @@ class Files:
         """Return when what was written is on the disk."""
         _sync_data(fd)
 
+    def must_be_at(self, fd: int, path: Path) -> None:
+        """Do nothing if *path* is the file's name still.
+
+        Raises:
+            FileNotFoundError: somebody has removed or moved it.
+        """
+        if not os.path.samestat(os.fstat(fd), os.stat(path)):
+            raise FileNotFoundError(errno.ENOENT, "it was replaced by another", str(path))
+
     def truncate(self, fd: int, size_bytes: int) -> None:
         """Cut the file off there."""
         os.ftruncate(fd, size_bytes)

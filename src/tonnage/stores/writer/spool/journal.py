@@ -1,10 +1,11 @@
 """Adding records to a journal: whole, on the disk, or not at all.
 
 Promises: when :meth:`Journal.append` returns, all that it was given is on the disk (fdatasync), and
-the names of its files are; when it raises, none of it is in what will be read back, unless the disk
-refuses even to be cut off. A file whose fsync has failed is never written or synced again: the
-kernel has forgotten by then which of its pages are not on the disk, and the next fsync would say
-that all is well. So a new file is begun, and what was not confirmed counts as not there.
+the names of its files are, also where somebody removes files that are in use; when it raises, none
+of it is in what will be read back, unless the disk refuses even to be cut off. A file whose fsync
+has failed is never written or synced again: the kernel has forgotten by then which of its pages are
+not on the disk, and the next fsync would say that all is well. So a new file is begun, and what was
+not confirmed counts as not there.
 
 Bounded by the room that :class:`~tonnage.stores.writer.spool.places.Place` has. For one thread.
 """
@@ -22,6 +23,7 @@ from tonnage.stores.writer.spool.places import segment_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tonnage.stores.writer.spool.places import LockedDirectory, Place
 
@@ -42,9 +44,23 @@ class Segment:
 
 
 class Journal:
-    """What one process adds to."""
+    """What one process adds to.
 
-    def __init__(self, place: Place, directory: LockedDirectory, files: Files = FILES) -> None:
+    Args:
+        place: the writer's directory.
+        directory: its own.
+        files: the file system.
+        first_number: its first record's.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        directory: LockedDirectory,
+        files: Files = FILES,
+        *,
+        first_number: int = 1,
+    ) -> None:
         self._place = place
         self.directory: Final = directory
         self._files = files
@@ -52,7 +68,7 @@ class Journal:
         #: Those that are there, the newest last. Whoever reads takes them away at the left.
         self.segments: Final[deque[Segment]] = deque()
         self._next_segment = 1
-        self._next_number = 1
+        self._next_number = first_number
 
     @property
     def name(self) -> str:
@@ -69,6 +85,7 @@ class Journal:
 
         Raises:
             WriterFullError: the bound is reached; nothing was added.
+            FileNotFoundError: somebody has removed or moved the directory; nothing was added.
             OSError: the disk does not take it; nothing was added.
         """
         first = self._next_number
@@ -82,6 +99,8 @@ class Journal:
             raise
         try:
             self._files.sync(self._fd)
+            # What is written to a file without a name is gone with this process.
+            self._files.must_be_at(self._fd, self._newest_path)
         except OSError:
             self._cut()
             self.end_segment()
@@ -106,6 +125,10 @@ class Journal:
     @property
     def _end(self) -> int:
         return self.segments[-1].end
+
+    @property
+    def _newest_path(self) -> Path:
+        return segment_path(self.directory.path, self.segments[-1].number)
 
     def _begin_segment(self) -> None:
         if self._fd >= 0 and len(self.segments) > 1:

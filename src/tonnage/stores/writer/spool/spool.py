@@ -240,7 +240,7 @@ class Spool:
         return self._disk
 
     def _open_place(self) -> Place:
-        if self._place is None:
+        if self._place is None or not self._place.path.is_dir():
             directory = self._directory
             if directory is None:
                 from tonnage.stores.settings import current
@@ -256,13 +256,39 @@ class Spool:
             place = self._open_place()
             directory = place.new_journal()
             try:
-                journal = Journal(place, directory, self._files)
+                number = self.books.stored + 1
+                journal = Journal(place, directory, self._files, first_number=number)
                 self._own = Replay(place, directory, journal.segments, is_live=True)
             except OSError:
                 directory.remove()
                 raise
             self._journal = journal
         return self._journal
+
+    def _append(self, payloads: list[bytes]) -> int:
+        try:
+            return self._open_journal().append(payloads)
+        except FileNotFoundError:
+            # Somebody has removed the directory, or moved it away.
+            self._leave_journal()
+            return self._open_journal().append(payloads)
+
+    def _leave_journal(self) -> None:
+        """Have a new journal; what can be read of the old one still is delivered first."""
+        if self._journal is None or self._own is None:
+            return
+        logger.error(
+            "spool of writer %s: %s was removed or moved while it was in use; records are kept in"
+            " a new one",
+            self.name,
+            self._journal.directory.path,
+        )
+        self._journal.end_segment()
+        self._own.is_live = False
+        self._note_delivered(self.books.stored, self.books.stored_bytes)
+        self.books.adopted_bytes += self._own.left_bytes
+        self._adopted.append(self._own)
+        self._own = self._journal = None
 
     def _commit(self) -> None:
         """Write one group, and say so to all that wait for it."""
@@ -289,7 +315,7 @@ class Spool:
         """Write *payloads*; return why they are not on the disk."""
         found: StoreError
         try:
-            written = self._open_journal().append(payloads) if payloads else 0
+            written = self._append(payloads) if payloads else 0
         except StoreError as error:
             found = error
         except OSError as error:

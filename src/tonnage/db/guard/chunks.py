@@ -1,0 +1,59 @@
+"""How many rows to fetch at a time, so that they are about a megabyte whatever they weigh.
+
+Promises: nobody knows how large rows are before the first has come, so a chunk begins with one row
+and grows with what has come, at most :data:`GROWTH` times as many each time, as rows may grow, too.
+Rows that are suddenly far larger than all before them are noticed one step late.
+
+Decides; what fetches is given.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tonnage.db.guard.weights import weigh
+from tonnage.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: How large what is fetched at a time should be.
+CHUNK_BYTES: Final = MIB
+#: Nor are more rows fetched at a time than this, whatever they weigh.
+MOST_ROWS: Final = 5_000
+#: Each time at most so many times as many as the time before.
+GROWTH: Final = 8
+
+
+def following(asked_rows: int, rows: int, size_bytes: int) -> int:
+    """Return how many rows to ask for after *asked_rows*.
+
+    Args:
+        asked_rows: how many were asked for the last time.
+        rows: how many have come until now.
+        size_bytes: how much they take.
+    """
+    fitting = CHUNK_BYTES * rows // max(1, size_bytes)
+    return max(1, min(fitting, asked_rows * GROWTH, MOST_ROWS))
+
+
+def fetch_chunk(
+    fetchmany: Callable[[int], Sequence[Any]], most_rows: int
+) -> tuple[list[Any], int, bool]:
+    """Return rows of a cursor that fetches bit by bit, their bytes, and whether these were all.
+
+    Args:
+        fetchmany: the cursor's; to ask it for few rows costs no round trip.
+        most_rows: that may be fetched; fewer are when they make a chunk.
+    """
+    rows: list[Any] = []
+    size_bytes, step = 0, 1
+    while len(rows) < most_rows and size_bytes < CHUNK_BYTES:
+        step = min(step, most_rows - len(rows))
+        found = fetchmany(step)
+        rows += found
+        if len(found) < step:
+            return rows, size_bytes + weigh(found), True
+        size_bytes += weigh(found)
+        step = following(step, len(rows), size_bytes)
+    return rows, size_bytes, False
