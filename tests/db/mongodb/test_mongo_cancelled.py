@@ -88,14 +88,15 @@ async def test_nothing_is_kept_of_a_cancelled_command(server: MongoServer) -> No
     mongo = db.mongo(f"{server.database()}?connection_limit=1")
     things = mongo.database["things"]
     await _idle(mongo)
-    sent = asyncio.ensure_future(things.find_one({"_id": {"$in": list(range(1000))}}))
-    for _ in range(1000):
-        await asyncio.sleep(0)
-        if mongo.statistics().in_use:
-            break
-    await asyncio.sleep(0)
-    sent.cancel()
-    await asyncio.gather(sent, return_exceptions=True)
+    server.stop()
+    try:
+        sent = asyncio.ensure_future(things.find_one({"_id": {"$in": list(range(1000))}}))
+        await asyncio.sleep(0.05)
+        assert mongo.statistics().in_use == 1
+        sent.cancel()
+        await asyncio.gather(sent, return_exceptions=True)
+    finally:
+        server.go_on()
     (slow,) = (e for e in mongo._options["event_listeners"] if isinstance(e, SlowCommands))
     assert not [value for value in vars(slow).values() if isinstance(value, dict) and value]
     assert under_way.get() is None
