@@ -90,8 +90,8 @@ async def test_nothing_is_kept_of_a_cancelled_command(server: MongoServer) -> No
     await _idle(mongo)
     server.stop()
     try:
-        sent = asyncio.ensure_future(things.find_one({"_id": {"$in": list(range(1000))}}))
-        await asyncio.sleep(0.05)
+        sent = asyncio.ensure_future(things.find_one({"_id": {"$in": list(range(300_000))}}))
+        await asyncio.sleep(0.1)
         assert mongo.statistics().in_use == 1
         sent.cancel()
         await asyncio.gather(sent, return_exceptions=True)
