@@ -10,6 +10,8 @@ import pytest
 from tonnage.db.pooling.away import (
     FORGOTTEN_SECONDS,
     MOST_BACKOFF_SECONDS,
+    STALE_SECONDS,
+    WELCOME_SECONDS,
     Door,
     busy,
     is_away,
@@ -63,6 +65,34 @@ def test_one_tries_and_the_others_hear_at_once(door: Door, clock: Clock) -> None
     door.came()
     door.check()
     door.check()
+
+
+def test_whoever_comes_long_after_the_last_failure_is_not_refused_for_it(
+    door: Door, clock: Clock
+) -> None:
+    """Nobody has asked meanwhile: all who come at once may find out that it is back."""
+    door.failed(OSError("refused"))
+    clock.seconds += STALE_SECONDS + 0.1
+    for _ in range(5):
+        door.check()
+    clock.seconds += WELCOME_SECONDS
+    with pytest.raises(DatabaseAwayError):
+        door.check()
+
+
+def test_the_first_who_fails_ends_the_welcome(door: Door, clock: Clock) -> None:
+    """It is away still: one tries, and the others hear at once."""
+    door.failed(OSError("refused"))
+    clock.seconds += STALE_SECONDS + 0.1
+    door.check()
+    door.check()
+    door.failed(OSError("refused"))
+    with pytest.raises(DatabaseAwayError):
+        door.check()
+    clock.seconds += MOST_BACKOFF_SECONDS
+    door.check()
+    with pytest.raises(DatabaseAwayError):
+        door.check()
 
 
 def test_an_attempt_that_is_cancelled_lets_another_try(door: Door, clock: Clock) -> None:

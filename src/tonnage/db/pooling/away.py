@@ -42,6 +42,10 @@ RETRY_AFTER_SECONDS: Final = 1
 MOST_BACKOFF_SECONDS: Final = 0.1
 #: An attempt that has said nothing for so long does not keep others from trying.
 FORGOTTEN_SECONDS: Final = 60.0
+#: What was found out longer ago says little: a database that nobody has asked since may be back.
+STALE_SECONDS: Final = 1.0
+#: Then all who come within so long of the first may try, as if nothing were known.
+WELCOME_SECONDS: Final = 0.25
 #: Classes of SQLSTATE: connections fail, there is no room for one, an operator intervenes.
 _AWAY_CLASSES: Final = ("08", "53", "57P")
 _AWAY_KINDS: Final = ("OperationalError", "InterfaceError", "TargetServerAttributeNotMatched")
@@ -89,6 +93,8 @@ class Door:
         # Whose attempt may come next, and when the one that is under way began.
         self._next_seconds = float("-inf")
         self._trying_seconds = float("-inf")
+        # When the last one failed, and until when all may try again.
+        self._failed_seconds = self._welcome_seconds = float("-inf")
         # Not the error itself, which would hold what its traceback does.
         self._said = ""
         self._is_full = False
@@ -106,8 +112,12 @@ class Door:
             if self._breaker.state is not State.AWAY:
                 return
             now = self._clock()
+            if now < self._welcome_seconds:
+                return
             if now >= self._next_seconds and now - self._trying_seconds > FORGOTTEN_SECONDS:
                 self._trying_seconds = now
+                if now - self._failed_seconds > STALE_SECONDS:
+                    self._welcome_seconds = now + WELCOME_SECONDS
                 return
         raise self.refusal()
 
@@ -121,7 +131,8 @@ class Door:
         """Note that an attempt has ended with *error*; return what to raise from it."""
         with self._lock:
             self._said, self._is_full = said(error), is_full(error)
-            now = self._clock()
+            now = self._failed_seconds = self._clock()
+            self._welcome_seconds = float("-inf")
             is_told = self._breaker.lose(now)
             wait_seconds = min(backoff_seconds(self._breaker.retries), MOST_BACKOFF_SECONDS)
             self._next_seconds = now + wait_seconds
