@@ -5,9 +5,10 @@
 ``POOLED``         by what: ``plain`` (SQLAlchemy with its default pool), ``engine``
                    (:func:`tonnage.db.async_engine`), ``threads`` (:func:`tonnage.db.engine`),
                    ``async_pool`` or ``pool`` (Tonnage's, of asyncpg and of psycopg)
+``POOLED_NAME``    what all are called at the server, so that they can be counted there
 =================  ================================================================
 
-All are called ``pooled`` at the server, so that their connections can be counted there.
+Importing this makes a pool: for a server, and for nobody else.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from typing import Any
 
 from fastapi import FastAPI
 
-NAME = "pooled"
 ASK = "SELECT pg_sleep({seconds})"
 
 _url = os.environ.get("DATABASE_URL", "postgresql://localhost/postgres")
+_name = os.environ.get("POOLED_NAME", "pooled")
 _way = os.environ.get("POOLED", "engine")
-_named = f"{_url}{'&' if '?' in _url else '?'}application_name={NAME}"
+_named = f"{_url}{'&' if '?' in _url else '?'}application_name={_name}"
 
 
 def _plain() -> Callable[[str], Awaitable[Any]]:
@@ -32,7 +33,7 @@ def _plain() -> Callable[[str], Awaitable[Any]]:
 
     engine = create_async_engine(
         _url.replace("postgresql:", "postgresql+asyncpg:"),
-        connect_args={"server_settings": {"application_name": NAME}},
+        connect_args={"server_settings": {"application_name": _name}},
     )
 
     async def ask(statement: str) -> Any:

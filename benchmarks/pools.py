@@ -23,7 +23,6 @@ from benchmarks import options
 from benchmarks.box import MemoryBox
 from benchmarks.memory import tree_kilobytes
 from benchmarks.peers import PEERS
-from benchmarks.pooled import NAME
 from benchmarks.record import Result, machine, milliseconds, quantile
 from benchmarks.server import REST_SECONDS, Server
 from benchmarks.timeline import Answer, ask, counting, restart
@@ -37,6 +36,8 @@ WAYS = {
     "async_pool": ("tonnage-workers", "db.async_pool"),
     "pool": ("tonnage-workers", "db.pool, in threads"),
 }
+#: What all connections of ours are called at the server.
+NAME = "pooled"
 WARM_SECONDS = 3.0
 AWAY_SECONDS = 0.5
 ENDED = 20
@@ -139,7 +140,11 @@ def _measure(way: str, chosen: argparse.Namespace) -> Found:
         url = postgres.url
         if way != "plain":
             url += f"&connection_limit={chosen.pool}"
-        environment = peer.environment | {"DATABASE_URL": url, "POOLED": way}
+        environment = peer.environment | {
+            "DATABASE_URL": url,
+            "POOLED": way,
+            "POOLED_NAME": NAME,
+        }
         named = replace(peer, environment=environment)
         with Server(named, box, app="benchmarks.pooled:app", workers=chosen.workers) as server:
             return asyncio.run(_load(way, chosen, postgres, server))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from benchmarks import timeline
-from benchmarks.pooled import NAME
+from benchmarks.pools import NAME
 from benchmarks.timeline import Answer, ask, counting
 from tests.support.postgres import PostgresServer, need_postgres
 from tests.support.server import Running
@@ -44,6 +44,7 @@ def server(postgres: PostgresServer, request: pytest.FixtureRequest) -> Iterator
     environment = {
         "DATABASE_URL": f"{postgres.url}&connection_limit={LIMIT}",
         "POOLED": request.param,
+        "POOLED_NAME": NAME,
     }
     arguments = ["benchmarks.pooled:app", "--workers", str(WORKERS), "--memory", "512M"]
     with Running(*arguments, env=environment) as running:

@@ -10,8 +10,9 @@
 
 Promises: while the database is away nobody queues for it. One at a time tries, at intervals of
 :data:`MOST_BACKOFF_SECONDS` at most; the others hear at once that it is away. The first attempt
-that succeeds lets everybody in again: nothing runs in the background for it. An outage is told once
-in the log, and its end once. Every refusal has a cause that says what the driver said.
+that succeeds lets everybody in again, and so does a second in which nobody has asked: nothing runs
+in the background for it. An outage is told once in the log, and its end once. Every refusal has a
+cause that says what the driver said.
 
 Does not connect, and does not know of pools. Holds a few numbers and a line of text. What no
 waiting mends, such as a wrong password, is no outage: :func:`is_away` tells. psycopg and MySQL's
