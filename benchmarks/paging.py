@@ -33,7 +33,7 @@ SUMMARY = "through 1,000,000 rows in pages while they change: keyset against off
 #: Pages whose times are taken at the beginning, and at the end.
 TIMED: Final = 100
 #: Pages that the whole list is read in by offset.
-LARGE_PAGES: Final = 100
+LARGE_PAGES: Final = 20
 #: Rows of the list for each moment that it is ordered by.
 TIES: Final = 5
 
