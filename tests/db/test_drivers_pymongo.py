@@ -93,6 +93,7 @@ async def test_mongodbs_own_options_go_on_to_it() -> None:
         ({"max_documents": -1}, "max_documents is a whole number, 1 at least"),
         ({"max_bytes": "32M"}, "max_bytes is a whole number"),
         ({"guard": "perhaps"}, "guard is stop, warn or off"),
+        ({"slow_seconds": -1}, "slow_seconds is a number, 0 at least"),
     ],
 )
 def test_bounds_without_sense_are_refused(said: dict[str, Any], why: str) -> None:

@@ -73,6 +73,8 @@ MAKERS = [db.engine, db.async_engine, db.pool, db.async_pool]
         ({"guard": "perhaps"}, "stop, warn or off"),
         ({"max_rows": -1}, "max_rows is a whole number, 1 at least"),
         ({"max_rows": "many"}, "max_rows is a whole number"),
+        ({"slow_seconds": -1}, "slow_seconds is a number, 0 at least"),
+        ({"slow_seconds": "x"}, "slow_seconds is a number"),
         ({"max_bytes": 0}, "max_bytes is a whole number"),
         ({"max_bytes": 1.5}, "max_bytes is a whole number"),
     ],

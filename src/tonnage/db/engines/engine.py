@@ -67,10 +67,8 @@ def engine(
     Raises:
         ConfigError: SQLAlchemy or the driver is missing, or an argument makes no sense.
     """
-    bounds = _bounds(max_rows, max_bytes, guard)
-    made = _make(url, name, passed_on, is_async=False)
-    _watch(made, bounds, slow_seconds)
-    return made
+    bounds = _bounds(max_rows, max_bytes, guard, slow_seconds)
+    return _make(url, name, bounds, passed_on, is_async=False)
 
 
 def async_engine(
@@ -97,15 +95,21 @@ def async_engine(
     Raises:
         ConfigError: as :func:`engine`.
     """
-    bounds = _bounds(max_rows, max_bytes, guard)
-    made = _make(url, name, passed_on, is_async=True)
-    _watch(made, bounds, slow_seconds)
+    bounds = _bounds(max_rows, max_bytes, guard, slow_seconds)
+    made = _make(url, name, bounds, passed_on, is_async=True)
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     return AsyncEngine(made)
 
 
-def _make(text: UrlLike | None, name: str, passed_on: dict[str, Any], *, is_async: bool) -> Engine:
+def _make(
+    text: UrlLike | None,
+    name: str,
+    bounds: dict[str, Any],
+    passed_on: dict[str, Any],
+    *,
+    is_async: bool,
+) -> Engine:
     from tonnage.db.settings import current
     from tonnage.db.urls import wanted_url
 
@@ -118,6 +122,7 @@ def _make(text: UrlLike | None, name: str, passed_on: dict[str, Any], *, is_asyn
     from tonnage.db.engines.asyncpool import AsyncBoundedPool
     from tonnage.db.engines.boundedpool import BoundedPool
     from tonnage.db.engines.events import EngineEvents
+    from tonnage.db.guard import watch
     from tonnage.db.pooling.counting import enter
     from tonnage.db.pooling.keeper import Keeper
     from tonnage.governor.consumers import register
@@ -130,6 +135,7 @@ def _make(text: UrlLike | None, name: str, passed_on: dict[str, Any], *, is_asyn
     EngineEvents(keeper).listen(made)
     enter(keeper, url.shown)
     register(keeper)
+    watch(made, **bounds)
     return made
 
 
@@ -176,22 +182,11 @@ def _missing(driver: str, error: ModuleNotFoundError) -> str:
     return f"{driver} needs {error.name}: pip install {how}"
 
 
-def _bounds(max_rows: int | None, max_bytes: int | None, guard: str | None) -> tuple[int, int, str]:
+def _bounds(
+    max_rows: int | None, max_bytes: int | None, guard: str | None, slow_seconds: float | None
+) -> dict[str, Any]:
     from tonnage.db.guard.bounds import limits
     from tonnage.db.settings import current
 
-    return limits(current(), max_rows, max_bytes, guard)
-
-
-def _watch(made: Engine, bounds: tuple[int, int, str], slow_seconds: float | None) -> None:
-    from tonnage.db.guard import watch
-    from tonnage.db.settings import current
-
-    max_rows, max_bytes, mode = bounds
-    watch(
-        made,
-        max_rows=max_rows,
-        max_bytes=max_bytes,
-        mode=mode,
-        slow_seconds=current().slow_query_seconds if slow_seconds is None else slow_seconds,
-    )
+    found = limits(current(), max_rows, max_bytes, guard, slow_seconds)
+    return dict(zip(("max_rows", "max_bytes", "mode", "slow_seconds"), found, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tonnage.db.guard.tally import Tally
 from tonnage.errors import ConfigError
@@ -53,16 +53,18 @@ def limits(
     max_rows: int | None,
     max_bytes: int | None,
     guard: str | None,
+    slow_seconds: float | None,
     *,
     rows: str = "max_rows",
-) -> tuple[int, int, str]:
-    """Return how many rows and bytes a query may load, and what happens to one that loads more.
+) -> tuple[int, int, str, float]:
+    """Return how many rows and bytes a query may load, what happens beyond, and what is slow.
 
     Args:
         settings: what the options say, where an argument is None.
         max_rows: as an application has given it.
         max_bytes: as an application has given it.
         guard: as an application has given it.
+        slow_seconds: as an application has given it.
         rows: what the application calls the first.
 
     Raises:
@@ -72,11 +74,18 @@ def limits(
         _checked(name, value, "guard='off'")
     if guard not in (None, "stop", "warn", "off"):
         raise ConfigError(f"guard is stop, warn or off, not {guard!r:.40}")
+    if slow_seconds is not None and not _is_time(slow_seconds):
+        raise ConfigError(f"slow_seconds is a number, 0 at least, not {slow_seconds!r:.40}")
     return (
         settings.max_query_rows if max_rows is None else max_rows,
         settings.max_query_bytes if max_bytes is None else max_bytes,
         settings.query_guard if guard is None else guard,
+        settings.slow_query_seconds if slow_seconds is None else slow_seconds,
     )
+
+
+def _is_time(seconds: object) -> bool:
+    return type(seconds) in (int, float) and cast("float", seconds) >= 0
 
 
 def _checked(name: str, bound: int | None, none: str) -> int | None:

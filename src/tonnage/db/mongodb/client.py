@@ -209,6 +209,9 @@ def mongo(
     from tonnage.db.mongodb.bounds import Bounds
 
     settings = current()
-    bounds = Bounds(*limits(settings, max_documents, max_bytes, guard, rows="max_documents"))
-    slow = settings.slow_query_seconds if slow_seconds is None else slow_seconds
-    return Mongo(wanted_url(url, for_mongo=True), name, bounds, slow, options)
+    documents, size_bytes, mode, slow = limits(
+        *(settings, max_documents, max_bytes, guard, slow_seconds), rows="max_documents"
+    )
+    return Mongo(
+        wanted_url(url, for_mongo=True), name, Bounds(documents, size_bytes, mode), slow, options
+    )

@@ -103,10 +103,5 @@ def _bounds(
     from tonnage.db.guard.bounds import Bounds, limits
     from tonnage.db.guard.slow import SlowQueries
 
-    rows, size_bytes, mode = limits(settings, max_rows, max_bytes, guard)
-    return Bounds(
-        max_rows=rows,
-        max_bytes=size_bytes,
-        mode=mode,
-        slow=SlowQueries(settings.slow_query_seconds if slow_seconds is None else slow_seconds),
-    )
+    rows, size_bytes, mode, slow = limits(settings, max_rows, max_bytes, guard, slow_seconds)
+    return Bounds(rows, size_bytes, mode, SlowQueries(slow))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.db.guard.chunks import following
 from tonnage.db.guard.weights import weigh
-from tonnage.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Rows that are asked for first, when nothing is known of them.
 FIRST_ROWS: Final = 100
-CHUNK_BYTES: Final = MIB
-#: However small they are.
-MOST_ROWS: Final = 5_000
-#: Each time at most so many times as many as the time before: rows may grow, too.
-GROWTH: Final = 8
 
 
 class Pace:
@@ -41,8 +36,7 @@ class Pace:
         self.asked_rows = self.next_rows
         if not rows:
             return
-        row_bytes = max(1, weigh(rows) // len(rows))
+        size_bytes = weigh(rows)
         if self._chunk_rows is None:
-            fitting = CHUNK_BYTES // row_bytes
-            self.next_rows = max(1, min(fitting, self.next_rows * GROWTH, MOST_ROWS))
-        self.next_bytes = row_bytes * self.next_rows
+            self.next_rows = following(self.next_rows, len(rows), size_bytes)
+        self.next_bytes = size_bytes * self.next_rows // len(rows)
