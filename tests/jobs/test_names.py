@@ -1,0 +1,112 @@
+"""Functions are found by their names, or refused with a line that says what to do."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+
+import pytest
+from tests.jobs import functions
+
+from tonnage import isolated
+from tonnage.errors import JobError
+from tonnage.jobs.names import check_place, find, name_of
+
+
+def test_a_function_of_a_module_is_found_again() -> None:
+    """By its name alone."""
+    name = name_of(functions.add)
+    assert name == "tests.jobs.functions:add"
+    assert find(name) is functions.add
+
+
+def test_a_decorated_function_leads_to_the_function_itself() -> None:
+    """The job is not to ask for another."""
+    assert name_of(functions.doubled) == "tests.jobs.functions:doubled"
+    assert find("tests.jobs.functions:doubled") is functions.doubled.function
+
+
+def test_functions_of_the_standard_library_are_found() -> None:
+    """Also those that are not written in Python."""
+    assert find(name_of(pickle.dumps)) is pickle.dumps
+
+
+class Owner:
+    """With functions of its own."""
+
+    @staticmethod
+    def plain() -> int:
+        """Return something."""
+        return 5
+
+    def method(self) -> int:
+        """Return something of this object."""
+        return id(self)
+
+
+def test_a_static_method_is_found() -> None:
+    """Its name says it all."""
+    assert find(name_of(Owner.plain)) is Owner.plain
+
+
+def inner() -> object:
+    """Return a function within this one."""
+
+    def within() -> None:
+        """Do nothing."""
+
+    return within
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (lambda: 3, "lambda"),
+        (inner(), "a function within another"),
+        (functools.partial(functions.add, 1), "has no name"),
+        (5, "has no name"),
+        (Owner().method, "not what is found"),
+    ],
+)
+def test_what_no_other_process_finds_is_refused(function: object, why: str) -> None:
+    """With a line that says why."""
+    with pytest.raises(TypeError, match=why):
+        name_of(function)
+
+
+def test_a_function_of_the_script_is_refused_when_it_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The script is not run again for a job."""
+    monkeypatch.setattr(functions.add, "__module__", "__main__")
+    check_place(functions.add)  # decorating it is no harm: a script may be imported, too
+    with pytest.raises(TypeError, match="move it to a module"):
+        name_of(functions.add)
+
+
+def test_a_function_whose_name_means_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another function would be called."""
+    add = functions.add
+    monkeypatch.setattr(functions, "add", functions.pid)
+    with pytest.raises(TypeError, match="not what is found under its name"):
+        name_of(add)
+
+
+def test_a_name_that_leads_nowhere_says_so() -> None:
+    """As after a change of the code."""
+    with pytest.raises(JobError, match="no gone in"):
+        find("tests.jobs.functions:gone")
+
+
+def test_decorated_functions_can_be_pickled() -> None:
+    """By their name."""
+    assert pickle.loads(pickle.dumps(functions.doubled)) is functions.doubled
+
+
+def test_a_decorated_function_keeps_what_it_is_called() -> None:
+    """And the function itself can be had."""
+    assert functions.doubled.__name__ == "doubled"
+    assert functions.doubled.__doc__ == "Twice the value."
+    assert repr(functions.doubled) == "<isolated tests.jobs.functions.doubled>"
+    assert functions.doubled.function(4) == 8
+    assert repr(isolated) == "<tonnage.isolated>"
