@@ -276,7 +276,7 @@ def test_status_is_a_few_lines(capsys: Printed) -> None:
     assert main(["status"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("memory OK for ")
-    assert "0 of 0 worker(s) ready" in printed
+    assert "0 of 0 workers ready" in printed
 
     assert main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["workers"] == []

@@ -78,6 +78,7 @@ def reports(
     """Return settings as the command line would make them."""
     return ReportSettings(
         report_dir=None,
+        state_dir=None,
         reports=20,
         leak_report=False,
         alert_url=url,

@@ -185,10 +185,12 @@ def test_a_worker_in_a_synchronous_call_shows_as_stuck(page: SharedPage) -> None
 def test_the_books_balance(page: SharedPage, held_mb: int) -> None:
     """The lines add up to what is used, and with the cache to what is charged."""
     page.slots[0].held_bytes = held_mb * MIB
+    page.header.workers_own_bytes = max(0, held_mb * MIB)
+    page.header.jobs_held_bytes = 5 * MIB
 
     ledger = body(page, "/health/memory")["ledger"]
 
-    lines = ("supervisor", "zygote", "workersShared", "workersOwn", "unexplained")
+    lines = ("supervisor", "zygote", "workersShared", "workersOwn", "jobs", "unexplained")
     assert sum(ledger[line] for line in lines) == ledger["used"] == 160.0
     assert ledger["used"] + ledger["cache"] == ledger["charged"] == 200.0
 
@@ -227,7 +229,10 @@ def test_an_answer_says_what_it_is() -> None:
         ("127.0.0.1", [(b"via", b"1.1 proxy")], None, False),
         ("127.0.0.1", [(b"accept", b"*/*")], None, True),
         ("10.0.0.5", [(b"authorization", b"Bearer s3cret")], "s3cret", True),
+        ("10.0.0.5", [(b"authorization", b"bearer  s3cret ")], "s3cret", True),
         ("10.0.0.5", [(b"authorization", b"Bearer other")], "s3cret", False),
+        ("127.0.0.1", [(b"authorization", b"Bearer other")], "s3cret", False),
+        ("127.0.0.1", [(b"authorization", b"Bearer other")], None, True),
         ("10.0.0.5", [(b"authorization", b"s3cret")], "s3cret", False),
         ("10.0.0.5", [(b"authorization", b"Bearer ")], "", False),
         ("10.0.0.5", [(b"authorization", b"Bearer None")], None, False),

@@ -1,4 +1,4 @@
-"""The commands for a running server: ``status``, ``reclaim``, ``cache``, ``leaks`` and others.
+"""The commands for a running server: ``status``, ``top``, ``logs``, ``reclaim`` and others.
 
 Each asks the server (:mod:`tonnage.cli.client`), waits for the result where there is one to wait
 for, and prints it: for people, or the server's own JSON with ``--json``. The reports alone can be
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from tonnage.cli import logs, recycle, top
 from tonnage.errors import ActionError, UsageError
 from tonnage.units import format_bytes
 
@@ -75,12 +76,27 @@ class Desk:
         Raises:
             ActionError: it still was *within_seconds*.
         """
+
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.client.get(target)
+            return None if found.get("state") == "running" else found
+
+        return self.await_it(ended, what, within_seconds)
+
+    def await_it(
+        self, look: Callable[[], dict[str, Any] | None], what: str, within_seconds: float
+    ) -> dict[str, Any]:
+        """Return what *look* finds as soon as it does.
+
+        Raises:
+            ActionError: it found nothing *within_seconds*.
+        """
         begun = self.clock()
         watched = self.progress.isatty()
         try:
             while True:
-                found: dict[str, Any] = self.client.get(target)
-                if found.get("state") != "running":
+                found = look()
+                if found is not None:
                     return found
                 waited = self.clock() - begun
                 if waited >= within_seconds:
@@ -144,19 +160,14 @@ def _told_reclaim(found: Mapping[str, Any]) -> str:
     )
 
 
-def _recycle(arguments: argparse.Namespace, desk: Desk) -> int:
-    found = desk.client.post("/recycle" + _query(worker=arguments.worker))
-    return desk.show(found, str(found.get("detail")))
-
-
 def _cache(arguments: argparse.Namespace, desk: Desk) -> int:
-    found = desk.client.post("/cache/clear" + _query(name=arguments.name))
+    found = desk.client.post("/cache/clear" + query(name=arguments.name))
     return desk.show(found, str(found.get("detail")))
 
 
 def _leaks(arguments: argparse.Namespace, desk: Desk) -> int:
-    query = _query(seconds=arguments.seconds, worker=arguments.worker)
-    begun = desk.client.post("/leaks" + query)
+    asked = query(seconds=arguments.seconds, worker=arguments.worker)
+    begun = desk.client.post("/leaks" + asked)
     within_seconds = float(begun["seconds"]) + REPORT_SECONDS
     found = desk.await_end("/leaks", "tracing allocations", within_seconds)
     if found.get("state") != "done":
@@ -207,7 +218,8 @@ def _told_reports(reports: list[dict[str, Any]]) -> str:
     )
 
 
-def _query(**values: object) -> str:
+def query(**values: object) -> str:
+    """Return the query that says *values*, but for those that are None."""
     from urllib.parse import urlencode
 
     given = {name: value for name, value in values.items() if value is not None}
@@ -226,11 +238,12 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: what help says, the arguments of its own, and what does it."""
+    """A command: what help says, the arguments of its own, what does it, and what JSON it has."""
 
     summary: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, Desk], int]
+    json: str = "print the server's answer as JSON"
 
 
 def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -243,11 +256,12 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
             epilog="Exit status: 0 done, 1 refused or not reachable, 2 a mistake in the arguments.",
         )
         command.arguments(parser)
-        parser.add_argument("--json", action="store_true", help="print the server's answer as JSON")
-        _add_choice(parser)
+        parser.add_argument("--json", action="store_true", help=command.json)
+        add_choice(parser)
 
 
-def _add_choice(parser: argparse.ArgumentParser) -> None:
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add what says which server is meant."""
     group = parser.add_argument_group(
         "which server", "Needed only if several servers of this user are running."
     )
@@ -260,12 +274,6 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     pass
-
-
-def _recycle_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--worker", type=int, metavar="N", help="the worker's index (default: all, in turn)"
-    )
 
 
 def _cache_arguments(parser: argparse.ArgumentParser) -> None:
@@ -300,16 +308,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
         _no_arguments,
         _status,
     ),
+    "top": Command(top.SUMMARY, _no_arguments, top.carry_out, top.JSON),
+    "logs": Command(logs.SUMMARY, logs.add_arguments, logs.carry_out, logs.JSON),
     "reclaim": Command(
         "have a running server give memory back now, and show how much came free",
         _no_arguments,
         _reclaim,
     ),
-    "recycle": Command(
-        "replace the workers of a running server, without losing a request",
-        _recycle_arguments,
-        _recycle,
-    ),
+    "recycle": Command(recycle.SUMMARY, recycle.add_arguments, recycle.carry_out),
     "cache": Command(
         "empty one cache of a running server, or all, in every worker",
         _cache_arguments,

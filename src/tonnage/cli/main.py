@@ -2,9 +2,11 @@
 
 `main` promises one line and exit status 2 for whatever a user got wrong, and no traceback for it.
 What the commands do is elsewhere: :mod:`tonnage.server` runs, :mod:`tonnage.budget` plans,
-:mod:`tonnage.cli.control` asks a running server, :mod:`tonnage.cli.database` a database. Each is
-imported, and its options are made, only for the command that needs it: all start quickly, and a
-server does not carry the others.
+:mod:`tonnage.cli.control` asks a running server, :mod:`tonnage.cli.database` a database,
+:mod:`tonnage.cli.models` keeps the models of images, :mod:`tonnage.cli.check` checks,
+:mod:`tonnage.cli.init` writes the files of a deployment, :mod:`tonnage.cli.otel` sends metrics.
+Each is imported, and its options are made, only for the command that needs it: all start quickly,
+and a server does not carry the others.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,7 +32,7 @@ OPTIONS_NOTE = (
 )
 
 _FLAG, _NEGATIVE = re.compile(r"--[^=]+"), re.compile(r"-[\d.]")
-_OWN_COMMANDS = ("run", "plan")
+_OWN_COMMANDS = ("run", "plan", "check", "jobs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,13 +77,33 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         from tonnage.cli import database
 
         return database.carry_out(arguments)
+    if arguments.command == "models":
+        from tonnage.cli import models
+
+        return models.carry_out(arguments)
+    if arguments.command == "otel":
+        from tonnage.cli import otel
+
+        return otel.carry_out(arguments)
+    if arguments.command == "init":
+        from tonnage.cli import init
+
+        return init.carry_out(vars(arguments), os.environ)
     if arguments.command not in _OWN_COMMANDS:
         from tonnage.cli.control import carry_out
 
         return carry_out(arguments, os.environ)
     settings = load_settings(vars(arguments), os.environ, Path.cwd())
     if arguments.command == "plan":
-        return _plan(settings, arguments.json)
+        return _plan(settings, arguments)
+    if arguments.command == "check":
+        from tonnage.cli import check
+
+        return check.carry_out(settings, arguments)
+    if arguments.command == "jobs":
+        from tonnage.cli import jobs
+
+        return jobs.carry_out(settings, vars(arguments))
     return _run(settings)
 
 
@@ -93,12 +115,18 @@ def _run(settings: Settings) -> int:
     return run(settings)
 
 
-def _plan(settings: Settings, as_json: bool) -> int:
-    from tonnage.budget.command import show_plan
-
+def _plan(settings: Settings, arguments: argparse.Namespace) -> int:
     for warning in settings.warnings:
         print(f"tonnage: warning: {warning}", file=sys.stderr)
-    return show_plan(settings, as_json, sys.stdout)
+    if arguments.observed:
+        from tonnage.ops.sizing.command import show_observed
+
+        return show_observed(settings, arguments.margin, arguments.json, sys.stdout)
+    if arguments.margin is not None:
+        raise UsageError("--margin goes with --observed")
+    from tonnage.budget.command import show_plan
+
+    return show_plan(settings, arguments.json, sys.stdout)
 
 
 def _complain(error: TonnageError, status: int) -> int:
@@ -132,14 +160,47 @@ def _parser(command: str | None = None) -> argparse.ArgumentParser:
     run = _add_command(commands, "run", "run TARGET, an ASGI or WSGI application")
     plan = _add_command(commands, "plan", "show who gets what of the memory limit, and why")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    plan.add_argument(
+        "--observed",
+        action="store_true",
+        help="instead, show which limit would do by what was observed of TARGET while it ran",
+    )
+    plan.add_argument(
+        "--margin", metavar="SHARE", help="with --observed: so much above the peak (default: 10%%)"
+    )
     for name, added in (("run", run), ("plan", plan)):
         if command in (name, None):
             _add_options(added)
+    if command in ("check", None):
+        from tonnage.cli import check
+
+        checked = _add_command(commands, "check", check.SUMMARY)
+        checked.usage = check.USAGE
+        check.add_options(checked)
+        _add_options(checked)
+    if command in ("jobs", None):
+        from tonnage.cli import jobs
+
+        _add_options(_add_command(commands, "jobs", jobs.SUMMARY), jobs.concerns)
+    if command in ("init", None):
+        from tonnage.cli import init
+
+        added = _add_command(commands, "init", init.SUMMARY)
+        init.add_arguments(added)
+        _add_options(added)
     if command in ("db", None):
         from tonnage.cli import database
 
         database.add_commands(commands)
-    if command not in (*_OWN_COMMANDS, "db"):
+    if command in ("models", None):
+        from tonnage.cli import models
+
+        models.add_commands(commands)
+    if command in ("otel", None):
+        from tonnage.cli import otel
+
+        otel.add_commands(commands)
+    if command not in (*_OWN_COMMANDS, "init", "db", "models", "otel"):
         from tonnage.cli.control import add_commands
 
         add_commands(commands)
@@ -157,11 +218,16 @@ def _add_command(commands: Any, name: str, summary: str) -> argparse.ArgumentPar
     return parser
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _add_options(
+    parser: argparse.ArgumentParser, concerns: Callable[[Option], bool] = lambda option: True
+) -> None:
+    wanted = [option for option in OPTIONS if concerns(option)]
     groups = {
-        group: parser.add_argument_group(title, _secrets(group)) for group, title in GROUPS.items()
+        group: parser.add_argument_group(title, _secrets(group))
+        for group, title in GROUPS.items()
+        if any(option.group == group for option in wanted)
     }
-    for option in OPTIONS:
+    for option in wanted:
         if not option.is_secret:
             _add_option(groups[option.group], option)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.server.reporttext import duration
-from tonnage.units import format_bytes
+from tonnage.units import counted, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,12 +32,20 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
     )
     workers: Sequence[Mapping[str, Any]] = status.get("workers", ())
     yield f"{_crew(status)}; up for {duration(status.get('uptime_seconds', 0.0))}"
+    if "requests" in status:
+        yield (
+            f"{counted(status['requests'], 'request')} so far: {status.get('refused', 0)} refused "
+            f"for want of room, {status.get('waited', 0)} had to wait"
+        )
     yield (
         f"{status.get('recycles', 0)} recycled, "
         f"{format_bytes(status.get('recycled_bytes', 0))} came back by that, "
         f"{format_bytes(status.get('reclaimed_bytes', 0))} by reclaim; "
         f"{status.get('kernel_kills', 0)} killed by the kernel"
     )
+    jobs: Mapping[str, Any] = status.get("jobs", {})
+    if any(jobs.values()):
+        yield _jobs(jobs)
     if workers:
         yield ""
         yield from _table([_HEADS, *map(_row, workers)])
@@ -46,10 +54,24 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
 def _crew(status: Mapping[str, Any]) -> str:
     ready, desired = status.get("ready_workers", 0), status.get("desired_workers", 0)
     planned = status.get("planned_workers", desired)
-    text = f"{ready} of {desired} worker(s) ready"
+    text = f"{ready} of {counted(desired, 'worker')} ready"
     if desired < planned:
         text += f" ({planned} were planned: recycling has brought no relief; see the log)"
     return text + (", stopping" if status.get("is_stopping") else "")
+
+
+def _jobs(jobs: Mapping[str, Any]) -> str:
+    """Return the line on isolated jobs."""
+    held, promised = jobs.get("held_bytes", 0), jobs.get("promised_bytes", 0)
+    return (
+        f"jobs: {jobs.get('running', 0)} running, {jobs.get('waiting', 0)} waiting, "
+        f"{counted(jobs.get('idle', 0), 'idle process', 'idle processes')}, "
+        f"{format_bytes(held)} held and "
+        f"{format_bytes(promised)} promised; {jobs.get('started', 0)} started, "
+        f"{jobs.get('done', 0)} done, {jobs.get('failed', 0)} failed, "
+        f"{jobs.get('timed_out', 0)} timed out, {jobs.get('killed', 0)} killed, "
+        f"{jobs.get('refused', 0)} refused"
+    )
 
 
 def _row(worker: Mapping[str, Any]) -> tuple[str, ...]:

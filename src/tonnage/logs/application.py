@@ -115,6 +115,11 @@ def log_statistics() -> LogStatistics:
     return _current_outlet().statistics()
 
 
+def statistics_of_process() -> LogStatistics | None:
+    """Return the same; None: the log is not set up."""
+    return None if _outlet is None else _outlet.statistics()
+
+
 class Handler(logging.Handler):
     """The standard library's records on the way of all lines."""
 

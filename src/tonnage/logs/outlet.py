@@ -21,6 +21,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tonnage.logs import ring
 from tonnage.logs.linequeue import Batch, LineQueue
 from tonnage.logs.outflow import WHOLE_BYTES, Notice, Outflow
 
@@ -82,6 +83,7 @@ class Outlet:
 
     def put(self, line: bytes, *, is_serious: bool = False) -> None:
         """Have *line* written; one that is serious goes before others where there is no room."""
+        ring.note(line)
         if self._thread is None and not (_is_serving() and self._begin()):
             self._write_at_once(line)
             return

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+#: By how serious they are.
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: Longer texts are cut. The end of a traceback is what tells most, and the beginning of a message.
 MAX_TEXT_CHARS: Final = 8192
 _CUT: Final = " [...] "

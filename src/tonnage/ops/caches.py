@@ -8,21 +8,18 @@ same (:mod:`tonnage.server.operator`).
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.ops.answers import NO_OTHER_SITE, answer_json, problem, who_may, wrong_method
 from tonnage.ops.query import QueryError, read_query
-from tonnage.web.answer import Answer
+
+if TYPE_CHECKING:
+    from tonnage.web.answer import Answer
 
 PATH: Final = "/cache/clear"
 
-_FORBIDDEN: Final = {
-    "error": "forbidden",
-    "detail": "caches are cleared for loopback peers without a proxy, for no page of another site, "
-    "or with 'Authorization: Bearer <TONNAGE_ADMIN_TOKEN>'",
-}
-_METHOD: Final = {"error": "method_not_allowed", "detail": "this path takes POST"}
+_FORBIDDEN: Final = who_may("clearing caches is open", NO_OTHER_SITE)
 
 
 def has_caches() -> bool:
@@ -57,21 +54,17 @@ def why_unknown(name: str | None) -> Answer | None:
     if not others:
         return None
     detail = f"there is no cache called {name[:100]!r}; there are {', '.join(map(repr, others))}"
-    return Answer(404, _dumped({"error": "not_found", "detail": detail}))
+    return problem(404, "not_found", detail)
 
 
 def answer_clear(method: str, query: str, *, trusted: bool) -> Answer:
     """Return the answer to a request, and do what it asks for."""
     if method != "POST":
-        return Answer(405, _dumped(_METHOD), ((b"allow", b"POST"),))
+        return wrong_method("POST")
     if not trusted:
-        return Answer(403, _dumped(_FORBIDDEN))
+        return problem(403, "forbidden", _FORBIDDEN)
     try:
         name = read_query(query, "name").get("name")
     except QueryError as error:
-        return Answer(400, _dumped({"error": "bad_request", "detail": str(error)}))
-    return why_unknown(name) or Answer(200, _dumped(clear(name)))
-
-
-def _dumped(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
+        return problem(400, "bad_request", str(error))
+    return why_unknown(name) or answer_json(clear(name))

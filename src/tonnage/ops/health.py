@@ -15,22 +15,25 @@ had; figures in MB (2**20 bytes). For Python they mean:
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tonnage.governor.books import measured
 from tonnage.governor.levels import Level
 from tonnage.governor.statistics import read_statistics
+from tonnage.ops.answers import answer_json, problem, who_may
+from tonnage.ops.login import bearer, is_token
 from tonnage.units import in_mb
-from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tonnage.governor.page import SharedPage
-    from tonnage.governor.statistics import Statistics, WorkerStatistics
+    from tonnage.governor.statistics import JobStatistics, Statistics, WorkerStatistics
+    from tonnage.web.answer import Answer
 
+_FORBIDDEN = who_may("memory figures are shown")
 _LOOPBACK = ("127.", "::ffff:127.")
 # Any of these means that a proxy stands between, and the peer's address says nothing.
 _FORWARDING = frozenset(
@@ -46,19 +49,17 @@ def is_trusted(
 ) -> bool:
     """Return whether details may be shown: a bearer token, or a loopback peer without a proxy.
 
+    Where a token is set, one that is given decides: a wrong one is refused to loopback peers too.
+
     Args:
         peer: the address at the other end of the connection, as the kernel has it.
         headers: lower-case names and values.
         admin_token: the token that opens, if one is set.
     """
     found = dict(headers)
-    if admin_token:
-        # Imported only where a token is set: it loads OpenSSL, which is 3 MB in the supervisor.
-        from hmac import compare_digest
-
-        given = found.get(b"authorization", b"")
-        if compare_digest(given, b"Bearer " + admin_token.encode()):
-            return True
+    given = bearer(found.items()) if admin_token else None
+    if given is not None:
+        return is_token(given, admin_token or "")
     is_loopback = peer is not None and (peer == "::1" or peer.startswith(_LOOPBACK))
     return is_loopback and _FORWARDING.isdisjoint(found)
 
@@ -107,24 +108,24 @@ class Health:
             "uptime": round(now.uptime_seconds, 1),
         }
         if trusted:
-            body["memory"] = _memory_keys(now)
+            body["memory"] = memory_keys(now)
             body["answeredBy"] = self._where
-        return Answer(200, _json(body))
+        return answer_json(body)
 
     def _ready(self, trusted: bool) -> Answer:
         now = self._statistics()
         ready = now.level < Level.EXHAUSTED and not now.is_stopping and now.ready_workers > 0
         body = {"ready": ready, "status": now.level.name, "stopping": now.is_stopping}
-        return Answer(200 if ready else 503, _json(body))
+        return answer_json(body, 200 if ready else 503)
 
     def _memory(self, trusted: bool) -> Answer:
         if not trusted:
-            return Answer(403, _json(_FORBIDDEN))
+            return problem(403, "forbidden", _FORBIDDEN)
         now = self._statistics()
         body = {
             "status": now.level.name,
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "memory": _memory_keys(now),
+            "memory": memory_keys(now),
             "clustering": {
                 "enabled": now.is_clustering,
                 "isWorker": self._worker_index is not None,
@@ -140,24 +141,14 @@ class Health:
             "kernelKills": now.kernel_kills,
             "desiredWorkers": now.desired_workers,
             "plannedWorkers": now.planned_workers,
+            "jobs": _job_keys(now.jobs),
             "workers": [_worker_keys(worker) for worker in now.workers],
             "ledger": _ledger_keys(now),
             "answeredBy": self._where,
         }
         if now.desired_workers < now.planned_workers:
             body["note"] = _FEWER.format(now.desired_workers, now.planned_workers)
-        return Answer(200, _json(body))
-
-
-def _json(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
-
-
-_FORBIDDEN = {
-    "error": "forbidden",
-    "detail": "memory figures are shown to loopback peers without a proxy, or with "
-    "'Authorization: Bearer <TONNAGE_ADMIN_TOKEN>'",
-}
+        return answer_json(body)
 
 
 _FEWER = (
@@ -166,7 +157,8 @@ _FEWER = (
 )
 
 
-def _memory_keys(now: Statistics) -> dict[str, Any]:
+def memory_keys(now: Statistics) -> dict[str, Any]:
+    """Return what ``memory`` says, in MB; the metrics of the originals have some of it too."""
     rss = now.tree_pss_bytes
     held = sum(max(0, worker.held_bytes) for worker in now.workers)
     kept = sum(worker.kept_bytes for worker in now.workers)
@@ -203,18 +195,33 @@ def _worker_keys(worker: WorkerStatistics) -> dict[str, Any]:
     }
 
 
+def _job_keys(jobs: JobStatistics) -> dict[str, Any]:
+    return {
+        "running": jobs.running,
+        "waiting": jobs.waiting,
+        "idle": jobs.idle,
+        "held": in_mb(jobs.held_bytes),
+        "promised": in_mb(jobs.promised_bytes),
+        "started": jobs.started,
+        "done": jobs.done,
+        "failed": jobs.failed,
+        "refused": jobs.refused,
+        "timedOut": jobs.timed_out,
+        "killed": jobs.killed,
+    }
+
+
 def _ledger_keys(now: Statistics) -> dict[str, float]:
     """Return the books: the lines add up to what is charged (or measured, without a cgroup)."""
-    held = sum(worker.held_bytes for worker in now.workers)
-    known = now.supervisor_pss_bytes + now.zygote_pss_bytes
-    base = sum(max(0, worker.pss_bytes - max(0, worker.held_bytes)) for worker in now.workers)
-    unexplained = now.used_bytes - held - known - base
+    # As measured: whoever balances the books wants to know by how much they are out.
+    books = measured(now)
     return {
-        "supervisor": in_mb(now.supervisor_pss_bytes),
-        "zygote": in_mb(now.zygote_pss_bytes),
-        "workersShared": in_mb(base),
-        "workersOwn": in_mb(held),
-        "unexplained": in_mb(unexplained),
+        "supervisor": in_mb(books["supervisor"]),
+        "zygote": in_mb(books["zygote"]),
+        "workersShared": in_mb(books["workers_shared"]),
+        "workersOwn": in_mb(books["workers_own"]),
+        "jobs": in_mb(books["jobs"]),
+        "unexplained": in_mb(books["unexplained"]),
         "used": in_mb(now.used_bytes),
         "cache": in_mb(now.cache_bytes),
         "charged": in_mb(now.raw_bytes),

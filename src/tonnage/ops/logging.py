@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from tonnage.logs import ring
 from tonnage.logs.context import request_id
 from tonnage.logs.masking import Mask
 from tonnage.logs.outflow import Outflow
@@ -117,6 +118,7 @@ class LineHandler(logging.Handler):
             message = f"{failure(error)}, at {place}"
             line = self._line(_record(record.name, logging.ERROR, message))
         self._flow.write(line)
+        ring.note(line)
 
     def _line(self, record: logging.LogRecord) -> bytes:
         return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")

@@ -6,19 +6,19 @@ lock is taken to read them, and nothing is erased. Whom it is told is decided by
 
 from __future__ import annotations
 
-import json
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tonnage.host.commons import open_commons
+from tonnage.ops.answers import NO_OTHER_SITE, answer_json, problem, who_may
 from tonnage.ops.query import QueryError, read_query, whole_number
-from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from tonnage.host.commons import Commons
     from tonnage.stores.security.events import EventRing
     from tonnage.stores.security.listing import Listing
+    from tonnage.web.answer import Answer
     from tonnage.web.path.clients import Clients
     from tonnage.web.path.ratetable import RateTable
 
@@ -26,29 +26,35 @@ PATH: Final = "/security/events"
 #: So many events of 256 bytes fit into an answer of the supervisor.
 MOST_LISTED: Final = 400
 
-_FORBIDDEN: Final = {
-    "error": "forbidden",
-    "detail": "security events are shown to loopback peers without a proxy, to no page of another "
-    "site, or with 'Authorization: Bearer <TONNAGE_ADMIN_TOKEN>'",
-}
+_FORBIDDEN: Final = who_may("security events are shown", NO_OTHER_SITE)
 _LARGEST: Final = 2**63 - 1
+
+
+def has_monitor() -> bool:
+    """Return whether the application of this server has made a monitor."""
+    return _ring(open_commons()).is_begun
 
 
 def answer_events(query: str, *, trusted: bool) -> Answer | None:
     """Return the answer to a GET with *query*; None: there is no monitor, so nothing is here."""
-    ring = _ring(open_commons())
-    if not ring.is_begun:
+    if not has_monitor():
         return None
     if not trusted:
-        return _json(403, _FORBIDDEN)
+        return problem(403, "forbidden", _FORBIDDEN)
     clients, blocks = _tables(open_commons())
     try:
         listing = _listing(query)
     except QueryError as error:
-        return _json(400, {"error": "bad_request", "detail": str(error)})
+        return problem(400, "bad_request", str(error))
+    ring = _ring(open_commons())
     events = listing.of(ring, clients)
     counted = ring.counts() | {"blocked_now": blocks.count_ahead(time.monotonic_ns())}
-    return _json(200, {"events": [each.as_json() for each in events], "statistics": counted})
+    return answer_json({"events": [each.as_json() for each in events], "statistics": counted})
+
+
+def counted() -> dict[str, int] | None:
+    """Return what was counted in all workers since the start; None: there is no monitor."""
+    return _ring(open_commons()).counts() if has_monitor() else None
 
 
 # Opened once, as that takes a lock. Imported when somebody asks: most servers have no monitor.
@@ -80,9 +86,3 @@ def _listing(query: str) -> Listing:
         found.get("user"),
         None if before is None else whole_number("before", before, 1, _LARGEST),
     )
-
-
-def _json(status: int, body: dict[str, Any]) -> Answer:
-    # Without escapes, which would make some texts three times as long.
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    return Answer(status, text.encode())

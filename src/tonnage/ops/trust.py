@@ -1,7 +1,7 @@
 """Whose request counts as an operator's, also where a browser could be made to send it.
 
-Pure. Covers what acts, or shows who came from where; for health see
-:func:`tonnage.ops.health.is_trusted`, of which this is the stricter sister.
+Pure, but for the imports of what checks tokens. Covers what acts, or shows who came from where; for
+health see :func:`tonnage.ops.health.is_trusted`, of which this is the stricter sister.
 
 A page of any site can have the browser of whoever looks at it ask a server on the same machine, and
 that comes from a loopback address. So such a request has to come from no page, or from one of this
@@ -9,6 +9,11 @@ very server: ``Origin`` and ``Sec-Fetch-Site`` say so where browsers send them. 
 be a name of this machine: an outside name that was made to lead here (DNS rebinding) makes another
 site's page look like one of ours. A token no browser sends by itself, so with it nothing of this
 matters.
+
+**The page's own buttons** (:func:`may_press`) ask for more. Whoever has no token shows that the
+request comes from our page, by what only a browser can say (``Sec-Fetch-Site``, else ``Origin``)
+and by a header that no form and no link can send. And where a token is set, this machine alone does
+not suffice: a proxy on it that forwards without saying so would make everybody local.
 """
 
 from __future__ import annotations
@@ -16,12 +21,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tonnage.ops.health import is_trusted
+from tonnage.ops.login import has_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: Below this, what is for operators is answered besides where that is asked for.
 ALIASES = "/api"
+
+#: What our page sends with each action, and no form of another can.
+PRESSED = (b"x-tonnage-action", b"1")
 
 _HERE = frozenset((b"localhost", b"::1"))
 _DIGITS = frozenset(b"0123456789.")
@@ -41,6 +50,65 @@ def is_operator(
     if is_trusted(None, headers, admin_token):
         return True
     return is_trusted(peer, headers, admin_token) and not _may_be_from_elsewhere(dict(headers))
+
+
+def may_see(
+    peer: str | None,
+    headers: Iterable[tuple[bytes, bytes]],
+    admin_token: str | None,
+    now_seconds: float,
+    *,
+    is_blocked: bool = False,
+) -> bool:
+    """Return whether the page and its figures may be shown: to an operator, or by the log-in.
+
+    Args:
+        peer: the address at the other end of the connection, as the kernel has it.
+        headers: lower-case names and values.
+        admin_token: the token that opens, if one is set.
+        now_seconds: seconds since 1970, by which a log-in ends.
+        is_blocked: whether only a log-in of before counts: no token, and no address.
+    """
+    headers = list(headers)
+    if not is_blocked and is_operator(peer, headers, admin_token):
+        return True
+    return has_login(headers, admin_token, now_seconds)
+
+
+def may_press(
+    peer: str | None,
+    headers: Iterable[tuple[bytes, bytes]],
+    admin_token: str | None,
+    now_seconds: float,
+    *,
+    is_blocked: bool = False,
+) -> bool:
+    """Return whether an action of the page may be carried out; see :func:`may_see`.
+
+    By the token; or by the log-in (without a token set: by being local), with the proof that it
+    was our own page.
+    """
+    headers = list(headers)
+    if not is_blocked and is_trusted(None, headers, admin_token):
+        return True
+    if PRESSED not in headers or not is_from_here(headers):
+        return False
+    if admin_token:
+        return has_login(headers, admin_token, now_seconds)
+    return is_operator(peer, headers, None)
+
+
+def is_from_here(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether a browser says that a page of this very server has sent these *headers*.
+
+    What ``Sec-Fetch-Site`` says counts, also behind a proxy that changes ``Host``. Browsers send it
+    by HTTPS and to this machine; elsewhere ``Origin`` has to name the ``Host``.
+    """
+    found = dict(headers)
+    site, origin = found.get(b"sec-fetch-site"), found.get(b"origin")
+    if site is not None:
+        return site == b"same-origin"
+    return origin is not None and origin.partition(b"://")[2] == found.get(b"host")
 
 
 def _may_be_from_elsewhere(found: dict[bytes, bytes]) -> bool:

@@ -1,0 +1,70 @@
+"""The command ``tonnage init``: files that deploy the application to a platform.
+
+Its options are those of ``tonnage run``, and some of its own. What the files say is decided in
+:mod:`tonnage.ops.deploying`, which is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection, Mapping
+
+SUMMARY: Final = "write the files that deploy TARGET to a platform, by the plan for its memory"
+
+_PLATFORMS: Final = (
+    *("render", "railway", "fly", "heroku"),
+    *("docker", "compose", "systemd", "kubernetes"),
+)
+_STORES: Final = ("postgres", "redis", "mongo")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what only ``tonnage init`` has; the options of ``tonnage run`` come after it."""
+    parser.usage = "tonnage init PLATFORM [TARGET] [OPTIONS]"
+    # The options' own note would not be true: the environment is not deployed.
+    parser.epilog = (
+        "Options given here go into the command that starts the server; those in [tool.tonnage] of"
+        " pyproject.toml are deployed with it. The environment's values are not taken over."
+    )
+    parser.add_argument(
+        "platform", metavar="PLATFORM", choices=_PLATFORMS, help=f"one of {', '.join(_PLATFORMS)}"
+    )
+    own = parser.add_argument_group("Files")
+    own.add_argument(
+        "--output", metavar="DIR", type=Path, help="where they go (default: the current directory)"
+    )
+    own.add_argument("--print", action="store_true", help="print them, and write nothing")
+    own.add_argument("--force", action="store_true", help="overwrite files that are there")
+    own.add_argument(
+        "--with",
+        dest="stores_used",
+        metavar="STORE",
+        action="append",
+        choices=_STORES,
+        help=f"a store that the application uses, beside those its dependencies show:"
+        f" {', '.join(_STORES)}; may be given again",
+    )
+
+
+def carry_out(flags: Mapping[str, object], variables: Collection[str]) -> int:
+    """Write the files that *flags* ask for; return the exit status.
+
+    Raises:
+        UsageError: no application is named, options make no sense, or a file is in the way.
+    """
+    from tonnage.ops.deploying.command import Wanted, init
+
+    stores = flags["stores_used"]
+    wanted = Wanted(
+        platform=str(flags["platform"]),
+        output=Path(str(flags["output"] or ".")),
+        prints=bool(flags["print"]),
+        force=bool(flags["force"]),
+        stores=tuple(stores) if isinstance(stores, list) else (),
+    )
+    return init(wanted, flags, variables, Path.cwd(), sys.stdout)

@@ -1,0 +1,94 @@
+"""The command ``tonnage otel``: a running server's metrics, sent on by OpenTelemetry's protocol.
+
+Runs until it is told to stop. What it does is in :mod:`tonnage.ops.metrics.otel`, which is imported
+when it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+from tonnage.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+SUMMARY: Final = "send the metrics of a running server to an OpenTelemetry receiver"
+
+_NOTE: Final = (
+    "Where to and how often is told by OpenTelemetry's own variables: OTEL_EXPORTER_OTLP_ENDPOINT "
+    "(default: http://localhost:4318), OTEL_EXPORTER_OTLP_HEADERS, OTEL_METRIC_EXPORT_INTERVAL in "
+    "milliseconds (default: 60000), OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES. "
+    "Exit status: 0 told to stop, or sent once; 1 with --once, not sent; 2 a mistake."
+)
+
+
+def carry_out(arguments: argparse.Namespace) -> int:
+    """Send metrics until told to stop; return the exit status.
+
+    Raises:
+        ActionError: there is no server, or with ``--once`` it could not be done.
+        ConfigError: something is missing or makes no sense.
+    """
+    every_seconds = _interval_seconds()
+    read = _reader(arguments)
+    try:
+        from tonnage.ops.metrics.otel.sending import Sending
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"this needs: pip install 'tonnage[otel]' ({error})") from None
+    logging.basicConfig(format="tonnage: %(levelname)s: %(message)s")
+    sending = Sending(read)
+    try:
+        if arguments.once:
+            sending.once()
+        else:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: sending.stop())
+            sending.until_stopped(every_seconds)
+    finally:
+        sending.stop()
+    return 0
+
+
+def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add ``otel`` to the command line."""
+    from tonnage.cli.control import add_choice
+
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "otel", help=SUMMARY, description=f"{SUMMARY[0].upper()}{SUMMARY[1:]}.", epilog=_NOTE
+    )
+    parser.add_argument("--once", action="store_true", help="send once, and end")
+    parser.add_argument(
+        "--url",
+        help="read https://shop.example/metrics, with TONNAGE_ADMIN_TOKEN (default: the control "
+        "socket of a server on this machine)",
+    )
+    add_choice(parser)
+
+
+def _reader(arguments: argparse.Namespace) -> Callable[[], str]:
+    chosen = arguments.host, arguments.port, arguments.uds, arguments.control
+    if arguments.url is not None:
+        if any(each is not None for each in chosen):
+            raise UsageError("--url goes with no other server: leave the others out")
+        from tonnage.ops.metrics.otel.reading import by_url
+
+        return by_url(arguments.url, os.environ.get("TONNAGE_ADMIN_TOKEN"))
+    from tonnage.cli.client import Client, Wanted, find_server
+    from tonnage.ops.places import METRICS
+
+    client = Client(find_server(Wanted(*chosen), os.environ))
+    return lambda: client.ask("GET", METRICS).decode(errors="replace")
+
+
+def _interval_seconds() -> float:
+    text = os.environ.get("OTEL_METRIC_EXPORT_INTERVAL") or "60000"
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 86_400_000):
+        raise ConfigError(
+            f"OTEL_METRIC_EXPORT_INTERVAL={text[:20]!r} makes no sense: write milliseconds"
+        )
+    return int(text) / 1000

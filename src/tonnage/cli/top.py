@@ -1,0 +1,29 @@
+"""The command ``tonnage top``: where it shows.
+
+What it does is in :mod:`tonnage.ops.terminal`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tonnage.cli.control import Desk
+
+SUMMARY: Final = "watch a running server live: memory, workers, routes, stores, events"
+JSON: Final = "print what a frame is made of as JSON, once"
+
+
+def carry_out(arguments: argparse.Namespace, desk: Desk) -> int:
+    """Show the server until somebody quits, or once where nobody watches; return exit status 0.
+
+    Raises:
+        ActionError: the server does not answer.
+        UsageError: the terminal is not known here.
+    """
+    from tonnage.ops.terminal.command import show
+
+    return show(desk.client, desk.out, os.environ, as_json=desk.as_json)

@@ -1,0 +1,76 @@
+"""`tonnage init`: look at a project, and write what a platform needs to run it.
+
+Promises: reads the project's own files and writes the platform's; the application is not imported,
+and of the environment only the names of variables count, since it is not deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tonnage.config import load_settings
+from tonnage.errors import TargetError
+from tonnage.ops.deploying import PLATFORMS
+from tonnage.ops.deploying.project import STORES, look
+from tonnage.ops.deploying.told import tell
+from tonnage.ops.deploying.writing import write
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be made, and where it goes.
+
+    Attributes:
+        platform: One of :data:`~tonnage.ops.deploying.PLATFORMS`.
+        output: The directory for the files.
+        prints: Whether they are printed and not written.
+        force: Whether files that are in the way are overwritten.
+        stores: Stores that are used beside those that are found.
+    """
+
+    platform: str
+    output: Path
+    prints: bool = False
+    force: bool = False
+    stores: tuple[str, ...] = ()
+
+
+def init(
+    wanted: Wanted,
+    flags: Mapping[str, object],
+    variables: Collection[str],
+    directory: Path,
+    out: TextIO,
+) -> int:
+    """Write or print the files for *wanted*, and return exit status 0.
+
+    Args:
+        wanted: The platform, and where the files go.
+        flags: The options of the command line.
+        variables: The names of the environment's variables; DATABASE_URL shows a database.
+        directory: The project's.
+        out: Where it is told what was done.
+
+    Raises:
+        TargetError: no application is named.
+        UsageError: options make no sense, do not fit, or a file is in the way.
+    """
+    settings = load_settings(flags, {}, directory, on_terminal=lambda: False)
+    target = settings.app.target
+    if target is None:
+        raise TargetError(
+            "no application is named: write for example"
+            f" tonnage init {wanted.platform} main:app, or target in [tool.tonnage]"
+        )
+    named = [store for store, variable in STORES.items() if variable in variables]
+    told = tell(wanted.platform, settings, flags, look(directory, target), (*named, *wanted.stores))
+    files = PLATFORMS[wanted.platform](told)
+    if wanted.prints:
+        out.write("\n".join(f"===> {file.name} <===\n{file.text}" for file in files))
+        return 0
+    for line in write(files, wanted.output, force=wanted.force):
+        print(line, file=out)
+    return 0

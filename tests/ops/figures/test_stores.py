@@ -1,0 +1,192 @@
+"""What stores say is read from those that are there, and their counts never fall."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tonnage.db.pooling import counting as pools
+from tonnage.db.pooling.counting import PoolStatistics
+from tonnage.ops.figures.records import LONGEST_NAME_CHARS, MOST_STORES, StoreFigures
+from tonnage.ops.figures.sources import read_all
+from tonnage.ops.figures.stores import Stores
+from tonnage.sinks import JsonlSink
+from tonnage.stores.cache import Cache
+from tonnage.stores.heartbeats.heartbeats import Heartbeats
+from tonnage.stores.redis.link import link
+from tonnage.stores.writer.batchwriter import BatchWriter
+from tonnage.web.path.ratelimit import RateLimiter
+from tonnage.web.path.ratetable import RateTable
+from tonnage.web.path.uploads.receiving import Uploads
+
+
+class Shop:
+    """Stores that say what they are told to say."""
+
+    def __init__(self, *said: StoreFigures) -> None:
+        self.said = list(said)
+
+    def read(self) -> Iterator[StoreFigures]:
+        """Yield it."""
+        yield from self.said
+
+
+def _said(kind: str, name: str) -> StoreFigures:
+    """Return what the stores of this kind and name in this process say."""
+    found = [each for each in Stores().look() if (each.kind, each.name) == (kind, name)]
+    assert len(found) == 1
+    return found[0]
+
+
+def _hits(count: int, **now: float) -> StoreFigures:
+    return StoreFigures("cache", "c", {"hits": count}, now)
+
+
+def test_a_cache_says_what_it_holds_and_what_became_of_lookups() -> None:
+    """Why entries went, too."""
+    cache: Cache[str] = Cache("figures-cache", max_bytes="1M")
+    cache.set("a", "1")
+    assert cache.get("a") == "1"
+    assert cache.get("b") is None
+    cache.clear()
+
+    said = _said("cache", "figures-cache")
+
+    assert (said.counts["hits"], said.counts["misses"], said.counts["sets"]) == (1, 1, 1)
+    assert said.counts["gone_cleared"] == 1
+    assert said.now["entries"] == 0
+    assert said.now["max_bytes"] == 2**20
+
+
+def test_a_writer_says_what_it_buffers_and_what_was_stored(tmp_path: Path) -> None:
+    """In the terms of the originals' pages: flushed, failed, dropped."""
+    writer = BatchWriter("figures-writer", JsonlSink(tmp_path / "rows.jsonl"), max_records=2)
+    for number in range(3):
+        writer.put({"number": number})
+
+    said = _said("writer", "figures-writer")
+
+    assert said.counts == {"added": 3, "flushed": 0, "failed": 0, "dropped": 1}
+    assert said.now["buffered"] == 2
+    assert said.now["failing"] == 0
+
+
+def test_all_other_kinds_are_read(tmp_path: Path) -> None:
+    """Each by its own name."""
+    before = sum(each.counts["received_files"] for each in read_all() if each.kind == "uploads")
+    beats = Heartbeats(f"sqlite:///{tmp_path}/b.db", name="figures-beats")
+    uploads = Uploads(directory=tmp_path, in_memory=True)
+    limiter = RateLimiter("1/s", name="figures-limit", store=RateTable(keys=8))
+    there = link("redis://:secret@127.0.0.1:1/0")
+
+    assert _said("heartbeats", "figures-beats").counts == {"beats": 0, "ended": 0, "sweeps": 0}
+    assert _said("uploads", "uploads").counts["received_files"] == before
+    assert _said("rate_limit", "figures-limit").counts == {"refused": 0}
+    assert _said("redis", str(there)).now["connected"] == 0
+    assert not any("secret" in each.name for each in read_all())
+    del beats, uploads, limiter
+
+
+class Pool:
+    """A pool of a database that tells how many connections it has."""
+
+    name = "figures-pool"
+
+    def statistics(self) -> PoolStatistics:
+        """Return how it stands."""
+        return PoolStatistics(self.name, "test", 5, 3, 1, 2, 0, 9, 6, 1, server_connections=40)
+
+
+def test_connections_of_everybody_are_said_by_each_worker() -> None:
+    """So they are not added up, while those of its own pool are."""
+    pool = Pool()
+    pools.enter(pool, "db.example/main")
+
+    said, everybody = _said("pool", "figures-pool"), _said("connections", "db.example/main")
+
+    assert said.counts == {"opened": 9, "closed": 6, "timed_out": 1}
+    assert said.plus(said).now["open"] == 6
+    assert everybody.plus(everybody).now == {"open": 40}
+
+
+def test_one_that_begins_anew_goes_on_counting() -> None:
+    """A cache that is made again has counted nothing yet."""
+    shop = Shop(_hits(5, entries=3))
+    stores = Stores(shop.read)
+    stores.look()
+
+    shop.said = [_hits(2, entries=1)]
+    assert stores.look() == [_hits(5, entries=1)]
+    shop.said = [_hits(4, entries=1)]
+    assert stores.look() == [_hits(7, entries=1)]
+
+
+def test_of_one_that_is_gone_its_counts_stay() -> None:
+    """It holds nothing; should it come again, it goes on."""
+    shop = Shop(_hits(5, entries=3))
+    stores = Stores(shop.read)
+    stores.look()
+
+    shop.said = []
+    assert stores.look() == [_hits(5)]
+    assert stores.look() == [_hits(5)]
+    shop.said = [_hits(1)]
+    assert stores.look() == [_hits(6)]
+
+
+def test_two_of_one_name_are_one() -> None:
+    """And if one of them goes, nothing of what it had counted does."""
+    shop = Shop(_hits(5, entries=3), _hits(7, entries=1))
+    stores = Stores(shop.read)
+    assert stores.look() == [_hits(12, entries=4)]
+
+    shop.said = [_hits(8, entries=1)]
+
+    assert stores.look() == [_hits(12, entries=1)]
+
+
+def test_there_are_so_many_at_most() -> None:
+    """An application that makes caches for each user has more."""
+    shop = Shop(*(StoreFigures("cache", str(number)) for number in range(MOST_STORES + 9)))
+    stores = Stores(shop.read)
+
+    assert len(stores.look()) == MOST_STORES
+    shop.said = shop.said[9:]
+    assert len(stores.look()) == MOST_STORES
+
+
+def test_a_long_name_is_cut() -> None:
+    """It may be made of anything."""
+    (said,) = Stores(Shop(StoreFigures("cache", "x" * 999)).read).look()
+    assert said.name == "x" * LONGEST_NAME_CHARS
+
+
+def test_one_that_cannot_say_does_not_keep_others_from_it() -> None:
+    """A look at figures is no reason for a worker to end."""
+
+    class Broken(Pool):
+        def statistics(self) -> PoolStatistics:
+            raise RuntimeError("closed")
+
+    broken, cache = Broken(), Cache[str]("figures-other", max_bytes="1M")
+    pools.enter(broken, "")
+    kinds = {each.kind for each in read_all()}
+
+    assert "cache" in kinds
+    assert "pool" not in kinds
+    del broken, cache
+
+
+def test_nothing_is_imported_to_be_counted() -> None:
+    """What an application does not use costs its workers nothing."""
+    code = (
+        "import sys; from tonnage.ops.figures.stores import Stores; before = set(sys.modules);"
+        "assert Stores().look() == []; print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
+    )
+
+    assert done.stdout.split() == []
