@@ -16,6 +16,7 @@ change. What an application may use besides:
 ``tonnage.Cache``                      a cache with a bound in bytes that gives its memory back
 ``tonnage.SecurityMonitor``            failed log-ins and suspicious activity, kept and answered
 ``tonnage.SecurityRule``               how many of them are too many, and what follows
+``tonnage.isolated``                   a function in a process of its own: memory, time, gone after
 ``tonnage.redis_client()``             redis-py's client for the application's own use, with bounds
 ``tonnage.register(cache, priority)``  let a cache of your own give memory back when it is short
 ``tonnage.unregister(cache)``          and no longer
@@ -38,6 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tonnage.errors import RequestRefusedError
     from tonnage.governor.consumers import Consumer, Registration, register, unregister
+    from tonnage.jobs.isolated import isolated
     from tonnage.logs.application import get_logger, log_statistics, setup_logging
     from tonnage.logs.context import request_id
     from tonnage.stores.cache import Cache
@@ -69,6 +71,7 @@ __all__ = [
     "Uploads",
     "__version__",
     "get_logger",
+    "isolated",
     "log_statistics",
     "redis_client",
     "register",
@@ -95,6 +98,7 @@ _WHERE = {
     "UploadError": "tonnage.web.path.uploads:UploadError",
     "Uploads": "tonnage.web.path.uploads:Uploads",
     "get_logger": "tonnage.logs.application:get_logger",
+    "isolated": "tonnage.jobs.isolated:isolated",
     "log_statistics": "tonnage.logs.application:log_statistics",
     "redis_client": "tonnage.stores.redis.connecting:redis_client",
     "register": "tonnage.governor.consumers:register",

@@ -24,6 +24,7 @@ from tonnage.settings import (
     AdmissionSettings,
     AppSettings,
     DatabaseSettings,
+    JobSettings,
     ListenSettings,
     LoggingSettings,
     MemorySettings,
@@ -45,6 +46,11 @@ NO_OPTIONS = re.compile(r"TONNAGE_(PREPARED|TEST_\w+|SERVICE_\w+|PORT_\w+)")
 FOUND_FIRST = ("config", "env_file")
 
 # What the environment decides, where nobody says otherwise.
+# Taken relative to the directory that the settings are found for.
+_PATHS = (
+    *("app_dir", "env_file", "config", "uds", "report_dir", "cache_dir", "spool_dir"),
+    "models_dir",
+)
 _CACHE_TTL_SECONDS: Mapping[object, float] = {"production": 300.0, "development": 60.0}
 
 
@@ -97,7 +103,7 @@ def load_settings(
     if values["cache_ttl"] is None:
         values["cache_ttl"] = _CACHE_TTL_SECONDS[values["env"]]
     values["spool_dir"] = values["spool_dir"] or Path("tonnage-spool")
-    for name in ("app_dir", "env_file", "config", "uds", "report_dir", "cache_dir", "spool_dir"):
+    for name in _PATHS:
         path = values[name]
         values[name] = directory / path if isinstance(path, Path) else None
     values["routes"] = values["routes"] or {}
@@ -126,6 +132,7 @@ def _build(
         path=PathSettings(**groups["path"]),
         stores=StoreSettings(**groups["stores"]),
         databases=DatabaseSettings(**groups["databases"]),
+        jobs=JobSettings(**groups["jobs"]),
         logging=LoggingSettings(**groups["logging"]),
         reports=ReportSettings(**groups["reports"]),
         sources=MappingProxyType(dict(sources)),

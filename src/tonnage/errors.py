@@ -19,8 +19,18 @@
     + PoolBusyError        no connection came free in time; also a refusal: 503
     + PageCursorError      what a client sent as the place to go on from is none; a refusal: 400
     + ResultTooLargeError  a query would load more than it may at once
+  x JobError               an isolated job has given no result
+    + JobRaisedError       its function raised what cannot be passed on
+    + JobEndedError        its process ended before it was done
+      = JobAbandonedError  by us, since nobody waits for its request any more; also a refusal
+    + JobMemoryError       it needed more memory than it may have
+    + JobTimeoutError      it took too long; also a refusal: the request gets 504
+    + JobBusyError         it did not get its turn in time; a refusal: 503 with Retry-After
+    + JobTooLargeError     what it passes in or out is too large, or it can never fit
   x RequestRefusedError    a request breaks a limit; raised in the application while it is served
     + MemoryShortError     what a request was about to take did not come free in time: 503
+    + ModelError           a model is not there, or is not what it should be: 503
+    + ImageRefusedError    a picture is none, is damaged, or would become too large: 413, 415, 422
 
 A message is one line that says what is wrong and what to do about it: the command line prints it
 as it is, without a traceback.
@@ -28,7 +38,7 @@ as it is, without a traceback.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tonnage.web.path.problem import Problem
@@ -98,6 +108,10 @@ class RequestRefusedError(TonnageError):
         #: What the client is told, with status and headers.
         self.problem = problem
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As it was made: an isolated job raises it in another process.
+        return type(self), (self.problem,), self.__dict__
+
 
 class MemoryShortError(RequestRefusedError):
     """What a request was about to take did not come free in time; it is answered with 503."""
@@ -121,3 +135,61 @@ class PageCursorError(DatabaseError, RequestRefusedError):
 
 class ResultTooLargeError(DatabaseError):
     """A query would load more rows, or larger ones, than it may at once; it was stopped."""
+
+
+class JobError(TonnageError):
+    """An isolated job has given no result."""
+
+
+class JobRaisedError(JobError):
+    """The job's function raised an error that cannot be passed on as it is; the message has it."""
+
+
+class JobEndedError(JobError):
+    """The job's process ended before it was done: by a signal, by ``os._exit``, by the kernel."""
+
+
+class JobAbandonedError(JobEndedError, RequestRefusedError):
+    """Nobody waits for the job's request any more: its client has gone, or was answered."""
+
+
+class JobMemoryError(JobError):
+    """The job needed more memory than it may have; the server was not affected."""
+
+
+class JobTimeoutError(JobError, RequestRefusedError):
+    """The job took too long and was ended; a request that lets this out is answered with 504."""
+
+
+class JobBusyError(JobError, RequestRefusedError):
+    """The job did not get its turn in time, or too many wait; answered with 503."""
+
+
+class JobTooLargeError(JobError):
+    """What the job passes in or out is too large, or its memory can never be had here."""
+
+
+class ModelError(RequestRefusedError):
+    """A model is not there or is not what it should be; the message says how to get it.
+
+    That is for whoever runs the server; a client is answered with 503, and told no paths.
+    """
+
+    def __init__(self, message: str) -> None:
+        from tonnage.web.path.problem import Problem
+
+        super().__init__(
+            Problem(
+                503,
+                "model_missing",
+                "the server cannot do this just now: its operator has to install a model",
+            )
+        )
+        self.args = (message,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, self.__dict__
+
+
+class ImageRefusedError(RequestRefusedError):
+    """A picture is none, is damaged, or would become too large; answered with its problem."""

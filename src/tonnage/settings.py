@@ -96,6 +96,8 @@ class AdmissionSettings:
     queue_requests: int | None
     retry_after_seconds: float | None
     health_path: str
+    page_path: str
+    metrics_path: str
     api_aliases: bool
     admin_token: str | None = field(repr=False)
 
@@ -158,6 +160,22 @@ class DatabaseSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSettings:
+    """How work runs apart from the server. ``jobs`` is the task queue's URL, if there is one."""
+
+    jobs: str | None = field(repr=False)
+    job_key: str | None = field(repr=False)
+    job_slots: int
+    job_memory_bytes: int
+    job_timeout_seconds: float
+    job_queue: int
+    job_wait_seconds: float
+    job_results: str | None = field(repr=False)
+    job_retries: int
+    models_dir: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class LoggingSettings:
     """What is logged, and how."""
 
@@ -179,6 +197,7 @@ class ReportSettings:
     """What is written down and who is told when something went wrong."""
 
     report_dir: Path | None
+    state_dir: Path | None
     reports: int
     leak_report: bool
     alert_url: str | None = field(repr=False)
@@ -205,6 +224,7 @@ class Settings:
     path: PathSettings
     stores: StoreSettings
     databases: DatabaseSettings
+    jobs: JobSettings
     logging: LoggingSettings
     reports: ReportSettings
     sources: Mapping[str, str] = field(repr=False)

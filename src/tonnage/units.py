@@ -81,6 +81,17 @@ def format_bytes(count: float) -> str:
     return f"{sign}{amount:.0f} {name}" if exact else f"{sign}{amount:.1f} {name}"
 
 
+def counted(count: int, what: str, several: str = "") -> str:
+    """Return *count* with what is counted: ``1 time``, ``12,000 times``.
+
+    Args:
+        count: how many.
+        what: the word for one.
+        several: the word for several; empty: *what* with an "s".
+    """
+    return f"{count:,} {what if count == 1 else several or what + 's'}"
+
+
 def in_mb(count: float) -> float:
     """Return *count* bytes in MB with one decimal, as the health endpoints show figures."""
     return round(count / MIB, 1)

@@ -43,6 +43,10 @@ def wishes_from(settings: Settings, limit_bytes: int) -> Wishes:
         alerts=settings.reports.alert_url is not None,
         worker_memory_bytes=settings.memory.worker_memory_bytes,
         recycle_above_bytes=settings.recycling.recycle_above_bytes,
+        # Nothing is set aside for jobs; only what was said on purpose is worth a warning.
+        job_memory_bytes=(
+            None if settings.sources["job_memory"] == "default" else settings.jobs.job_memory_bytes
+        ),
     )
 
 

@@ -149,6 +149,7 @@ def make_plan(
             *_doubts_about_worker_memory(limit_bytes, app, wishes),
             *_doubts_about_recycling(parts, wishes),
             *_doubts_about_stores(parts, workers),
+            *_doubts_about_jobs(parts, workers, wishes),
         ),
     )
 
@@ -230,6 +231,16 @@ def _doubts_about_recycling(parts: Parts, wishes: Wishes) -> list[str]:
     return [
         f"--recycle-above {_mb(above_bytes)} is not more than the {_mb(parts.worker_bytes)} that a"
         " fresh worker may hold of its own: recycling could not bring it below"
+    ]
+
+
+def _doubts_about_jobs(parts: Parts, workers: int, wishes: Wishes) -> list[str]:
+    job_bytes, room_bytes = wishes.job_memory_bytes, parts.room_bytes(workers)
+    if job_bytes is None or job_bytes <= room_bytes:
+        return []
+    return [
+        f"--job-memory {_mb(job_bytes)} is more than the {_mb(room_bytes)} that are left for"
+        " requests and jobs: such a job is refused; allow it less, or raise the limit"
     ]
 
 

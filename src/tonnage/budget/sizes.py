@@ -88,6 +88,7 @@ class Wishes:
     lowered, with a warning. `queue_requests` counts the whole server. `alerts` says whether a
     process sends them. `worker_memory_bytes` bounds one worker's private memory, what it took over
     from the imported app included; `recycle_above_bytes` is what it may hold of its own.
+    `job_memory_bytes` is what an isolated job may hold, where somebody has said so.
     """
 
     workers: int | None
@@ -102,6 +103,7 @@ class Wishes:
     alerts: bool = False
     worker_memory_bytes: int | None = None
     recycle_above_bytes: int | None = None
+    job_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

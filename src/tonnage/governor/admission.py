@@ -58,6 +58,11 @@ class Request:
     # Work of this request that is in a thread; its reservation stays until the thread is done,
     # since a thread cannot be cancelled.
     threads: int = 0
+    # What it holds as its share of what threads do, part of later_bytes; whether it ever had work
+    # in a thread, and while others had (see tonnage.web.inthreads).
+    shared_bytes: int = 0
+    was_in_thread: bool = False
+    was_shared: bool = False
     # Its entry in the table of what is in flight, while it is.
     entry: int = NO_ENTRY
     # Whether it has been learned from before its end, since it lasts.
@@ -220,7 +225,12 @@ class Desk:
         if not request.is_observed:
             request.is_observed = True
             lasted = now_seconds - request.started_seconds
-            route.observe(request.first_bytes, request.later_worst_bytes, lasted)
+            route.observe(
+                request.first_bytes,
+                request.later_worst_bytes,
+                lasted,
+                is_share=request.was_shared,
+            )
 
     def held_back_by(self, request: Request) -> str:
         """Return, in words, what *request* waits for."""

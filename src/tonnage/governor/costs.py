@@ -275,10 +275,25 @@ class RouteCost:
         if grown_bytes > max(self.worst_bytes * SURPRISE_FACTOR, NOISE_BYTES):
             self._n[_COUNT] = self._n[_SMALL] = 0.0
 
-    def observe(self, first_bytes: float, later_bytes: float, seconds: float) -> bool:
-        """Learn from a request that has ended; return whether it was a surprise."""
+    def observe(
+        self, first_bytes: float, later_bytes: float, seconds: float, *, is_share: bool = False
+    ) -> bool:
+        """Learn from a request that has ended; return whether it was a surprise.
+
+        Args:
+            first_bytes: what it grew by in its first step.
+            later_bytes: what it grew by at worst after that.
+            seconds: how long it took.
+            is_share: *later_bytes* is its share of what several requests held in threads. One that
+                waits while another allocates has a share as well, so the most that it ever had is
+                less than what it took: it can raise what was learned, and does not lower it. What
+                was learned too high is corrected by requests that are alone; few fit in beside them
+                while it is.
+        """
         n = self._n
         first, later = max(first_bytes, 0.0), max(later_bytes, 0.0)
+        if is_share and n[_COUNT]:
+            later = max(later, n[_LATER_MEAN])
         seen = n[_FIRST_WORST] + n[_LATER_WORST]
         surprise = bool(n[_COUNT]) and first + later > max(seen * SURPRISE_FACTOR, NOISE_BYTES)
         if surprise:

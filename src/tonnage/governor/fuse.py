@@ -18,10 +18,10 @@ Where less is free than that comes to, which admission does not let happen, all 
 
 A worker raises its own fuse when it lets a request in, so a promise does not wait for a look.
 
-What the limit counts is address space. What a worker has reserved and not touched, such as the
-stacks of its threads, may be touched at any moment, so it is taken off what is divided; a worker
-that reserves much and never touches it leaves less to all. Growth that is no data, such as shared
-memory, is for the brake (:mod:`tonnage.governor.brake`).
+What the limit counts is address space. What a worker has reserved and not touched may be touched at
+any moment, so it is taken off what is divided; a worker that reserves much and never touches it
+leaves less to all. Of the stacks of its threads only an eighth counts. Growth that is no data, such
+as shared memory, is for the brake (:mod:`tonnage.governor.brake`).
 """
 
 from __future__ import annotations

@@ -54,6 +54,11 @@ _VIEWS = (POINTS, 16, PATIENT_POINTS, 6, URGENT_POINTS)
 # fills 400 MB in 20 s; then less and less, where they find no leak.
 SUSPICION_POINTS = 3
 _ASK_SECONDS = 1.0
+# Where memory will be full sooner than in 16 s, there is a look and a collection for each sixteenth
+# of that: enough for a suspicion, a verdict and a successor, with as much again to spare. But not
+# denser than this: collections so close are one moment, and cost.
+_LOOKS_UNTIL_FULL = 16
+_DENSEST_SECONDS = 0.35
 _EAGER_ASKS = 6
 _LONGEST_ASK_SECONDS = 30.0
 
@@ -129,15 +134,22 @@ class LeakWatch:
     def suspect(self, index: int, pid: int, point: Point, *, room_bytes: int) -> bool:
         """Take what a worker holds without a collection; return whether to ask for one now.
 
-        To be called about once a second, with the least of the worker's own bytes since the last
-        call. Garbage looks the same: asking ceases, by doubling the pause up to 30 s, while what
-        is noted after the collections shows no leak.
+        To be called after every :meth:`pace_seconds`, with the least of the worker's own bytes
+        since the last call. Garbage looks the same: asking ceases, by doubling the pause up to
+        30 s, while what is noted after the collections shows no leak.
         """
         history = self._history(index, pid)
         history.glances.append(point)
-        if not _fills_soon(history.glances, room_bytes):
+        left_seconds = _seconds_left(history.glances, room_bytes)
+        history.pace_seconds = _pace(left_seconds)
+        if left_seconds is None:
             return False
         return history.may_ask(point.now_seconds)
+
+    def pace_seconds(self) -> float:
+        """Return how long to wait between two looks: a second, or less where memory fills fast."""
+        paces = (history.pace_seconds for history in self._histories.values())
+        return min(paces, default=_ASK_SECONDS)
 
     def forget(self, index: int) -> None:
         """Drop a worker's history: it has ended."""
@@ -181,6 +193,7 @@ class _History:
     pid: int
     points: list[Point] = field(default_factory=list)
     glances: deque[Point] = field(default_factory=lambda: deque(maxlen=GLANCES))
+    pace_seconds: float = _ASK_SECONDS
     asks: int = 0
     not_before_seconds: float = 0.0
 
@@ -211,7 +224,7 @@ class _History:
             self.asks = 0
         self.asks += 1
         doublings = min(max(self.asks - _EAGER_ASKS, 0), 8)
-        pause = min(_ASK_SECONDS * 2**doublings, _LONGEST_ASK_SECONDS)
+        pause = min(self.pace_seconds * 2**doublings, _LONGEST_ASK_SECONDS)
         # A caller whose second is a little short shall not miss its turn.
         self.not_before_seconds = now_seconds + 0.9 * pause
         return True
@@ -298,7 +311,8 @@ def _was_there_before(view: Sequence[Point], before: Sequence[Point], trend: Tre
     return len(peaks) > 1 and reached - trend.grown / 2 < peaks[-2]
 
 
-def _fills_soon(glances: Sequence[Point], room_bytes: int) -> bool:
+def _seconds_left(glances: Sequence[Point], room_bytes: int) -> float | None:
+    """Return when memory is full at this pace; None: not soon, or there is no pace yet."""
     room = max(room_bytes, 0)
     # Also the last few alone: the leak may have begun a moment ago.
     for size in {min(size, len(glances)) for size in (GLANCES, 6, SUSPICION_POINTS)}:
@@ -310,5 +324,11 @@ def _fills_soon(glances: Sequence[Point], room_bytes: int) -> bool:
             and trend.grown >= WORTH_BYTES
             and room <= trend.slope * URGENT_SECONDS
         ):
-            return True
-    return False
+            return room / trend.slope
+    return None
+
+
+def _pace(left_seconds: float | None) -> float:
+    if left_seconds is None:
+        return _ASK_SECONDS
+    return min(max(left_seconds / _LOOKS_UNTIL_FULL, _DENSEST_SECONDS), _ASK_SECONDS)

@@ -132,7 +132,12 @@ class Ledger:
         return self.is_full and self._clock() * _NANOSECONDS - since >= FULL_SECONDS * _NANOSECONDS
 
     def anyone_in_flight(self) -> bool:
-        """Return whether any worker has an admitted request that is not a small one."""
+        """Return whether any worker has an admitted request that is not a small one, or a job runs.
+
+        Their ends make room, so whoever finds none can wait for it.
+        """
+        if self._page.header.jobs_running:
+            return True
         return any(slot.in_flight for slot in self._page.slots)
 
     def waiting_elsewhere(self) -> int:
@@ -146,10 +151,12 @@ class Ledger:
     def is_behind(self, arrived_seconds: float) -> bool:
         """Return whether a large request of another worker has waited longer than since then.
 
-        Whoever frees memory would otherwise be the first to take it again, and the other workers'
-        queues would starve. A worker that is stuck in a call is not waited for.
+        Or an isolated job has. Whoever frees memory would otherwise be the first to take it again,
+        and the others' queues would starve. A worker that is stuck in a call is not waited for.
         """
         before = int((arrived_seconds - HEAD_START_SECONDS) * _NANOSECONDS)
+        if 0 < self._page.header.jobs_head_nanoseconds < before:
+            return True
         alive = int((self._clock() - ALIVE_SECONDS) * _NANOSECONDS)
         return any(
             0 < slot.head_nanoseconds < before and slot.heartbeat_nanoseconds > alive
@@ -203,8 +210,11 @@ class Ledger:
 
     def _publish(self, promised_bytes: int, owed_bytes: float, *, measure: bool = True) -> int:
         slot = self._slot
-        if measure:
-            holding = self._read()
+        holding = self._read() if measure else None
+        # Not counted from where it is: a MemoryError in between must not turn odd and even round.
+        writing = slot.edition | 1
+        slot.edition = writing
+        if holding is not None:
             slot.held_bytes = holding.private_bytes - slot.baseline_bytes
             slot.kept_bytes = max(0, holding.kept_bytes - self._inherited_kept_bytes)
             slot.data_bytes = holding.data_bytes
@@ -213,4 +223,5 @@ class Ledger:
         # What the allocator kept is spent again before the process grows.
         spendable = int(slot.kept_bytes * KEPT_SHARE)
         slot.committed_bytes = slot.held_bytes + max(0, promised_bytes - spendable)
+        slot.edition = writing + 1
         return self._page.committed_bytes()

@@ -23,8 +23,12 @@ MAX_WORKERS: Final = 64
 MAX_ROUTES: Final = 1024
 
 _WORD = 8
-_HEADER_WORDS: Final = 32
+_HEADER_WORDS: Final = 64
 _SLOT_WORDS: Final = 32
+
+#: How many causes of death have a count in the header.
+DEATH_CAUSES: Final = 9
+_DEATHS_AT: Final = 45
 
 COST_NAME_BYTES: Final = 96
 COST_NUMBERS: Final = 13
@@ -86,6 +90,8 @@ class Header(_Section):
     workers_ceiling_bytes = _Word(5)
     ceiling_bytes = _Word(6)
     others_bytes = _Word(7)
+    # What workers had of their own when that was read: both are of one moment.
+    workers_own_bytes = _Word(54)
     sampled_nanoseconds = _Word(8)
     started_nanoseconds = _Word(9)
     stopping = _Word(10)
@@ -108,6 +114,35 @@ class Header(_Section):
     slot_count = _Word(26)
     recycles = _Word(27)
     recycled_bytes = _Word(28)
+    # Isolated jobs: what their processes may come to hold, what they hold, and since when the first
+    # waits for memory; 0: none does.
+    jobs_committed_bytes = _Word(29)
+    jobs_held_bytes = _Word(30)
+    jobs_head_nanoseconds = _Word(31)
+    jobs_running = _Word(32)
+    jobs_waiting = _Word(33)
+    jobs_idle = _Word(34)
+    # Since the start of the server.
+    jobs_started = _Word(35)
+    jobs_done = _Word(36)
+    jobs_failed = _Word(37)
+    jobs_refused = _Word(38)
+    jobs_timed_out = _Word(39)
+    jobs_killed = _Word(40)
+    # What workers that have ended had counted in their slots.
+    ended_requests = _Word(41)
+    ended_refused = _Word(42)
+    ended_waited = _Word(43)
+    ended_memory_errors = _Word(44)
+
+    def note_death(self, cause: int) -> None:
+        """Count the unexpected end of a worker; *cause* is below :data:`DEATH_CAUSES`."""
+        self.words[self.offset + _DEATHS_AT + cause] += 1
+
+    def deaths(self) -> tuple[int, ...]:
+        """Return how many workers have died of each cause, since the start of the server."""
+        at = self.offset + _DEATHS_AT
+        return tuple(self.words[at : at + DEATH_CAUSES])
 
 
 class Slot(_Section):
@@ -147,6 +182,8 @@ class Slot(_Section):
     overdrawn_bytes = _Word(21)
     # What its requests in flight have taken, as far as that is measured.
     taken_bytes = _Word(22)
+    # What the stacks of its threads reserve of its data.
+    stacks_bytes = _Word(23)
     # Written by the supervisor.
     pss_bytes = _Word(24)
     uss_bytes = _Word(25)
@@ -154,6 +191,9 @@ class Slot(_Section):
     rolled_up_private_bytes = _Word(26)
     # The fuse: RLIMIT_DATA; 0: none is set.
     data_limit_bytes = _Word(27)
+    # Written by the worker: odd while it writes what it holds and has promised, which belong
+    # together.
+    edition = _Word(28)
 
     def __init__(self, words: memoryview, offset: int, index: int, flight: memoryview) -> None:
         super().__init__(words, offset)
@@ -207,9 +247,11 @@ class SharedPage:
         return self._slots[: self.header.slot_count]
 
     def committed_bytes(self) -> int:
-        """Return what all workers together may come to hold."""
+        """Return what all workers and isolated jobs together may come to hold."""
         words = self.words
-        return sum([words[index] for index in self._committed_indexes[: self.header.slot_count]])
+        indexes = self._committed_indexes[: self.header.slot_count]
+        workers: int = sum([words[index] for index in indexes])
+        return workers + self.header.jobs_committed_bytes
 
     def live_slots(self) -> list[Slot]:
         """Return the slots that belong to a worker."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tonnage.governor.levels import Level
 
 if TYPE_CHECKING:
-    from tonnage.governor.page import SharedPage, Slot
+    from tonnage.governor.page import Header, SharedPage, Slot
 
 NANOSECONDS = 1_000_000_000
 
@@ -26,6 +26,20 @@ MEASURES = (
     "cgroup working set",
     "PSS of our processes",
     "host MemTotal - MemAvailable",
+)
+
+#: Why a worker can have died: the values of :class:`tonnage.server.postmortem.Cause` that end one,
+#: and where no report could be made. The page holds the index.
+DEATHS = (
+    "oom",
+    "brake",
+    "crash",
+    "failed-allocation",
+    "exit",
+    "signal",
+    "not-started",
+    "deadline",
+    "unknown",
 )
 
 
@@ -66,6 +80,39 @@ class WorkerStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class JobStatistics:
+    """Isolated jobs, of all workers together; counts are since the start of the server.
+
+    Attributes:
+        running: how many run.
+        waiting: how many wait for their turn.
+        idle: processes kept warm for the next call of their function.
+        held_bytes: what all their processes hold of their own.
+        promised_bytes: what running ones may still take.
+        started: how many have begun.
+        done: how many have given a result, or an error of their function's.
+        failed: how many ended otherwise: out of memory, or by an exit.
+        refused: how many were not begun.
+        timed_out: how many took too long.
+        killed: how many were ended by a signal or by the kernel.
+
+    Those broken off, since nobody waited any more or the server stopped, are in *started* alone.
+    """
+
+    running: int
+    waiting: int
+    idle: int
+    held_bytes: int
+    promised_bytes: int
+    started: int
+    done: int
+    failed: int
+    refused: int
+    timed_out: int
+    killed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """The whole tree: sizes in bytes, times in seconds."""
 
@@ -78,6 +125,7 @@ class Statistics:
     raw_bytes: int
     cache_bytes: int
     others_bytes: int
+    workers_own_bytes: int
     supervisor_pss_bytes: int
     zygote_pss_bytes: int
     uptime_seconds: float
@@ -92,6 +140,13 @@ class Statistics:
     desired_workers: int
     # More than desired: recycling was given up, and there is a worker less.
     planned_workers: int
+    jobs: JobStatistics
+    # Since the start of the server, by workers that have ended too.
+    requests: int
+    refused: int
+    waited: int
+    # By cause, of DEATHS: workers that ended, or had to be ended, though nobody had asked for it.
+    deaths: dict[str, int]
     workers: tuple[WorkerStatistics, ...]
 
     @property
@@ -107,13 +162,14 @@ class Statistics:
     @property
     def tree_pss_bytes(self) -> int:
         """What all our processes hold, shared pages counted once."""
-        own = self.supervisor_pss_bytes + self.zygote_pss_bytes
+        own = self.supervisor_pss_bytes + self.zygote_pss_bytes + self.jobs.held_bytes
         return own + sum(worker.pss_bytes for worker in self.workers)
 
     @property
     def reserved_bytes(self) -> int:
-        """What requests in flight have been promised beyond what they hold."""
-        return sum(worker.promised_bytes for worker in self.workers)
+        """What requests in flight and jobs have been promised beyond what they hold."""
+        requests = sum(worker.promised_bytes for worker in self.workers)
+        return requests + self.jobs.promised_bytes
 
     @property
     def ready_workers(self) -> int:
@@ -124,6 +180,7 @@ class Statistics:
 def read_statistics(page: SharedPage, now_nanoseconds: int) -> Statistics:
     """Return the statistics in *page*; *now_nanoseconds* is the monotonic clock."""
     header = page.header
+    workers = tuple(_worker(slot, now_nanoseconds) for slot in page.live_slots())
     return Statistics(
         level=Level(header.level),
         level_seconds=(now_nanoseconds - header.level_since_nanoseconds) / NANOSECONDS,
@@ -134,6 +191,7 @@ def read_statistics(page: SharedPage, now_nanoseconds: int) -> Statistics:
         raw_bytes=header.raw_bytes,
         cache_bytes=header.cache_bytes,
         others_bytes=header.others_bytes,
+        workers_own_bytes=header.workers_own_bytes,
         supervisor_pss_bytes=header.supervisor_pss_bytes,
         zygote_pss_bytes=header.zygote_pss_bytes,
         uptime_seconds=(now_nanoseconds - header.started_nanoseconds) / NANOSECONDS,
@@ -147,7 +205,28 @@ def read_statistics(page: SharedPage, now_nanoseconds: int) -> Statistics:
         is_clustering=bool(header.clustering),
         desired_workers=header.desired_workers,
         planned_workers=header.planned_workers,
-        workers=tuple(_worker(slot, now_nanoseconds) for slot in page.live_slots()),
+        jobs=_jobs(header),
+        requests=header.ended_requests + sum(worker.requests for worker in workers),
+        refused=header.ended_refused + sum(worker.refused for worker in workers),
+        waited=header.ended_waited + sum(worker.waited for worker in workers),
+        deaths=dict(zip(DEATHS, header.deaths(), strict=True)),
+        workers=workers,
+    )
+
+
+def _jobs(header: Header) -> JobStatistics:
+    return JobStatistics(
+        running=header.jobs_running,
+        waiting=header.jobs_waiting,
+        idle=header.jobs_idle,
+        held_bytes=header.jobs_held_bytes,
+        promised_bytes=max(0, header.jobs_committed_bytes - header.jobs_held_bytes),
+        started=header.jobs_started,
+        done=header.jobs_done,
+        failed=header.jobs_failed,
+        refused=header.jobs_refused,
+        timed_out=header.jobs_timed_out,
+        killed=header.jobs_killed,
     )
 
 

@@ -56,6 +56,12 @@ class MemoryCgroup:
         return self.path / ("memory.current" if self.version == 2 else "memory.usage_in_bytes")
 
     @property
+    def peak_path(self) -> Path:
+        """The file with the most that was ever charged; version 2 has it since Linux 5.19."""
+        name = "memory.peak" if self.version == 2 else "memory.max_usage_in_bytes"
+        return self.path / name
+
+    @property
     def stat_path(self) -> Path:
         """The file that says what the charge consists of."""
         return self.path / "memory.stat"

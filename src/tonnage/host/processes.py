@@ -59,6 +59,7 @@ class Rollup:
         pss_anon_bytes: The anonymous part of ``pss_bytes``.
         shared_bytes: Pages in memory that others have too.
         swap_bytes: Anonymous pages that are in swap.
+        pss_shmem_bytes: The part of ``pss_bytes`` that is shared memory: no file on a disk.
     """
 
     rss_bytes: int
@@ -67,6 +68,7 @@ class Rollup:
     pss_anon_bytes: int
     shared_bytes: int
     swap_bytes: int
+    pss_shmem_bytes: int = 0
 
 
 class Statm:
@@ -120,7 +122,19 @@ def read_rollup(pid: int, root: Path = Path("/")) -> Rollup:
         pss_anon_bytes=sums.get(b"Pss_Anon", 0),
         shared_bytes=sums.get(b"Shared_Clean", 0) + sums.get(b"Shared_Dirty", 0),
         swap_bytes=sums.get(b"Swap", 0),
+        pss_shmem_bytes=sums.get(b"Pss_Shmem", 0),
     )
+
+
+def status_bytes(pid: int, *names: bytes, root: Path = Path("/")) -> tuple[int, ...]:
+    """Return what ``/proc/<pid>/status`` has under *names*, such as ``VmHWM``, in bytes."""
+    text = _read(pid, "status", root)
+    try:
+        return tuple(
+            _KIB * int(text.partition(b"\n%b:" % name)[2].split(None, 1)[0]) for name in names
+        )
+    except IndexError as error:  # the dead have no such lines
+        raise ProcessLookupError(errno.ESRCH, "the process has ended", pid) from error
 
 
 def thread_count(pid: int, root: Path = Path("/")) -> int:

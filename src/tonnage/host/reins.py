@@ -1,4 +1,4 @@
-"""What one process can do to hold another: a limit on its data, stopping it, ending it.
+"""What one process can do to hold another: a limit on its data, a mark, stopping it, ending it.
 
 Each function returns False, and changes nothing, when the process is gone or is not ours to hold:
 whoever holds processes must live with their ending at any moment.
@@ -21,6 +21,9 @@ from typing import Final
 
 UNLIMITED: Final = resource.RLIM_INFINITY
 
+# No limit of core files that somebody has set is as large.
+_MARKED: Final = 1 << 50
+
 
 def limit_data(pid: int, limit_bytes: int) -> bool:
     """Set the soft limit of the data of process *pid* (0: this one); at most its hard limit."""
@@ -32,6 +35,28 @@ def limit_data(pid: int, limit_bytes: int) -> bool:
     except (ProcessLookupError, PermissionError, ValueError):
         return False
     return True
+
+
+def mark(number: int) -> bool:
+    """Mark this process and all that it starts, for good, and have none of them leave a core file.
+
+    The mark is the hard limit of core files: inherited by whatever is forked and whatever is run,
+    and readable from outside. Returns False where that limit is lower already.
+    """
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, _MARKED + number))
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def mark_of(pid: int) -> int | None:
+    """Return the mark of process *pid*; None: it has none, is gone, or is not ours."""
+    try:
+        hard = resource.prlimit(pid, resource.RLIMIT_CORE)[1]
+    except (ProcessLookupError, PermissionError):
+        return None
+    return hard - _MARKED if hard != UNLIMITED and hard >= _MARKED else None
 
 
 def stop(pid: int) -> bool:

@@ -44,6 +44,9 @@ _CHARGED_BYTES = 8 * MIB
 # A roll-up takes 6 to 14 ms for 100 MB, so four a second keep it near 4 % of one processor, however
 # often processes come and go.
 _ROLLUP_SPACING_SECONDS = 0.25
+# What was just forked copies most pages that it writes to while it begins, in its first moments;
+# its first roll-up may come before that.
+_YOUNG_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,8 @@ class TreeMeter:
     *rollup_every_seconds*, one process at a time, a quarter of a second apart; in between, its
     share moves with its private memory (``statm``). Two things are seen only by the next roll-up: a
     forked child that writes to pages it shared until then, and the larger share of those who stay
-    when one ends. So a change among the processes makes a roll-up of all due.
+    when one ends. So a change among the processes makes a roll-up of all due, and a process that is
+    new has its next when it is half a second old, and then whenever its age has doubled.
 
     It holds one open file for each process that *pids* lists.
     """
@@ -270,13 +274,19 @@ class TreeMeter:
                 self._roll_up(parent, now)
 
     def _roll_up_the_stalest(self, now: float) -> None:
-        share = min(self._shares.values(), key=lambda share: share.rolled_up_at, default=None)
-        if share is None or now - share.rolled_up_at < self._rollup_every_seconds:
+        share = min(self._shares.values(), key=self._due_seconds, default=None)
+        if share is None or now < self._due_seconds(share):
             return
         if now - self._rolled_up_at < _ROLLUP_SPACING_SECONDS:
             return
         self._rolled_up_at = now
         self._roll_up(share, now)
+
+    def _due_seconds(self, share: _Share) -> float:
+        age_seconds = share.rolled_up_at - share.begun_at
+        return share.rolled_up_at + min(
+            max(age_seconds, _YOUNG_SECONDS), self._rollup_every_seconds
+        )
 
     def _roll_up(self, share: _Share, now: float) -> None:
         try:
@@ -338,6 +348,7 @@ class _Share:
 
     def __init__(self, pid: int, now: float, root: Path) -> None:
         self.pid = pid
+        self.begun_at = now
         self._root = root
         self._statm = Statm(pid, root)
         try:

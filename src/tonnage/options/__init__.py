@@ -14,6 +14,7 @@ from tonnage.options import (
     admission,
     application,
     databases,
+    jobs,
     memory,
     network,
     processes,
@@ -35,6 +36,7 @@ GROUPS = {
     "path": "Requests and responses",
     "stores": "Stores",
     "databases": "Databases",
+    "jobs": "Jobs and images",
     "logging": "Logging",
     "reports": "Reports and alerts",
 }
@@ -48,5 +50,6 @@ OPTIONS: tuple[Option, ...] = (
     *requests.OPTIONS,
     *stores.OPTIONS,
     *databases.OPTIONS,
+    *jobs.OPTIONS,
     *telling.OPTIONS,
 )

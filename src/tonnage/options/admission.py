@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tonnage.options.kinds import DURATION, POSITIVE_DURATION, SWITCH, TEXT, URL_PATH, whole
+from tonnage.options.kinds import (
+    DURATION,
+    POSITIVE_DURATION,
+    SWITCH,
+    TEXT,
+    URL_PATH,
+    URL_PATH_OR_OFF,
+    whole,
+)
 from tonnage.options.option import Option
 
 OPTIONS: tuple[Option, ...] = (
@@ -38,11 +46,27 @@ OPTIONS: tuple[Option, ...] = (
         "where health is answered; /ready and /memory are below it",
     ),
     Option(
+        "page_path",
+        "admission",
+        URL_PATH_OR_OFF,
+        "/tonnage",
+        "where operators find the live page; what is below it never reaches the application",
+    ),
+    Option(
+        "metrics_path",
+        "admission",
+        URL_PATH_OR_OFF,
+        "/metrics",
+        "where operators' metrics are, unless the application has a route there; "
+        "they are below the page as well, as /tonnage/metrics",
+    ),
+    Option(
         "api_aliases",
         "admission",
         SWITCH,
         "false",
-        "answer what is for operators below /api as well: /api/health, /api/cache/clear",
+        "answer what is for operators below /api as well: /api/health, /api/metrics, "
+        "/api/cache/clear",
     ),
     Option(
         "admin_token",

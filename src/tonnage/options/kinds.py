@@ -131,6 +131,19 @@ def _url_path(text: str) -> str:
     return text
 
 
+def _url_path_or_off(text: str) -> str:
+    """Return the path without a slash at its end; empty: off."""
+    if text.strip().lower() in ("", "off", "none", "false"):
+        return ""
+    # It becomes part of headers.
+    if not _PLAIN_PATH.fullmatch(text.strip()):
+        raise ConfigError(f"{text!r} is not a path")
+    return text.strip().rstrip("/")
+
+
+_PLAIN_PATH = re.compile(r"/[\w.~-][\w.~/-]*", re.ASCII)
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise ConfigError("it is empty")
@@ -142,6 +155,7 @@ TEXT = Kind("TEXT", _text, "some text")
 TARGET = Kind("TARGET", _text, "MODULE:ATTR, for example main:app")
 FUNCTION = Kind("MODULE:ATTR", _text, "MODULE:ATTR of a function")
 URL_PATH = Kind("PATH", _url_path, "a path such as /health")
+URL_PATH_OR_OFF = Kind("PATH", _url_path_or_off, "a path such as /status, or off")
 WORDS = Kind("A,B", _words, "words with commas between them")
 RATES = Kind(
     "RATE", _rates, "a rate such as 100/15m, or several with commas between them", explains=True

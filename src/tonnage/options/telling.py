@@ -39,6 +39,15 @@ OPTIONS: tuple[Option, ...] = (
         "directory for the reports on workers that died and requests that ran out of memory",
         default_note="beside the control socket",
     ),
+    Option(
+        "state_dir",
+        "reports",
+        DIRECTORY,
+        None,
+        "directory in which the memory use of hours and days is kept, for tonnage plan --observed",
+        default_note="tonnage in $XDG_STATE_HOME, systemd's StateDirectory=, or "
+        "~/.local/state/tonnage",
+    ),
     Option("reports", "reports", whole(1, 1000), "20", "so many of the newest reports are kept"),
     Option(
         "leak_report",

@@ -15,7 +15,6 @@ whoever sends the token. The ``tonnage`` commands (:mod:`tonnage.cli.control`) a
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -23,15 +22,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from tonnage.errors import ActionError, ConfigError
 from tonnage.governor.page import MAX_WORKERS
 from tonnage.ops import caches
+from tonnage.ops.answers import BEARER, answer_json, answer_text, problem, wrong_method
 from tonnage.ops.query import QueryError, read_query
 from tonnage.units import parse_seconds
-from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tonnage.governor.statistics import Statistics
     from tonnage.server.operations import Head
+    from tonnage.web.answer import Answer
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -42,20 +42,16 @@ USUAL_TRACE_SECONDS: Final = 10.0
 _REPORTS: Final = "/postmortems/"
 _LONGEST_NAME: Final = 128
 
-_FORBIDDEN = {
-    "error": "forbidden",
-    "detail": "actions are for the control socket, whose path the server prints when it starts, "
-    "or need 'Authorization: Bearer <TONNAGE_ADMIN_TOKEN>'",
-}
-_NO_BODY = {
-    "error": "bad_request",
-    "detail": "a body is not read: put what you mean into the query, for example "
-    "POST /recycle?worker=0",
-}
-_FAILED = {
-    "error": "internal_error",
-    "detail": "the action failed; the server goes on, and its log has the reason",
-}
+_FORBIDDEN: Final = (
+    "actions are for the control socket, whose path the server prints when it starts, "
+    f"or need {BEARER}"
+)
+_NO_BODY: Final = (
+    "a body is not read: put what you mean into the query, for example POST /recycle?worker=0"
+)
+_FAILED: Final = "the action failed; the server goes on, and its log has the reason"
+# True wherever it is read: on the application's port, that path is the application's.
+_EFFECT: Final = "on the control socket, GET /reclaim tells how much it was"
 
 
 class Operator(Protocol):
@@ -120,17 +116,6 @@ class Operator(Protocol):
         """Return the report *name* with its ``text``; None if there is none."""
 
 
-class TextAnswer(Answer):
-    """An answer for people: plain text."""
-
-    __slots__ = ()
-
-    def all_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers to send, with type and length."""
-        others = [each for each in super().all_headers() if each[0] != b"content-type"]
-        return [(b"content-type", b"text/plain; charset=utf-8"), *others]
-
-
 class Actions:
     """The actions by path and method."""
 
@@ -155,22 +140,22 @@ class Actions:
         """Carry out what *head* asks for, if that is *allowed*; its path must be one of ours."""
         methods = self._methods(head.path) or {}
         if not allowed:
-            return _json(403, _FORBIDDEN)
+            return problem(403, "forbidden", _FORBIDDEN)
         call = methods.get("GET" if head.method == "HEAD" else head.method)
         if call is None:
             return _wrong_method(methods)
         if head.has_body:
             # Not ignored: who sends worker=0 as a form must not see every worker recycled.
-            return _json(400, _NO_BODY)
+            return problem(400, "bad_request", _NO_BODY)
         try:
             return call(head)
         except QueryError as error:
-            return _json(400, {"error": "bad_request", "detail": str(error)})
+            return problem(400, "bad_request", str(error))
         except ActionError as error:
-            return _json(409, {"error": "refused", "detail": str(error)})
+            return problem(409, "refused", str(error))
         except Exception:  # a question may not end the server, whatever is wrong with the answer
             logger.exception("%s %s failed", head.method, head.path)
-            return _json(500, _FAILED)
+            return problem(500, "internal_error", _FAILED)
 
     def _methods(self, path: str) -> dict[str, Callable[[Head], Answer]] | None:
         return self._report if path.startswith(_REPORTS) else self._paths.get(path)
@@ -180,36 +165,36 @@ class Actions:
         asked = self._operator.reclaim()
         if not asked:
             raise ActionError("there is no worker to ask: none is ready yet, or all are ending")
-        detail = f"{asked} worker(s) give memory back; GET /reclaim tells how much it was"
-        return _json(202, {"asked": asked, "detail": detail})
+        detail = f"{asked} worker(s) give memory back; {_EFFECT}"
+        return answer_json({"asked": asked, "detail": detail}, 202)
 
     def _reclaimed(self, head: Head) -> Answer:
         _query(head)
-        return _json(200, self._operator.reclaimed())
+        return answer_json(self._operator.reclaimed())
 
     def _recycle(self, head: Head) -> Answer:
         worker = _worker(_query(head, "worker"))
-        return _json(202, {"worker": worker, "detail": self._operator.recycle(worker)})
+        return answer_json({"worker": worker, "detail": self._operator.recycle(worker)}, 202)
 
     def _trace_leaks(self, head: Head) -> Answer:
         query = _query(head, "seconds", "worker")
         worker, seconds = _worker(query), _seconds(query)
         detail = self._operator.trace_leaks(worker, seconds)
-        return _json(202, {"worker": worker, "seconds": seconds, "detail": detail})
+        return answer_json({"worker": worker, "seconds": seconds, "detail": detail}, 202)
 
     def _leaks(self, head: Head) -> Answer:
         _query(head)
-        return _json(200, self._operator.leaks())
+        return answer_json(self._operator.leaks())
 
     def _clear_caches(self, head: Head) -> Answer:
         name = _query(head, "name").get("name")
         if unknown := caches.why_unknown(name):
             return unknown
-        return _json(202, {"cleared": name, "detail": self._operator.clear_caches(name)})
+        return answer_json({"cleared": name, "detail": self._operator.clear_caches(name)}, 202)
 
     def _postmortems(self, head: Head) -> Answer:
         _query(head)
-        return _json(200, {"reports": self._operator.postmortems()})
+        return answer_json({"reports": self._operator.postmortems()})
 
     def _postmortem(self, head: Head) -> Answer:
         _query(head)
@@ -219,14 +204,14 @@ class Actions:
         report = self._operator.postmortem(name) if _is_name(name) else None
         if report is None:
             detail = "there is no report of this name: GET /postmortems lists them"
-            return _json(404, {"error": "not_found", "detail": detail})
+            return problem(404, "not_found", detail)
         if as_text:
-            return TextAnswer(200, str(report["text"]).encode())
-        return _json(200, {key: value for key, value in report.items() if key != "text"})
+            return answer_text(str(report["text"]))
+        return answer_json({key: value for key, value in report.items() if key != "text"})
 
     def _status(self, head: Head) -> Answer:
         _query(head)
-        return _json(200, to_json(self._statistics()))
+        return answer_json(to_json(self._statistics()))
 
 
 def to_json(now: Statistics) -> dict[str, Any]:
@@ -244,15 +229,10 @@ def to_json(now: Statistics) -> dict[str, Any]:
     return body
 
 
-def _json(status: int, body: Mapping[str, Any]) -> Answer:
-    return Answer(status, json.dumps(body, separators=(",", ":")).encode())
-
-
 def _wrong_method(methods: Mapping[str, object]) -> Answer:
     names = sorted(methods)
     allowed = ", ".join(["GET", "HEAD", *names[1:]] if names[0] == "GET" else names)
-    body = {"error": "method_not_allowed", "detail": f"this path takes {allowed}"}
-    return Answer(405, json.dumps(body).encode(), ((b"allow", allowed.encode()),))
+    return wrong_method(allowed)
 
 
 def _wants_text(head: Head) -> bool:

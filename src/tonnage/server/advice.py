@@ -84,6 +84,33 @@ _PROGRAM_HINTS: Final = (
 )
 
 
+# After the end of an isolated job's process: it has a bound of its own already.
+_JOB_HINTS: Final[dict[Cause, tuple[str, ...]]] = {
+    Cause.OOM: (
+        "Have the function take less at once. So much as memory= of that function says, or "
+        "--job-memory, is kept free for it: say more there if it needs more.",
+        "What a job writes to a memfd or to files in /dev/shm or another tmpfs counts for the "
+        "limit of all, but for no process: have it write to a disk.",
+        "If the table shows memory that grows without the job, something else in the container "
+        "takes it.",
+    ),
+    Cause.CRASH: (
+        "Native code crashed: an extension module, or a library that the function calls. Start "
+        "with PYTHONFAULTHANDLER=1 in the environment: then Python prints its stack at a crash.",
+        "Call the function alone with the same arguments; if it crashes again, bring the native "
+        "packages that it uses up to date.",
+        "If memory= of that function is scarce, give it more: some libraries crash where they get "
+        "none.",
+    ),
+    Cause.SIGNAL: (
+        "Somebody else sent this signal: a person, the function itself, or the kernel of the "
+        "machine around the container. The platform's own log says more.",
+        "If it comes again at the same memory use, the platform's limit is lower than the one "
+        "that was found: set --memory to it.",
+    ),
+}
+
+
 # Where the brake had to end a worker for the shared memory that it filled: no fuse bounds that.
 _SHARED_HINTS: Final = (
     "Have {route} fill less shared memory (mmap, multiprocessing.shared_memory, files in /dev/shm "
@@ -116,6 +143,7 @@ def advice(
     route: str | None,
     *,
     of_program: bool = False,
+    of_job: bool = False,
     in_shared: bool = False,
     is_fused: bool = True,
     crowd: int = 0,
@@ -127,6 +155,7 @@ def advice(
         cause: why it ended.
         route: the suspected ``GET /path``.
         of_program: it was a program that the application had started.
+        of_job: that was the process of an isolated job.
         in_shared: it was shared memory that grew.
         is_fused: whether the worker had a fuse.
         crowd: how many workers share the memory, if that is why one had too little; else 0.
@@ -135,6 +164,8 @@ def advice(
     # Not str.format(): a route has braces of its own.
     name = route or "what was in flight"
     hints = _PROGRAM_HINTS if of_program else _HINTS[cause]
+    if of_job:
+        hints = _JOB_HINTS.get(cause, hints)
     if cause is Cause.BRAKE and not of_program:
         hints = _SHARED_HINTS if in_shared else hints if is_fused else _FUSELESS_HINTS
     if crowd:

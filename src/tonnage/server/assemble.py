@@ -1,41 +1,45 @@
-"""The supervisor's parts, made in order and wired: limit, plan, watch, crew, front desk, banner."""
+"""The supervisor's parts, made and wired: the one place that knows them all.
+
+What a part does is its own module's; this says in which order they are made, and who is given
+whom. Where the order matters, a comment says why. Whatever has to be closed is left on a stack.
+"""
 
 from __future__ import annotations
 
 import functools
-import logging
 import os
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tonnage import __version__
 from tonnage.budget.command import wishes_from
-from tonnage.budget.connections import connections_per_worker
 from tonnage.budget.plan import Plan, make_plan
-from tonnage.errors import ListenError, TonnageError
-from tonnage.governor.levels import Marks, marks_for
+from tonnage.governor.ledger import SMALL_SHARE
 from tonnage.governor.page import MAX_WORKERS, SharedPage
-from tonnage.governor.statistics import read_statistics
+from tonnage.governor.statistics import Statistics, read_statistics
 from tonnage.host.cpu import discover_cpus
 from tonnage.host.limits import Limit, discover_limit
-from tonnage.host.malloc import Heap, allocator_kind
+from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
 from tonnage.host.processes import descendants
 from tonnage.host.usage import meter_for
-from tonnage.host.wakeups import open_wakeups
-from tonnage.ops.banner import BannerFacts, render_banner
-from tonnage.ops.health import Health
-from tonnage.ops.limitlines import limit_lines
-from tonnage.ops.trust import ALIASES
-from tonnage.server.actions import Actions
+from tonnage.jobs.importpath import with_import_path
+from tonnage.ops.lines.view import log_views
+from tonnage.ops.metrics.views import metrics_views
+from tonnage.ops.page.views import LivePage
+from tonnage.ops.places import PAGE_PATH
+from tonnage.ops.sizing.start import start_observer
+from tonnage.server.actions import Actions, to_json
+from tonnage.server.announcing import Announcer
 from tonnage.server.blackbox import make_directory
-from tonnage.server.control import server_name, take_control
 from tonnage.server.crew import Crew
+from tonnage.server.doors import open_doors
+from tonnage.server.figures import Figuring, security_events
 from tonnage.server.foreman import Foreman
-from tonnage.server.frontdesk import FrontDesk
-from tonnage.server.listener import Listener, close_door, open_port
+from tonnage.server.jobs.owner import Jobs
+from tonnage.server.jobs.spawning import Fresh, FromNursery
+from tonnage.server.limitwatch import LimitWatch, displaced, marks_of
+from tonnage.server.listener import Listener, close_door
 from tonnage.server.measure import size_of
 from tonnage.server.measures import make_measures
 from tonnage.server.reactor import Reactor
@@ -43,18 +47,16 @@ from tonnage.server.reload import SourceWatch
 from tonnage.server.renewal import Renewal
 from tonnage.server.supervisor import Supervisor
 from tonnage.server.watch import Watch
-from tonnage.units import format_bytes
+from tonnage.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import ExitStack
 
-    from tonnage.host.wakeups import Wakeup
+    from tonnage.budget.sizes import AppSize
     from tonnage.ops.alerts import Alerter
     from tonnage.server.nursery import Nursery
-    from tonnage.settings import MemorySettings, Settings
-
-logger = logging.getLogger("tonnage.supervisor")
+    from tonnage.settings import JobSettings, Settings
 
 # Places beyond the planned number of workers, for successors of those that are still draining.
 _SPARE_SLOTS = 2
@@ -72,41 +74,25 @@ def assemble(
     if settings.reports.report_dir is not None:
         make_directory(settings.reports.report_dir, settings.origin("report_dir"))
     limit = discover_limit(settings.memory.limit_bytes, settings.origin("memory"))
-    marks = marks_of(limit.bytes, settings.memory)
     nursery.finish()
     wishes = wishes_from(settings, limit.bytes)
     cpus = discover_cpus().count
     app = size_of(nursery.zygote) if nursery.zygote else None
     plan = make_plan(limit.bytes, limit.source, cpus, app, wishes)
     _fill_in(nursery, page, plan)
-    server = _Server(settings, limit, marks, plan, page, listener, nursery, stack)
+    server = _Server(
+        settings=settings,
+        limit=limit,
+        plan=plan,
+        app=app,
+        page=page,
+        listener=listener,
+        nursery=nursery,
+        stack=stack,
+    )
     Heap().trim()
     drop_file_pages()
     return server.supervisor
-
-
-def marks_of(limit_bytes: int, settings: MemorySettings) -> Marks:
-    """Return the marks that *settings* put on the way to the limit."""
-    return marks_for(
-        limit_bytes,
-        warning=settings.warning_at,
-        critical=settings.critical_at,
-        exhausted=settings.exhausted_at,
-        free_floor_bytes=settings.free_floor_bytes,
-    )
-
-
-def _displaced(marks: Marks, settings: MemorySettings) -> list[str]:
-    """Return, in words, which marks do not lie where *settings* put them."""
-    wanted = (
-        ("--warning-at", settings.warning_at, marks.warning_bytes),
-        ("--critical-at", settings.critical_at, marks.critical_bytes),
-    )
-    return [
-        f"{option} {mark} is not below the next mark: {format_bytes(used)} is used instead"
-        for option, mark, used in wanted
-        if mark.of(marks.limit_bytes) > used
-    ]
 
 
 def _fill_in(nursery: Nursery, page: SharedPage, plan: Plan) -> None:
@@ -120,118 +106,76 @@ def _fill_in(nursery: Nursery, page: SharedPage, plan: Plan) -> None:
     header.supervisor_pid = os.getpid()
 
 
+def _fitting(settings: Settings, plan: Plan) -> JobSettings:
+    """Return what holds for isolated jobs: their memory, where nobody chose it, fits the plan."""
+    jobs = settings.jobs
+    if settings.sources["job_memory"] != "default":
+        return jobs
+    # The stores give way. Small requests keep their share, so that no job ever has that.
+    room_bytes = plan.room_bytes + plan.line("stores").bytes
+    most_bytes = room_bytes - int(plan.ceiling_bytes * SMALL_SHARE)
+    most_bytes = max(MIB, most_bytes // MIB * MIB)
+    return replace(jobs, job_memory_bytes=min(jobs.job_memory_bytes, most_bytes))
+
+
 class _Server:
-    """The parts of a running server, made in order and wired."""
+    """The parts of a running server."""
 
     def __init__(
         self,
+        *,
         settings: Settings,
         limit: Limit,
-        marks: Marks,
         plan: Plan,
+        app: AppSize | None,
         page: SharedPage,
         listener: Listener,
         nursery: Nursery,
         stack: ExitStack,
     ) -> None:
-        self._settings, self._limit, self._plan = settings, limit, plan
+        self._settings, self._limit, self._plan, self._app = settings, limit, plan, app
         self._page, self._listener, self._nursery = page, listener, nursery
-        self._announced = False
-        self._name = server_name(listener.socket.getsockname())
-        # Unless the user says where: beside the control socket. None where that cannot be: then
-        # reports go to the log.
-        self._reports = settings.reports.report_dir
-        self._alerts_to: str | None = None
+        self._stack = stack
         self._reactor = Reactor()
         self._watch = Watch(
-            page, meter_for(limit, self._pids), marks, plan.ceiling_bytes, clock=time.monotonic
+            *(page, meter_for(limit, self._pids), marks_of(limit.bytes, settings.memory)),
+            plan.ceiling_bytes,
+            clock=time.monotonic,
         )
         stack.callback(lambda: self._watch.meter.close())
-        self._urls = [("app", listener.url)]
-        self._warnings = [*limit.warnings, *plan.warnings, *_displaced(marks, settings.memory)]
-        front = self._open_front(stack)
+        # Before the measures: they keep their reports beside the control socket.
+        self._doors = open_doors(settings, page, listener, self._reactor, stack)
         self._crew = Crew(page, plan.workers, spawn=nursery.spawn, clock=time.monotonic)
+        self._figuring = Figuring(page, security_events)
+        self._alerts_to: str | None = None
         self._alerter = self._start_alerter()
-        measures = make_measures(
-            settings,
-            page,
-            self._crew,
-            self._watch,
-            reports=self._reports,
+        self._measures = make_measures(
+            *(settings, page, self._crew, self._watch),
+            reports=self._doors.reports_in,
             started_by_workers=self._started_by_workers,
             alert=self._alert,
         )
-        front.offer(Actions(measures.operator, lambda: read_statistics(page, time.monotonic_ns())))
-        renewal = Renewal(
-            *(page, self._reactor, self._crew, nursery, measures.keeper.recycler),
+        self._live = self._make_live_page()
+        self._offer_to_operators()
+        self._renewal = Renewal(
+            *(page, self._reactor, self._crew, nursery, self._measures.keeper.recycler),
             clock=time.monotonic,
         )
-        foreman = Foreman(
-            page=page,
+        self._job_settings = _fitting(settings, plan)
+        self._jobs = self._make_jobs()
+        self._limit_watch = LimitWatch(
+            settings=settings,
+            limit=limit,
+            plan=plan,
+            watch=self._watch,
             reactor=self._reactor,
-            crew=self._crew,
-            nursery=nursery,
-            renewal=renewal,
-            measures=measures,
-            alerter=self._alerter,
-            front=front,
-            on_ready=self._on_ready,
-            start_seconds=settings.process.start_seconds,
-            clock=time.monotonic,
+            pids=self._pids,
         )
-        self.supervisor = Supervisor(
-            page=page,
-            reactor=self._reactor,
-            crew=self._crew,
-            nursery=nursery,
-            foreman=foreman,
-            renewal=renewal,
-            measures=measures,
-            alerter=self._alerter,
-            front=front,
-            refresh_limit=self._refresh_limit,
-            source=SourceWatch(settings.app.app_dir) if settings.app.reload else None,
-            close_door=functools.partial(close_door, listener.socket),
-            log_seconds=settings.memory.memory_log_seconds,
-            stop_seconds=settings.process.stop_seconds,
-            clock=time.monotonic,
-        )
-        self._wakeups: list[Wakeup] = []
-        self._wakeup_notes: list[str] = []
-        self._listen_to_kernel()
-        stack.callback(self._close_wakeups)
-
-    def _open_front(self, stack: ExitStack) -> FrontDesk:
-        settings = self._settings
-        path = settings.admission.health_path
-        front = FrontDesk(
-            self._reactor,
-            Health(
-                self._page,
-                path=path,
-                also_below=ALIASES if settings.admission.api_aliases else "",
-                where="supervisor",
-            ),
-            admin_token=settings.admission.admin_token,
-            listening=self._listener.socket,
-            clock=time.monotonic,
-        )
-        stack.callback(front.close)
-        self._urls.append(("health", self._listener.hint(path)))
-        if settings.listen.admin_port is not None:
-            admin = open_port("127.0.0.1", settings.listen.admin_port, option="--admin-port")
-            front.open(admin.socket, trusted=False)
-            self._urls.append(("admin", admin.hint(path)))
-        try:
-            control = take_control(self._name, os.environ)
-            front.open(control.socket, trusted=True, path=control.path)
-            self._urls.append(("control", os.fspath(control.path)))
-            self._warnings.extend(control.warnings)
-            self._reports = self._reports or control.path.with_suffix(".reports")
-        except ListenError as error:
-            # Nobody's requests need it.
-            self._warnings.append(str(error))
-        return front
+        self._announcer = self._make_announcer()
+        self.supervisor = self._make_supervisor(self._make_foreman())
+        # After the supervisor, who is to look then.
+        self._limit_watch.listen(self.supervisor.look_soon)
+        stack.callback(self._limit_watch.close)
 
     def _start_alerter(self) -> Alerter | None:
         reports = self._settings.reports
@@ -244,130 +188,122 @@ class _Server:
         kept = self._nursery.assignment.inherited
         origin = self._settings.origin("alert_url")
         self._alerts_to = str(Webhook.from_settings(reports, origin))
-        return Alerter.start(reports, self._name, kept, origin=origin)
+        return Alerter.start(reports, self._doors.name, kept, origin=origin)
+
+    def _make_live_page(self) -> LivePage:
+        live = LivePage(
+            *(self._page, to_json, self._figuring.figures),
+            operator=self._measures.operator,
+            plan=self._plan,
+            name=self._listener.url.partition("://")[2],
+        )
+        self._stack.callback(live.close)
+        return live
+
+    def _offer_to_operators(self) -> None:
+        settings, page, front = self._settings, self._page, self._doors.front
+        figures, environment = self._figuring.figures, settings.logging.environment
+        front.offer(Actions(self._measures.operator, self._statistics))
+        front.show(self._live.views(PAGE_PATH, settings.admission.page_path))
+        front.show(log_views(lambda: len(page.slots)))
+        front.show(metrics_views(page, figures=figures, environment=environment))
+
+    def _make_jobs(self) -> Jobs:
+        fresh = Fresh(with_import_path(os.environ, [os.fspath(self._settings.app.app_dir)]))
+        jobs = Jobs(
+            self._job_settings,
+            page=self._page,
+            reactor=self._reactor,
+            spawner=FromNursery(self._nursery, fresh),
+            claim_kill=self._measures.inquest.claim_kill,
+            on_killed=self._measures.inquest.on_job_killed,
+            clock=time.monotonic,
+        )
+        self._watch.read_jobs = jobs.read_held_bytes
+        return jobs
+
+    def _make_announcer(self) -> Announcer:
+        displacements = displaced(self._watch.marks, self._settings.memory)
+        return Announcer(
+            settings=self._settings,
+            plan=self._plan,
+            page=self._page,
+            nursery=self._nursery,
+            watch=self._watch,
+            limit_watch=self._limit_watch,
+            doors=self._doors,
+            jobs=self._job_settings,
+            alerts_to=self._alerts_to,
+            warnings=(
+                *(*self._limit.warnings, *self._plan.warnings),
+                *(*displacements, *self._doors.warnings),
+            ),
+        )
+
+    def _make_foreman(self) -> Foreman:
+        return Foreman(
+            page=self._page,
+            reactor=self._reactor,
+            crew=self._crew,
+            nursery=self._nursery,
+            renewal=self._renewal,
+            measures=self._measures,
+            alerter=self._alerter,
+            front=self._doors.front,
+            jobs=self._jobs,
+            figuring=self._figuring,
+            on_ready=self._on_ready,
+            start_seconds=self._settings.process.start_seconds,
+            clock=time.monotonic,
+        )
+
+    def _make_supervisor(self, foreman: Foreman) -> Supervisor:
+        settings = self._settings
+        observer = start_observer(
+            settings, self._plan, self._app, self._statistics, self._figuring.figures
+        )
+        self._stack.callback(observer.close)
+        return Supervisor(
+            page=self._page,
+            reactor=self._reactor,
+            crew=self._crew,
+            nursery=self._nursery,
+            foreman=foreman,
+            renewal=self._renewal,
+            measures=self._measures,
+            alerter=self._alerter,
+            front=self._doors.front,
+            jobs=self._jobs,
+            refresh_limit=self._limit_watch.refresh,
+            note_history=self._live.note,
+            observer=observer,
+            source=SourceWatch(settings.app.app_dir) if settings.app.reload else None,
+            close_door=functools.partial(close_door, self._listener.socket),
+            log_seconds=settings.memory.memory_log_seconds,
+            stop_seconds=settings.process.stop_seconds,
+            clock=time.monotonic,
+        )
+
+    # What the parts ask of the whole.
+
+    def _statistics(self) -> Statistics:
+        return read_statistics(self._page, time.monotonic_ns())
 
     def _alert(self, kind: str, text: str, fields: dict[str, Any]) -> None:
         if self._alerter is not None:
             self._alerter.alert(kind, text, fields)
 
     def _started_by_workers(self) -> Iterable[int]:
-        """Return the processes of ours that are neither the server's own nor workers."""
-        own = {*self._crew.pids(), self._nursery.pid()}
+        """Return the processes of ours that are neither the server's own, workers nor jobs."""
+        own = {self._nursery.pid(), *self._jobs.pids()}
         if self._alerter is not None:
             own.add(self._alerter.pid)
-        return [pid for pid in descendants(os.getpid()) if pid not in own]
+        return self._crew.programs(descendants, os.getpid()) - own
 
     def _pids(self) -> Iterable[int]:
         return [os.getpid(), *descendants(os.getpid())]
 
-    # The limit, which may move while we run.
-
-    def _refresh_limit(self) -> None:
-        settings = self._settings
-        try:
-            limit = discover_limit(settings.memory.limit_bytes, settings.origin("memory"))
-            if (limit.bytes, limit.kind) == (self._limit.bytes, self._limit.kind):
-                return
-            meter = meter_for(limit, self._pids)
-        except TonnageError as error:
-            logger.warning("the memory limit cannot be read again, the last one holds: %s", error)
-            return
-        logger.warning("the memory limit changed: %s", limit.describe())
-        self._limit = limit
-        marks = marks_of(limit.bytes, settings.memory)
-        self._watch.meter.close()
-        # The reserve of the plan keeps its size; what is gained or lost is room for requests.
-        reserve = self._plan.limit_bytes - self._plan.ceiling_bytes
-        self._watch.retarget(meter, marks, max(limit.bytes - reserve, limit.bytes // 2))
-        self._listen_to_kernel()
-
-    def _listen_to_kernel(self) -> None:
-        self._close_wakeups()
-        marks = self._watch.marks
-        self._wakeups, self._wakeup_notes = open_wakeups(
-            self._limit,
-            (marks.warning_bytes, marks.critical_bytes, marks.exhausted_bytes),
-            os.environ,
-        )
-        for wakeup in self._wakeups:
-            self._reactor.register(
-                wakeup, functools.partial(self._on_wakeup, wakeup), wakeup.events
-            )
-
-    def _on_wakeup(self, wakeup: Wakeup) -> None:
-        if wakeup.drain():
-            self.supervisor.look_soon()
-            return
-        logger.warning("the kernel's %s is gone; looking at intervals instead", wakeup.name)
-        self._reactor.unregister(wakeup)
-        self._wakeups.remove(wakeup)
-        wakeup.close()
-
-    def _close_wakeups(self) -> None:
-        for wakeup in self._wakeups:
-            self._reactor.unregister(wakeup)
-            wakeup.close()
-        self._wakeups = []
-
-    # The banner.
-
     def _on_ready(self) -> None:
         self.supervisor.look_soon()
         if self._crew.is_complete:
-            self._announce()
-
-    def _announce(self) -> None:
-        if self._announced:
-            return
-        self._announced = True
-        self._watch.look()
-        print(render_banner(self._facts()), file=sys.stderr, flush=True)
-
-    def _facts(self) -> BannerFacts:
-        settings = self._settings
-        marks, plan, header = self._watch.marks, self._plan, self._page.header
-        zygote = self._nursery.zygote
-        why_not = self._nursery.why_not or "--no-preload"
-        usage = self._watch.meter.read()
-        return BannerFacts(
-            version=__version__,
-            used_bytes=header.used_bytes,
-            used_how=usage.how,
-            limit_text=self._limit.describe(),
-            workers=plan.workers,
-            threads=plan.threads,
-            cpus=plan.cpus,
-            clustering=bool(header.clustering),
-            preload_text=(
-                f"imported once in {zygote.seconds:.1f} s" if zygote else f"off ({why_not})"
-            ),
-            zygote_bytes=plan.line("zygote").bytes if zygote else 0,
-            urls=tuple(self._urls),
-            marks=(
-                *(marks.warning_bytes, marks.critical_bytes, marks.exhausted_bytes),
-                self._watch.ceiling_bytes,
-            ),
-            allocator=settings.memory.allocator
-            if settings.memory.allocator != "auto"
-            else allocator_kind(),
-            queue_requests=plan.queue_requests,
-            wakeups=tuple(wakeup.name for wakeup in self._wakeups),
-            fuse=settings.memory.fuse,
-            worker_memory_bytes=settings.memory.worker_memory_bytes,
-            recycling=settings.recycling,
-            alerts_to=self._alerts_to,
-            alert_seconds=settings.reports.alert_seconds,
-            reports_in=None if self._reports is None else os.fspath(self._reports),
-            reports_kept=settings.reports.reports,
-            limits=tuple(
-                limit_lines(
-                    *(settings.listen, settings.path, settings.stores, settings.databases),
-                    connections_per_worker(
-                        *(header.limit_bytes, max(1, header.planned_workers)),
-                        settings.databases.database_connections,
-                    ),
-                )
-            ),
-            notes=tuple(self._wakeup_notes),
-            warnings=tuple(self._warnings),
-        )
+            self._announcer.announce()

@@ -18,9 +18,9 @@ from tonnage.governor.statistics import WorkerState
 from tonnage.server.facts import Kill, KillReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from tonnage.governor.page import SharedPage
+    from tonnage.governor.page import SharedPage, Slot
     from tonnage.server.channel import Channel
 
 logger = logging.getLogger("tonnage.supervisor")
@@ -103,6 +103,20 @@ class Crew:
         """Return the workers' process ids."""
         return {member.pid for member in self.members.values() if member.pid}
 
+    def programs(self, below: Callable[[int], Iterable[int]], server: int) -> set[int]:
+        """Return the processes that workers have started, and all whose parents are gone.
+
+        A worker that has not yet said who it is looks like one of the latter: until it has, only
+        those below a worker count.
+
+        Args:
+            below: returns the descendants of a process.
+            server: the process that all of them descend from.
+        """
+        is_sure = all(member.pid for member in self.members.values())
+        roots = [server] if is_sure else sorted(self.pids())
+        return {pid for root in roots for pid in below(root)} - self.pids()
+
     def next_spawn_seconds(self) -> float | None:
         """Return when a worker is to be started; None if none is missing."""
         places = sum(not member.is_replaced for member in self.members.values())
@@ -156,6 +170,7 @@ class Crew:
         now = self._clock()
         age = now - member.asked_seconds
         self.members.pop(member.index, None)
+        self._keep_counts(self._page.slots[member.index])
         self._page.slots[member.index].wipe()
         if self._is_stopping or member.is_leaving:
             logger.debug("worker %d (pid %s) %s", member.index, member.pid, how)
@@ -178,6 +193,14 @@ class Crew:
                 "workers have ended early %d times in a row: see the messages above for the cause",
                 self._early_ends,
             )
+
+    def _keep_counts(self, slot: Slot) -> None:
+        """Keep what a worker that has ended had counted, so that the server's counts never fall."""
+        header = self._page.header
+        header.ended_requests += max(0, slot.requests)
+        header.ended_refused += max(0, slot.refused)
+        header.ended_waited += max(0, slot.waited)
+        header.ended_memory_errors += max(0, slot.memory_errors)
 
     def stop(self) -> None:
         """Ask every worker to finish what it has begun and end, and start no more."""

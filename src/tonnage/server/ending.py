@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tonnage.ops.figures.counting import NO_STATUS
 from tonnage.server.connections import (
     CROWDED,
     LINGER_BYTES,
@@ -42,6 +44,10 @@ BODY: Final = 2
 DEAF: Final = 3  # refused, and responses to earlier requests are still to go out
 LINGERING: Final = 4  # refused or answered; the connection is closed on our side
 
+# How uvicorn has a client go on that expects to be told to; it is no answer.
+_GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ZERO, _THREE = b"03"
+
 
 class Ending(HttpToolsProtocol):
     """The half of a connection that ends things.
@@ -52,8 +58,8 @@ class Ending(HttpToolsProtocol):
 
     # Slots, here and below: uvicorn's own attributes just fit into a dictionary with shared keys.
     __slots__ = (
-        "_counted_bytes", "_dropped_bytes", "_head_bytes", "_state", "_sweeper", "is_closing",
-        "since_seconds", "write",
+        "_begun_seconds", "_counted_bytes", "_dropped_bytes", "_head_bytes", "_served", "_state",
+        "_status", "_sweeper", "is_closing", "since_seconds",
     )  # fmt: skip
 
     def __init__(
@@ -71,18 +77,22 @@ class Ending(HttpToolsProtocol):
         self._head_bytes = 0
         self._counted_bytes = 0
         self._dropped_bytes = 0
+        # Of the request that is being served, for those who count: there is none once it counts.
+        self._served: Any = None
+        self._begun_seconds = 0.0
+        self._status = 0
         #: On the sweeper's clock, since when the present state, or its window, lasts.
         self.since_seconds = sweeper.now_seconds
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, if there is room."""
         super().connection_made(transport)
-        self.write: Callable[[bytes], None] = transport.write
         self.is_closing: Callable[[], bool] = transport.is_closing
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; whatever runs for this client is told."""
         self._forget_head()
+        self._count()
         super().connection_lost(exc)
         if not self._is_fresh:
             # Else the two would keep each other.
@@ -97,11 +107,18 @@ class Ending(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on to the next request, or wait for it; as uvicorn's, without a timer."""
+        if self._served is not None:
+            # As _count does, which would cost 0.1 us.
+            seconds = monotonic() - self._begun_seconds
+            self._sweeper.counting.count(self._served, self._status or NO_STATUS, seconds)
+            self._served = None
         self.since_seconds = self._sweeper.now_seconds
         if self._state == LINGERING:
             # Whatever was to follow on this connection will not.
             self.server_state.total_requests += 1
         elif self.pipeline or self.transport.is_closing():
+            if self.pipeline and not self.transport.is_closing():
+                self._begin(self.pipeline[-1][0].scope)
             super().on_response_complete()
         else:
             self.server_state.total_requests += 1
@@ -109,6 +126,14 @@ class Ending(HttpToolsProtocol):
                 self.flow.resume_reading()
             else:
                 self._on_response_before_request()
+
+    def write(self, data: bytes) -> None:
+        """Write; what comes first begins with the status: HTTP/1.1 200 and so on."""
+        if not self._status and data != _GO_ON:
+            digit = data[9]
+            # Of what went well the class is enough.
+            self._status = int(data[9:12]) if digit > _THREE else (digit - _ZERO) * 100
+        self.transport.write(data)
 
     def close(self) -> None:
         """Close, as far as the client is to be able to read what was sent."""
@@ -135,6 +160,7 @@ class Ending(HttpToolsProtocol):
 
     def turn_away(self) -> None:
         """End this connection, which is one too many, before anything is read from it."""
+        self._sweeper.counting.count_unread(CROWDED.status)
         self.transport.write(self._response(CROWDED))
         self.transport.close()
 
@@ -148,6 +174,20 @@ class Ending(HttpToolsProtocol):
     def _is_fresh(self) -> bool:
         """Whether no request has come yet; uvicorn's types do not tell that there is no cycle."""
         return self.cycle is None
+
+    def _begin(self, scope: Any) -> None:
+        """Note that the request of *scope* is served from now on."""
+        self._served = scope
+        self._status = 0
+        self._begun_seconds = monotonic()
+
+    def _count(self) -> None:
+        """Count the request that is being served: it is answered, or nobody is there any more."""
+        served = self._served
+        if served is not None:
+            self._served = None
+            seconds = monotonic() - self._begun_seconds
+            self._sweeper.counting.count(served, self._status or NO_STATUS, seconds)
 
     def _forget_head(self) -> None:
         self._head_bytes = 0
@@ -182,6 +222,9 @@ class Ending(HttpToolsProtocol):
 
     def _answer(self, refusal: Problem | None) -> None:
         if refusal is not None and not self.transport.is_closing():
+            self._status = refusal.status
+            if self._served is None:
+                self._sweeper.counting.count_unread(refusal.status)
             self.transport.write(self._response(refusal))
         self._linger()
 

@@ -49,11 +49,13 @@ class Program:
         pid: which.
         name: what it calls itself, 15 characters of it: its arguments may be secret.
         age_seconds: how long it has run; None: unknown.
+        is_job: it was the process of an isolated job, and *name* says of which function.
     """
 
     pid: int
     name: str
     age_seconds: float | None = None
+    is_job: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
     from tonnage.ops.alerts import Alerter
     from tonnage.server.crew import Crew, Member
+    from tonnage.server.figures import Figuring
     from tonnage.server.frontdesk import FrontDesk
+    from tonnage.server.jobs.owner import Jobs
     from tonnage.server.measures import Measures
     from tonnage.server.nursery import Nursery
     from tonnage.server.reactor import Reactor
@@ -43,6 +45,8 @@ class Foreman:
         measures: Measures,
         alerter: Alerter | None,
         front: FrontDesk,
+        jobs: Jobs,
+        figuring: Figuring,
         on_ready: Callable[[], None],
         start_seconds: float,
         clock: Callable[[], float],
@@ -58,6 +62,8 @@ class Foreman:
             measures: are told of what workers say, and of their end.
             alerter: is told of its own process's end.
             front: answers where no worker does.
+            figuring: is told what workers have counted, and of their end.
+            jobs: is told what workers want done apart, and of the ends of those processes.
             on_ready: called when a worker has become ready.
             start_seconds: how long a worker may take for that.
             clock: monotonic seconds.
@@ -74,6 +80,8 @@ class Foreman:
         self._measures = measures
         self._alerter = alerter
         self._front = front
+        self._jobs = jobs
+        self._figuring = figuring
         self._on_ready = on_ready
         self._start_seconds = start_seconds
         self._clock = clock
@@ -92,7 +100,9 @@ class Foreman:
             member = self._crew.find(pid)
             if member is not None:
                 self._bury(member, status)
-            elif not self._nursery.ended(pid) and not self._is_alerter(pid):
+            elif not (
+                self._jobs.reaped(pid, status) or self._nursery.ended(pid) or self._is_alerter(pid)
+            ):
                 # As PID 1, or as a "subreaper", we inherit what others leave behind.
                 logger.debug("reaped orphan %d", pid)
         if had_zygote and self._nursery.is_missing:
@@ -116,7 +126,9 @@ class Foreman:
         if not self.is_in_haste and (not member.failure or self._crew.has_served):
             for_memory = self._measures.on_death(member, status)
         self._crew.lost(member, status, for_memory=for_memory)
+        self._figuring.ended(member.index)
         self._reactor.unregister(member.channel)
+        self._jobs.caller_gone(member.channel)
         member.channel.close()
         self._measures.forget(member)
         is_first_start = not self._crew.has_served and not self._page.header.stopping
@@ -141,7 +153,16 @@ class Foreman:
             return False
         if received is None:
             return False
-        message, _ = received
+        message, fds = received
+        if message["kind"].startswith("job"):
+            self._jobs.on_message(member.channel, message, fds)
+            return True
+        if message["kind"] == "ask":
+            self._front.converse(fds)
+            return True
+        if message["kind"] == "figures":
+            self._figuring.heard(member.index, message)
+            return True
         self._crew.heard(member, message)
         self._measures.on_message(member, message)
         if message["kind"] == "ready":

@@ -3,26 +3,34 @@
 Owns those sockets and the conversations on them, at most
 :data:`~tonnage.server.operations.MOST_CONNECTIONS` at once, which together keep at most
 :data:`MOST_UNSENT_BYTES` of answers that have not been read yet. Until it is told of the
-:class:`~tonnage.server.actions.Actions`, only health is answered.
+:class:`~tonnage.server.actions.Actions` and of views, only health is answered.
+
+Workers ask here too, for the operators that they have let in: by one end of a pair of sockets, on
+which they speak as on the control socket (:mod:`tonnage.web.relay`).
 """
 
 from __future__ import annotations
 
 import socket
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tonnage.server.operations import DEADLINE_SECONDS, MOST_CONNECTIONS, Conversation
+from tonnage.ops.trust import may_press, may_see
+from tonnage.server.operations import DEADLINE_SECONDS, MOST_CONNECTIONS, Conversation, peer_of
 from tonnage.server.standin import StandIn
+from tonnage.server.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from tonnage.ops.health import Health
     from tonnage.server.actions import Actions
     from tonnage.server.channel import Channel
+    from tonnage.server.operations import Head
     from tonnage.server.reactor import Reactor
+    from tonnage.web.answer import Answer
 
 MOST_UNSENT_BYTES: Final = 2**20
 
@@ -38,6 +46,7 @@ class FrontDesk:
         admin_token: str | None,
         listening: socket.socket,
         clock: Callable[[], float],
+        page_path: str = "",
     ) -> None:
         self._reactor = reactor
         self._health = health
@@ -45,11 +54,13 @@ class FrontDesk:
         self._listening = listening
         self._clock = clock
         self._actions: Actions | None = None
+        self._page_path = page_path
+        self._views = Views(page_path)
         self._doors: list[socket.socket] = []
-        # Bounded by MOST_CONNECTIONS: see _accept.
+        # Bounded by MOST_CONNECTIONS: see _begin.
         self._conversations: set[Conversation] = set()
         self._control_path: Path | None = None
-        self._standin = StandIn(listening, health, admin_token)
+        self._standin = StandIn(listening, health, admin_token, self._take_over)
         self._is_standing_in = False
 
     def open(self, listening: socket.socket, *, trusted: bool, path: Path | None = None) -> None:
@@ -59,8 +70,17 @@ class FrontDesk:
         self._reactor.register(listening, lambda: self._accept(listening, trusted=trusted))
 
     def offer(self, actions: Actions) -> None:
-        """Carry *actions* out from now on, for those who may; never on the app's own port."""
+        """Carry *actions* out from now on, for those who may; on the app's port by the page."""
         self._actions = actions
+
+    def show(self, views: Mapping[str, Callable[[str], Answer]]) -> None:
+        """Show *views* from now on, to operators: by path, what answers a GET with its query."""
+        self._views.add(views)
+
+    def converse(self, fds: Iterable[int]) -> None:
+        """Answer on *fds*, ends of pairs of sockets: a worker asks for whom it has let in."""
+        for fd in fds:
+            self._begin(socket.socket(fileno=fd), trusted=True)
 
     def stand_in(self, stuck: bool, awake: list[Channel]) -> None:
         """Take over the app's port while all workers are *stuck*; give back to who is *awake*."""
@@ -80,6 +100,18 @@ class FrontDesk:
             self._standin.hand_over(awake)
         if self._is_standing_in:
             self._pause_when_full()
+
+    def hand_back(self, serving: list[Channel]) -> None:
+        """Give the port and all that was taken from it to *serving*, who are about to end.
+
+        Also where they are stuck: what their channels take now they serve before they end.
+        """
+        if self._is_standing_in:
+            self._is_standing_in = False
+            self._reactor.unregister(self._listening)
+        for connection in self._standin.release():
+            self._reactor.unregister(connection)
+        self._standin.hand_over(serving)
 
     def tidy(self) -> None:
         """End the conversations whose time is up."""
@@ -104,6 +136,9 @@ class FrontDesk:
             connection, _ = listening.accept()
         except OSError:
             return
+        self._begin(connection, trusted=trusted)
+
+    def _begin(self, connection: socket.socket, *, trusted: bool) -> None:
         if len(self._conversations) >= MOST_CONNECTIONS:
             connection.close()
             return
@@ -114,9 +149,24 @@ class FrontDesk:
             is_trusted_socket=trusted,
             deadline_seconds=self._clock() + DEADLINE_SECONDS,
             actions=self._actions,
+            views=self._views,
         )
         self._conversations.add(conversation)
         self._wait_for(conversation)
+
+    def _take_over(self, connection: socket.socket, head: Head) -> bool:
+        """Converse on *connection* of the app's port if it is an operator's; else return False.
+
+        What it asks for below the page, that is: other paths may be the application's own.
+        """
+        if not self._page_path or not head.path.startswith(self._page_path):
+            return False
+        who = peer_of(connection), head.headers, self._admin_token, time.time()
+        looks = head.method in ("GET", "HEAD") and self._views.has(head.path) and may_see(*who)
+        acts = self._views.pressed(head) is not None and may_press(*who)
+        if looks or acts:
+            self._begin(connection, trusted=False)
+        return looks or acts
 
     def _wait_for(self, conversation: Conversation) -> None:
         call = partial(self._converse, conversation)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.supervisor")
 
+# So much of the stacks of its threads no worker ever touches (see tonnage.web.threads.Stacks).
+_UNTOUCHED_STACK_SHARE: Final = 7 / 8
 # What all workers together may find for requests that were promised memory a moment ago, where a
 # burst has taken it since: half of what must stay free by default.
 _OVERDRAFT_BYTES: Final = 8 * MIB
@@ -43,6 +45,8 @@ class _Held:
     gap_bytes: int
     ready_data_bytes: int
     ready_private_bytes: int
+    # Its data and what it had promised beyond that, when it last told both.
+    told: tuple[int, int] = (0, 0)
 
 
 class Fuses:
@@ -92,11 +96,12 @@ class Fuses:
         ]
         strands = [self._strand(slot) for slot in slots]
         wanted = list(zip(slots, strands, fuses(strands, free_bytes), strict=True))
+        starting = sum(slot.granted_bytes > 0 for slot in slots)
         # Whose fuse falls goes first, so that together they never allow more than is free.
         for slot, strand, fuse_bytes in sorted(
             wanted, key=lambda each: each[2] - each[1].fuse_bytes
         ):
-            self._set(slot, strand, max(fuse_bytes, _least(slot, strand, len(slots))))
+            self._set(slot, strand, max(fuse_bytes, _least(slot, strand, starting)))
 
     def room_bytes(self, index: int) -> int | None:
         """Return what the worker of slot *index* can still grow by; None: it has no fuse."""
@@ -125,20 +130,30 @@ class Fuses:
                 0,
                 reading.data_bytes,
                 reading.private_bytes,
+                (slot.data_bytes, slot.granted_bytes),
             )
             self._held[slot.index] = held
         held.growth.note(reading.data_bytes, now_seconds)
-        held.gap_bytes = max(0, reading.data_bytes - reading.private_bytes)
+        held.gap_bytes = max(
+            0,
+            reading.data_bytes
+            - reading.private_bytes
+            - int(slot.stacks_bytes * _UNTOUCHED_STACK_SHARE),
+        )
         return True
 
     def _strand(self, slot: Slot) -> Strand:
         held = self._held[slot.index]
+        edition, told = slot.edition, (slot.data_bytes, slot.granted_bytes)
+        if edition == slot.edition and not edition % 2:
+            held.told = told
+        told_bytes, promised_bytes = held.told
         return Strand(
             data_bytes=held.growth.now_bytes,
             untouched_bytes=held.gap_bytes,
-            told_bytes=slot.data_bytes,
+            told_bytes=told_bytes,
             bytes_per_second=held.growth.bytes_per_second,
-            promised_bytes=slot.granted_bytes,
+            promised_bytes=promised_bytes,
             most_bytes=self._most_bytes(held),
             fuse_bytes=slot.data_limit_bytes,
         )
@@ -165,10 +180,14 @@ class Fuses:
             slot.data_limit_bytes = needed
 
 
-def _least(slot: Slot, strand: Strand, workers: int) -> int:
-    """Return how low the fuse may be set while requests that were let in have not begun."""
+def _least(slot: Slot, strand: Strand, starting: int) -> int:
+    """Return how low the fuse may be set while requests that were let in have not begun.
+
+    Where *starting* workers have such, they share what there is for them; the others need none.
+    """
     if not slot.granted_bytes:
         return 0
-    due = min(slot.granted_bytes + LEAST_SLACK_BYTES, _OVERDRAFT_BYTES // workers)
+    # The worker may have let the request in since they were counted.
+    due = min(slot.granted_bytes + LEAST_SLACK_BYTES, _OVERDRAFT_BYTES // max(1, starting))
     least = slot.data_bytes + due
     return least if strand.most_bytes is None else min(least, strand.most_bytes)

@@ -43,7 +43,7 @@ class Growing:
 
     @property
     def bytes_per_second(self) -> float:
-        """How fast all that is used grows."""
+        """How fast all that is used grows, but for isolated jobs."""
         return 0.0 if self._used is None else self._used.bytes_per_second
 
     @property
@@ -75,6 +75,8 @@ class Growing:
     ) -> None:
         """Take in what is used, also between two looks."""
         slots = self._page.slots
+        # What isolated jobs take was promised to them, and is nobody's growth.
+        used_bytes -= self._page.header.jobs_held_bytes
         own = sum(each.private_bytes - slots[at].baseline_bytes for at, each in readings.items())
         if self._used is None or self._outside is None:
             self._used = Growth(used_bytes, now_seconds)

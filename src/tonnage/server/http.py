@@ -12,12 +12,14 @@ import contextlib
 import importlib.util
 import logging
 import resource
+import select
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from tonnage.ops.figures.counting import Counting
 from tonnage.server.connections import limits_from
 from tonnage.server.noise import flood, hush
 from tonnage.server.protocol import Connection
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from tonnage.settings import Settings
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.problem import Shape
-    from tonnage.web.respond import ASGIApp, Receive
+    from tonnage.web.respond import ASGIApp
 
 logger = logging.getLogger("tonnage.worker")
 
@@ -51,6 +53,10 @@ def preload() -> None:
     """
     import uvicorn.lifespan.on
     import uvicorn.protocols.http.httptools_impl  # noqa: F401
+
+    # And what few ask for: imported later, it would be 1.2 MB of each worker's own.
+    import tonnage.web.doorman
+    import tonnage.web.relay  # noqa: F401
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_warm_up())
@@ -74,7 +80,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return asyncio.new_event_loop
 
 
-def _websockets() -> Any:
+def _websockets(counting: Counting) -> Any:
     """Return what makes a WebSocket's protocol, or "none" where no library for it is installed.
 
     The library is imported with the first WebSocket: it is 2.5 MB, and few applications need it.
@@ -85,14 +91,9 @@ def _websockets() -> Any:
     def make(**parts: Any) -> asyncio.Protocol:
         from tonnage.server.websocket import WebSocket
 
-        return WebSocket(**parts)
+        return WebSocket(counting, **parts)
 
     return make
-
-
-def is_gone(receive: Receive) -> bool:
-    """Return whether the client that *receive* reads from has closed its connection."""
-    return bool(getattr(getattr(receive, "__self__", None), "disconnected", False))
 
 
 class HttpServer(uvicorn.Server):
@@ -108,6 +109,7 @@ class HttpServer(uvicorn.Server):
         header: Header | None = None,
         shape: Shape | None = None,
         cors: Cors | None = None,
+        counting: Counting | None = None,
     ) -> None:
         """Prepare.
 
@@ -120,12 +122,14 @@ class HttpServer(uvicorn.Server):
                 connections are bounded by descriptors alone, and idle ones kept as long as set.
             shape: the application's own shape of refusals.
             cors: which pages of other sites may read them; None: the application's affair.
+            counting: counts the requests; None: nobody is told.
         """
+        counting = counting or Counting()
         removed = {name.strip().lower() for name in settings.path.remove_headers or ()}
         super().__init__(
             uvicorn.Config(
                 app=app,
-                ws=_websockets(),
+                ws=_websockets(counting),
                 interface="asgi3",
                 lifespan="auto",
                 log_config=None,
@@ -153,6 +157,7 @@ class HttpServer(uvicorn.Server):
             health_path=settings.admission.health_path,
             shape=shape,
             cors=cors,
+            counting=counting,
         )
         self.config.http = self._connection  # type: ignore[assignment]
         self._on_ready = on_ready
@@ -200,8 +205,11 @@ class HttpServer(uvicorn.Server):
         reserve = min(_SHUTDOWN_SECONDS, self._stop_seconds / 4)
         deadline = time.monotonic() + self._stop_seconds - reserve
         self._on_drain()
-        # One turn of the loop takes what is already in the accept queue.
         await asyncio.sleep(_STEP_SECONDS)
+        # With each turn of the loop uvloop takes one connection of the accept queue. What is left
+        # there is reset when the port is closed; until then others may go on filling it.
+        queue_deadline = time.monotonic() + LINGER_SECONDS
+        await self._until(lambda: not _has_queue(sockets or []), min(queue_deadline, deadline))
         for server in self.servers:
             server.close()
         await self._until(lambda: not self.open_connections, time.monotonic() + LINGER_SECONDS)
@@ -233,6 +241,14 @@ class HttpServer(uvicorn.Server):
         with contextlib.suppress(MemoryError):
             self._sweeper.tick()
             flood.tick()
+
+
+def _has_queue(sockets: list[socket.socket]) -> bool:
+    """Return whether a connection waits to be accepted."""
+    poll = select.poll()
+    for each in sockets:
+        poll.register(each, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _descriptors() -> int:

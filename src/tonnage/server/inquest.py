@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.flight import read_flight
-from tonnage.governor.statistics import NANOSECONDS, read_statistics
+from tonnage.governor.statistics import DEATHS, NANOSECONDS, read_statistics
 from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
-from tonnage.server.facts import Death, Incident
+from tonnage.server.facts import Death, Incident, Program
 from tonnage.server.postmortem import Cause
+from tonnage.server.programs import Started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tonnage.server.blackbox import BlackBox, Filed
     from tonnage.server.braking import Brake
     from tonnage.server.crew import Member
-    from tonnage.server.programs import Started
+    from tonnage.server.jobs.job import Killed
     from tonnage.server.watch import Watch
 
 logger = logging.getLogger("tonnage.supervisor")
@@ -80,10 +81,7 @@ class Inquest:
 
     def on_kills(self, count: int) -> None:
         """Note that the kernel's counter has moved by *count*."""
-        self._forget_explained()
-        self._kills += count
-        self._counted_seconds = self._clock()
-        self._note_lost()
+        self._count_kills(count)
         logger.error("the kernel killed %d process(es) in our cgroup for want of memory", count)
 
     def on_death(self, member: Member, status: int | None) -> bool:
@@ -119,11 +117,38 @@ class Inquest:
             in_flight=read_flight(self._page, member.index, now),
         )
         cause = self._report(death, WORKER_DIED).cause
+        self._page.header.note_death(DEATHS.index(cause if cause in DEATHS else "unknown"))
         is_killed = status is not None and _signal(status) == signal.SIGKILL
         if member.killed is None and is_killed and cause != Cause.SIGNAL.value:
             self._kills = max(0, self._kills - 1)
             self._forget_explained()
         return cause in _OF_MEMORY
+
+    def claim_kill(self) -> bool:
+        """Return whether the kernel has killed a process just now, which an isolated job's was."""
+        new = self._watch.count_kills()
+        if new > 1:
+            self.on_kills(new)
+        elif new:
+            # The report on the job tells.
+            self._count_kills(new)
+        self._forget_explained()
+        if not self._kills:
+            return False
+        self._kills -= 1
+        return True
+
+    def on_job_killed(self, killed: Killed) -> bool:
+        """Report on a job's process that a signal has ended, not sent by us; return True."""
+        name = f"the job {killed.function}"
+        program = Program(killed.pid, name, killed.age_seconds, is_job=True)
+        self._report_program(
+            Started(program, None),
+            None,
+            wait_status=killed.status,
+            kernel_kills=int(killed.is_kernels),
+        )
+        return True
 
     def on_programs_ended(self) -> None:
         """Report on the programs that have just been ended: nobody else hears of it.
@@ -147,6 +172,12 @@ class Inquest:
             self._kills = max(0, self._kills - len(self._lost))
             self._lost = []
 
+    def _count_kills(self, count: int) -> None:
+        self._forget_explained()
+        self._kills += count
+        self._counted_seconds = self._clock()
+        self._note_lost()
+
     def _forget_explained(self) -> None:
         """Forget what was counted so long ago that no end to come can explain it."""
         if not self._kills or self._clock() - self._counted_seconds > _FOLLOWS_SECONDS:
@@ -166,10 +197,9 @@ class Inquest:
         death = Death(
             worker=started.worker,
             pid=None,
-            wait_status=int(signal.SIGKILL),
             statistics=read_statistics(self._page, int(self._clock() * NANOSECONDS)),
             program=started.program,
-            **facts,
+            **{"wait_status": int(signal.SIGKILL)} | facts,
         )
         if started.worker is not None and in_flight is not None:
             slot = self._page.slots[started.worker]

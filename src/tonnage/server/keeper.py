@@ -28,6 +28,7 @@ from tonnage.governor.recycle import Reason, Situation
 from tonnage.governor.statistics import NANOSECONDS, read_statistics
 from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
 from tonnage.server.asking import Asked
+from tonnage.server.keeperlines import told_fall, told_jobs
 from tonnage.server.recycling import Collected
 from tonnage.server.samples import Sample
 from tonnage.units import MIB, format_bytes, in_mb
@@ -212,10 +213,11 @@ class Keeper:
         """Log where memory stands."""
         now = read_statistics(self._page, int(self._clock() * NANOSECONDS))
         logger.info(
-            "memory %s of %s (%s), %d worker(s), %d in flight, %d waiting",
+            "memory %s of %s (%s), %d worker(s), %d in flight, %d waiting%s",
             *(format_bytes(now.used_bytes), format_bytes(now.limit_bytes), now.level.name),
             *(now.ready_workers, sum(worker.in_flight for worker in now.workers)),
             sum(worker.waiting for worker in now.workers),
+            told_jobs(now.jobs),
             extra={"fields": self._figures(now.used_bytes, now.level)},
         )
 
@@ -290,13 +292,9 @@ class Keeper:
         reclaimed = header.reclaimed_bytes - trouble.reclaimed_bytes
         recycled = header.recycled_bytes - trouble.recycled_bytes
         fallen = max(0, trouble.highest_bytes - look.used_bytes)
-        # What nobody had to bring back: it went with the requests, or processes, that held it.
-        ended = max(0, fallen - reclaimed - recycled)
         text = (
             f"memory is OK again after {look.now_seconds - trouble.since_seconds:.1f} s, "
-            f"{format_bytes(fallen)} below its highest: {format_bytes(ended)} came back as "
-            f"requests or processes ended, {format_bytes(reclaimed)} by reclaim, "
-            f"{format_bytes(recycled)} by recycling"
+            f"{format_bytes(fallen)} below its highest{told_fall(fallen, reclaimed, recycled)}"
         )
         logger.info("%s", text, extra={"fields": self._figures(look.used_bytes, look.level)})
         self._alert(RESOLVED, text, self._alert_fields(look))

@@ -115,7 +115,6 @@ class Leaking:
         now = self._clock()
         if now < self._glance_at:
             return
-        self._glance_at = now + _GLANCE_SECONDS
         least, self._least = self._least, {}
         for member in self._crew.serving():
             if member.index not in least or member.pid is None:
@@ -124,6 +123,7 @@ class Leaking:
             point = Point(now, requests, least[member.index])
             if self._watch.suspect(member.index, member.pid, point, room_bytes=room_bytes):
                 self._asking.ask(member, Level.OK, 0, "leak?")
+        self._glance_at = now + self._watch.pace_seconds()
         self._check_trace(now)
         self._make_report()
 

@@ -5,25 +5,31 @@ most :data:`MOST_CONNECTIONS` connections, each with a request head of at most
 :data:`LONGEST_HEAD_BYTES`, one request each, an answer of at most :data:`LONGEST_ANSWER_BYTES`, and
 a deadline. Bodies of requests are not read.
 
-Health (:mod:`tonnage.ops.health`) is for everyone; security events (:mod:`tonnage.ops.security`)
-are for operators (:mod:`tonnage.ops.trust`); actions (:mod:`tonnage.server.actions`) are for
-whoever can open the control socket or sends the token. A loopback peer alone may not act here:
-that can be any user of the machine.
+Health (:mod:`tonnage.ops.health`) is for everyone; views (:class:`Views`) and security events
+(:mod:`tonnage.ops.security`) are for operators (:mod:`tonnage.ops.trust`); actions
+(:mod:`tonnage.server.actions`) are for whoever can open the control socket or sends the token. A
+loopback peer alone may not act by these: that can be any user of the machine. The page's own
+buttons (:meth:`Views.pressed`) are pressed by whom :func:`tonnage.ops.trust.may_press` lets.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tonnage.ops import security
+from tonnage.ops.answers import problem, wrong_method
 from tonnage.ops.health import is_trusted
-from tonnage.ops.trust import is_operator
+from tonnage.ops.trust import is_operator, may_press, may_see
+from tonnage.server.views import Views
 from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tonnage.ops.health import Health
     from tonnage.server.actions import Actions
 
@@ -37,10 +43,8 @@ MOST_DISCARDED_BYTES: Final = 64 * 1024
 
 _NOT_FOUND = Answer(404, b'{"error":"not_found"}')
 _BAD_REQUEST = Answer(400, b'{"error":"bad_request"}')
-_METHOD = Answer(405, b'{"error":"method_not_allowed"}', ((b"allow", b"GET, HEAD"),))
-_TOO_LONG = Answer(
-    500, b'{"error":"too_long","detail":"the answer is too long for this door; see --report-dir"}'
-)
+_METHOD = wrong_method("GET, HEAD")
+_TOO_LONG = problem(500, "too_long", "the answer is too long for this door; see --report-dir")
 _PHRASES = {200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
 _PHRASES |= {405: "Method Not Allowed", 409: "Conflict", 500: "Internal Server Error"}
 _PHRASES |= {503: "Service Unavailable"}
@@ -153,12 +157,14 @@ class Conversation:
         is_trusted_socket: bool,
         deadline_seconds: float,
         actions: Actions | None = None,
+        views: Views | None = None,
     ) -> None:
         connection.setblocking(False)
         self.socket = connection
         self.deadline_seconds = deadline_seconds
         self._health = health
         self._actions = actions
+        self._views = views or Views()
         self._admin_token = admin_token
         self._is_trusted_socket = is_trusted_socket
         # At most LONGEST_HEAD_BYTES.
@@ -216,29 +222,34 @@ class Conversation:
 
     def _answer(self, head: Head) -> Answer:
         # The user can move health to any path, so it comes first.
-        is_health = self._health.find(head.path) is not None
-        if self._actions is not None and not is_health and self._actions.has(head.path):
-            return self._actions.answer(head, allowed=self._may_act(head))
-        if not is_health and head.path == security.PATH:
-            return self._answer_events(head)
-        return answer(self._health, head, trusted=self._trusts(head))
+        if self._health.find(head.path) is not None:
+            return answer(self._health, head, trusted=self._may(is_trusted, head))
+        if self._actions is not None:
+            if self._actions.has(head.path):
+                return self._actions.answer(head, allowed=self._may_act(head))
+            pressed = self._views.pressed(head)
+            if pressed is not None and self._actions.has(pressed.path):
+                allowed = self._may(may_press, head, time.time())
+                return self._actions.answer(pressed, allowed=allowed)
+        if self._views.has(head.path):
+            return self._views.answer(head, allowed=self._may(may_see, head, time.time()))
+        return self._answer_events(head) if head.path == security.PATH else _NOT_FOUND
 
     def _answer_events(self, head: Head) -> Answer:
         if head.method not in ("GET", "HEAD"):
             return _METHOD
-        trusted = self._is_trusted_socket or is_operator(
-            peer_of(self.socket), head.headers, self._admin_token
-        )
+        trusted = self._may(is_operator, head)
         return security.answer_events(head.query, trusted=trusted) or _NOT_FOUND
+
+    def _may(self, lets: Callable[..., bool], head: Head, *more: float) -> bool:
+        """Return whether *lets*, given *more*, lets the sender of *head*: or the socket does."""
+        if self._is_trusted_socket:
+            return True
+        return lets(peer_of(self.socket), head.headers, self._admin_token, *more)
 
     def _may_act(self, head: Head) -> bool:
         # Without a peer's address, only the token counts.
         return self._is_trusted_socket or is_trusted(None, head.headers, self._admin_token)
-
-    def _trusts(self, head: Head) -> bool:
-        if self._is_trusted_socket:
-            return True
-        return is_trusted(peer_of(self.socket), head.headers, self._admin_token)
 
     def _reply(self, reply: Answer, method: str) -> bool:
         fits = len(reply.body) <= LONGEST_ANSWER_BYTES

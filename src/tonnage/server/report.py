@@ -98,6 +98,7 @@ def of_death(
         verdict.cause,
         route,
         of_program=death.program is not None,
+        of_job=death.program is not None and death.program.is_job,
         in_shared=death.kill is not None and death.kill.memory == "shared",
         is_fused=death.data_limit_bytes > 0,
     )
@@ -145,6 +146,8 @@ def _who(death: Death) -> str:
     if death.program is None:
         return f"worker {death.worker}"
     pid, name = death.program.pid, death.program.name
+    if death.program.is_job:
+        return f"{name} (pid {pid})"
     if name.startswith(_WORKER_NAME):
         # It has run no program of its own, so that it still bears the worker's name.
         parent = "a worker" if death.worker is None else f"worker {death.worker}"

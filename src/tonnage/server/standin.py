@@ -1,9 +1,11 @@
-"""The stand-in: answers health on the app's port while every worker is stuck.
+"""The stand-in: answers health, and operators, on the app's port while every worker is stuck.
 
 A worker that sits in a synchronous call accepts nothing. When that is so of all of them, the
 supervisor takes connections from the shared socket, looks at what they ask without consuming it,
-answers if it is health, and passes every other connection to a worker, whole and unread, to be
-served when the call is over. Nothing is lost, and at most :data:`MOST_HELD` are held.
+answers if it is health, gives it to the front desk if it is an operator's (the live page shows the
+stuck workers then, and can have them replaced), and passes every other connection to a worker,
+whole and unread, to be served when the call is over. Nothing is lost, and at most :data:`MOST_HELD`
+are held.
 
 Connections that a stuck worker has already accepted cannot be helped.
 """
@@ -26,8 +28,11 @@ from tonnage.server.operations import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tonnage.ops.health import Health
     from tonnage.server.channel import Channel
+    from tonnage.server.operations import Head
 
 MOST_HELD: Final = 256
 # Without a complete request line after so long, it is not for us to judge.
@@ -35,12 +40,27 @@ PEEK_SECONDS: Final = 0.5
 
 
 class StandIn:
-    """Connections taken in the workers' stead."""
+    """Connections taken in the workers' stead.
 
-    def __init__(self, listening: socket.socket, health: Health, admin_token: str | None) -> None:
+    Args:
+        listening: the app's port.
+        health: answers health.
+        admin_token: opens the details.
+        converse: takes a connection over, unread, with the head that it is about to read; returns
+            whether it has.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        health: Health,
+        admin_token: str | None,
+        converse: Callable[[socket.socket, Head], bool] = lambda connection, head: False,
+    ) -> None:
         self._listening = listening
         self._health = health
         self._admin_token = admin_token
+        self._converse = converse
         # Both bounded by MOST_HELD together: see accept.
         self.looking: dict[socket.socket, float] = {}
         self._held: deque[socket.socket] = deque()
@@ -87,6 +107,8 @@ class StandIn:
             return False
         if head.method in ("GET", "HEAD") and self._health.find(head.path) is not None:
             self._answer(connection)
+        elif self._converse(connection, head):
+            self.looking.pop(connection, None)
         else:
             self._hold(connection)
         return True

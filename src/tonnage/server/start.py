@@ -21,6 +21,8 @@ from tonnage.host.descriptors import open_descriptors
 from tonnage.host.malloc import allocator_environment, allocator_kind
 from tonnage.host.prctl import adopt_orphans, name_process, use_huge_pages
 from tonnage.host.priority import look_first
+from tonnage.jobs.settings import use as use_for_jobs
+from tonnage.logs import ring
 from tonnage.logs.settings import use as use_for_logs
 from tonnage.ops.logging import configure
 from tonnage.server.assignment import Assignment
@@ -72,6 +74,7 @@ def start(settings: Settings) -> int:
     """
     # First, since all processes keep what was open by then: they share it.
     open_commons()
+    ring.keep("supervisor")
     inherited = open_descriptors()
     configure(settings.logging)
     for warning in settings.warnings:
@@ -80,6 +83,7 @@ def start(settings: Settings) -> int:
     prepare(settings.path)
     use(settings.stores)
     use_for_databases(settings.databases)
+    use_for_jobs(settings.jobs)
     use_for_logs(settings)
     for name, value in settings.env_file_variables.items():
         os.environ.setdefault(name, value)

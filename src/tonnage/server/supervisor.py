@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import TargetError
 from tonnage.governor.levels import Level
+from tonnage.ops.page.history import EVERY_SECONDS as HISTORY_SECONDS
+from tonnage.ops.sizing.observer import EVERY_SECONDS as OBSERVE_SECONDS
 from tonnage.server.braking import CENSUS_SECONDS
 from tonnage.server.reactor import Signals
 from tonnage.server.reload import EVERY_SECONDS as RELOAD_SECONDS
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
 
     from tonnage.governor.page import SharedPage
     from tonnage.ops.alerts import Alerter
+    from tonnage.ops.sizing.observer import Observer
     from tonnage.server.crew import Crew
     from tonnage.server.foreman import Foreman
     from tonnage.server.frontdesk import FrontDesk
+    from tonnage.server.jobs.owner import Jobs
     from tonnage.server.measures import Measures
     from tonnage.server.nursery import Nursery
     from tonnage.server.reactor import Reactor
@@ -72,8 +76,11 @@ class Supervisor:
         measures: Measures,
         alerter: Alerter | None,
         front: FrontDesk,
+        jobs: Jobs,
         refresh_limit: Callable[[], None],
         close_door: Callable[[], object],
+        note_history: Callable[[], None],
+        observer: Observer | None,
         source: SourceWatch | None,
         log_seconds: float,
         stop_seconds: float,
@@ -88,6 +95,8 @@ class Supervisor:
         self._measures = measures
         self._alerter = alerter
         self._front = front
+        self._jobs = jobs
+        self._observer = observer
         self._close_door = close_door
         self._stop_seconds = stop_seconds
         self._clock = clock
@@ -102,11 +111,15 @@ class Supervisor:
             Duty(front.tidy, _TIDY_SECONDS),
             Duty(hold.brake.take_census, CENSUS_SECONDS),
             Duty(refresh_limit, _LIMIT_SECONDS, clock() + _LIMIT_SECONDS),
+            # By then every process has been measured.
+            Duty(note_history, HISTORY_SECONDS, clock() + HISTORY_SECONDS),
         ]
         if source is not None:
             self._duties.append(Duty(partial(renewal.reload_if_changed, source), RELOAD_SECONDS))
         if alerter is not None:
             self._duties.append(Duty(lambda: alerter.tick(clock()), _TIDY_SECONDS))
+        if observer is not None:
+            self._duties.append(Duty(observer.tick, OBSERVE_SECONDS))
         if log_seconds:
             self._duties.append(Duty(keeper.log_memory, log_seconds, clock() + log_seconds))
 
@@ -127,9 +140,12 @@ class Supervisor:
                 self._foreman.fill()
                 now = self._clock()
                 if now >= self._look_at:
-                    self._measures.look()
+                    look = self._measures.look()
+                    if look is not None and self._observer is not None:
+                        self._observer.note(look.used_bytes)
                     self._looked_at = self._clock()
                     self._look_at = self._looked_at + self._measures.next_look_seconds()
+                self._jobs.tend()
                 self._do_duties(now)
         finally:
             self._end(signals)
@@ -149,6 +165,9 @@ class Supervisor:
             due.append(spawn)
         if self._stop_at is not None:
             due.append(self._stop_at)
+        jobs = self._jobs.next_seconds()
+        if jobs is not None:
+            due.append(jobs)
         return max(min(due) - self._clock(), 0.0)
 
     def _do_duties(self, now: float) -> None:
@@ -170,6 +189,7 @@ class Supervisor:
             elif number == signal.SIGUSR1:
                 self._measures.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
             elif number == signal.SIGHUP:
+                self._jobs.renew()
                 self._renewal.on_hangup()
         # Also without SIGCHLD in the queue: several may have been merged into one.
         self._foreman.reap()
@@ -203,12 +223,15 @@ class Supervisor:
         self._stop_at = self._clock() + self._stop_seconds
         self._page.header.stopping = 1
         self._close_door()
+        # Before they are told to stop: who is stuck reads both later, and in this order.
+        self._front.hand_back([member.channel for member in self._crew.serving()])
         self._crew.stop()
 
     def _end(self, signals: Signals) -> None:
         self._measures.hold.brake.release()
         if self._crew.members:
             self._crew.kill()
+        self._jobs.stop()
         self._nursery.stop()
         self._front.close()
         if self._alerter is not None:

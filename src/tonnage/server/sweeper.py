@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from tonnage.ops.figures.counting import Counting
 from tonnage.server.connections import HEADS_BYTES, MOST_EXTRA, Cut, idle_seconds
 from tonnage.server.protocol import Connection
 from tonnage.web.path.heads import Head
@@ -55,6 +56,7 @@ class Sweeper:
         health_path: str,
         shape: Shape | None = None,
         cors: Cors | None = None,
+        counting: Counting | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin.
@@ -67,9 +69,11 @@ class Sweeper:
             health_path: what is served even beyond the limit on connections.
             shape: the application's own shape of refusals.
             cors: which pages of other sites may read refusals; None: that is nobody's affair here.
+            counting: counts the requests; None: one of its own.
             clock: monotonic seconds.
         """
         self.limits = limits
+        self.counting = counting or Counting()
         self.shape = shape
         #: The time as clients have it: it stands still while this process does not get to read.
         self.now_seconds = 0.0

@@ -68,6 +68,8 @@ class Look:
     bytes_per_second: float
     kills: int
     readings: Mapping[int, Reading]
+    # What isolated jobs were promised and have not taken yet: it is nobody else's.
+    owed_bytes: int = 0
 
 
 class Watch:
@@ -82,6 +84,8 @@ class Watch:
         *,
         clock: Callable[[], float],
     ) -> None:
+        #: Reads what the processes of isolated jobs hold of their own.
+        self.read_jobs: Callable[[], int] = int
         self._page = page
         self._clock = clock
         self._standing = Standing()
@@ -130,6 +134,9 @@ class Watch:
             bytes_per_second=self._growth,
             kills=self._kills(usage),
             readings=dict(self._readings),
+            owed_bytes=max(
+                0, self._page.header.jobs_committed_bytes - self._page.header.jobs_held_bytes
+            ),
         )
 
     @property
@@ -191,7 +198,7 @@ class Watch:
             held[1].close()
 
     def _sample(self) -> tuple[Usage, int]:
-        """Return the use, and of that the workers' own bytes, as of the same moment."""
+        """Return the use, and of that the workers' and jobs' own bytes, as of the same moment."""
         before = self._own_bytes()
         for _ in range(_SKEW_TRIES):
             usage = self.meter.read()
@@ -202,7 +209,7 @@ class Watch:
         return usage, (before + after) // 2
 
     def _own_bytes(self) -> int:
-        total = 0
+        total = self.read_jobs()
         for slot in self._page.slots:
             if slot.pid and slot.baseline_bytes:
                 total += self._private_bytes(slot) - slot.baseline_bytes
@@ -240,6 +247,7 @@ class Watch:
         else:
             self._others_bytes += (others - self._others_bytes) * _FALLING_SHARE
         header.used_bytes = usage.used_bytes
+        header.workers_own_bytes = max(0, own_bytes - header.jobs_held_bytes)
         header.raw_bytes = usage.raw_bytes
         header.cache_bytes = usage.cache_bytes
         header.others_bytes = int(self._others_bytes)

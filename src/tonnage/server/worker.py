@@ -1,8 +1,8 @@
 """A worker: one process that serves the application, gated.
 
-Runs from just after the fork to the end of the process. Covers the process's own set-up (signals,
-random seeds, allocator, thread pools), the wiring of gate, meter and server, the heartbeat, and
-giving memory back when told to or when idle. Decides nothing about other processes.
+Runs from just after the fork to the end of the process. Covers the wiring of gate, meter and
+server, the heartbeat, and how it begins and ends; what the supervisor tells it is carried out in
+:mod:`tonnage.server.orders`. Decides nothing about other processes.
 """
 
 from __future__ import annotations
@@ -10,13 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tonnage.budget.connections import connections_per_worker
@@ -25,33 +22,38 @@ from tonnage.db.settings import use_share
 from tonnage.governor import reservations
 from tonnage.governor.admission import Desk, Request
 from tonnage.governor.flight import Flight
-from tonnage.governor.ledger import Holding, Ledger
+from tonnage.governor.ledger import Ledger
 from tonnage.governor.levels import Level
 from tonnage.governor.statistics import WorkerState
-from tonnage.host import reins
-from tonnage.host.descriptors import close_served
 from tonnage.host.malloc import Heap
-from tonnage.host.prctl import end_with_parent, name_process, use_huge_pages
-from tonnage.host.processes import PAGE_BYTES, StatmSample, descendants, read_statm
+from tonnage.host.prctl import end_with_parent, use_huge_pages
+from tonnage.jobs import caller as jobs
 from tonnage.ops import alarm
-from tonnage.ops.caches import clear
+from tonnage.ops.figures.counting import Counting
+from tonnage.ops.figures.telling import Telling
 from tonnage.ops.health import Health
+from tonnage.ops.places import places_for
 from tonnage.ops.trust import ALIASES
 from tonnage.server.crew import EXIT_NOT_STARTED
-from tonnage.server.http import HttpServer, is_gone, loop_factory
+from tonnage.server.http import HttpServer, loop_factory
 from tonnage.server.loader import Loaded, load_all, load_or_tell
-from tonnage.server.upkeep import Upkeep, as_level
+from tonnage.server.orders import Orders
+from tonnage.server.ownmemory import OwnMemory
+from tonnage.server.settling import leave_in_child, settle_process
+from tonnage.server.upkeep import Upkeep
 from tonnage.units import MIB
+from tonnage.web.awaited import is_gone
 from tonnage.web.endpoints import Endpoints
 from tonnage.web.gate import Gate
 from tonnage.web.guard import Guard
 from tonnage.web.meter import Meter, Tasks
+from tonnage.web.ownpaths import has_path
 from tonnage.web.path.fromsettings import cors_from, load_shape, with_path
 from tonnage.web.proxy import Proxied
 from tonnage.web.reserving import Reserving
 from tonnage.web.routes import Routes
 from tonnage.web.strays import Strays
-from tonnage.web.threads import AnyioThreads, MeteredExecutor, bound_stacks
+from tonnage.web.threads import AnyioThreads, MeteredExecutor, Stacks
 from tonnage.web.threadstart import make_room_for_threads
 from tonnage.web.witness import heard
 
@@ -68,16 +70,15 @@ logger = logging.getLogger("tonnage.worker")
 HEARTBEAT_SECONDS = 0.1
 # However little time is left, stores are told to close.
 LEAST_CLOSE_SECONDS = 0.2
+# A supervisor that is busy hears what was counted last so late.
+LAST_WORD_SECONDS = 0.2
 # Growth beyond this means that requests allocate blocks worth a huge page.
 LARGE_BYTES = 6 * MIB
-
-# Workers are the kernel's first choice, the supervisor its last: it must live to explain.
-OOM_SCORE = 500
 
 
 def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) -> int:
     """Serve until told to stop; return the exit status. *loaded* is None without preloading."""
-    _settle_process(assignment)
+    settle_process(assignment)
     slot = assignment.page.slots[assignment.index]
     slot.started_nanoseconds = slot.heartbeat_nanoseconds = time.monotonic_ns()
     slot.pid = os.getpid()
@@ -104,36 +105,12 @@ async def _serve(assignment: Assignment, channel: Channel, loaded: Loaded) -> in
     return await Worker(assignment, channel, loaded).serve()
 
 
-def _settle_process(assignment: Assignment) -> None:
-    name_process(f"tonnage-w{assignment.index}")
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        # Ctrl-C reaches the whole process group; the supervisor alone decides what follows.
-        signal.signal(ignored, signal.SIG_IGN)
-    _await_parent(assignment.supervisor_pid)
-    end_with_parent(signal.SIGKILL)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    random.seed()
-    if "numpy" in sys.modules and "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
-    bound_stacks()
-
-
 def _share_connections(assignment: Assignment) -> None:
     """Tell pools how many connections are this worker's; before the application can open one."""
     header = assignment.page.header
     wished = assignment.settings.databases.database_connections
     workers = max(1, header.planned_workers)
     use_share(connections_per_worker(header.limit_bytes, workers, wished), workers)
-
-
-def _await_parent(supervisor_pid: int) -> None:
-    """Wait until the process in between has ended and the supervisor has become the parent."""
-    deadline = time.monotonic() + 1.0
-    while os.getppid() != supervisor_pid and time.monotonic() < deadline:
-        time.sleep(0.0005)
 
 
 class Worker:
@@ -144,7 +121,7 @@ class Worker:
         self._channel = channel
         self._slot: Slot = assignment.page.slots[assignment.index]
         self._heap = Heap()
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY)
+        self._memory = OwnMemory(self._slot, self._heap, Stacks())
         self._wants_huge_pages = assignment.huge_pages
         self._executor = MeteredExecutor(assignment.threads, self._on_thread_done, self._note)
         self._threads = AnyioThreads(assignment.threads, self._note)
@@ -160,13 +137,21 @@ class Worker:
         self._shape = load_shape(assignment.settings.path)
         self._gate = self._make_gate(loaded)
         self._server = HttpServer(
-            self._outermost(self._gate),
+            self._outermost(self._gate, loaded),
             assignment.settings,
             on_ready=self._on_ready,
             on_drain=self._on_drain,
             header=assignment.page.header,
             shape=self._shape,
             cors=cors_from(assignment.settings.path),
+            counting=self._counting,
+        )
+        self._orders = Orders(
+            channel,
+            self._upkeep,
+            self._server,
+            stop=self._stop,
+            stop_seconds=assignment.settings.process.stop_seconds,
         )
 
     async def serve(self) -> int:
@@ -177,12 +162,13 @@ class Worker:
         if self._assignment.settings.admission.admission:
             reservations.use(Reserving(self._desk, self._meter, self._gate.look))
         loop.add_signal_handler(signal.SIGTERM, self._stop)
-        loop.add_reader(self._channel.fileno(), self._on_message)
+        loop.add_reader(self._channel.fileno(), self._orders.read)
+        jobs.attach(self._channel.send)
         # From here on the closed channel tells of the supervisor's end. Who is stopped just then
         # does not hear of it, nor of any signal but two, and nobody else would let it go on.
         end_with_parent(signal.SIGCONT)
         self._threads.bind()
-        os.register_at_fork(after_in_child=self._leave_in_child)
+        os.register_at_fork(after_in_child=lambda: leave_in_child(self._assignment, self._channel))
         heartbeat = asyncio.create_task(self._beat())
         try:
             await self._server.serve(sockets=[self._assignment.listening])
@@ -191,7 +177,11 @@ class Worker:
             loop.remove_reader(self._channel.fileno())
             end_with_parent(signal.SIGKILL)
             self._upkeep.lift_fuse()
+        self._gate.look()
+        # Before stores close, which may take all the time that is left, and after.
+        self._telling.tell(LAST_WORD_SECONDS)
         await self._close_stores()
+        self._telling.tell(LAST_WORD_SECONDS)
         self._channel.send("drained")
         return 0
 
@@ -200,7 +190,7 @@ class Worker:
         ledger = Ledger(
             assignment.page,
             self._slot,
-            self._holding,
+            self._memory.holding,
             most_bytes=self._assignment.settings.memory.worker_memory_bytes,
             on_grant=self._upkeep.keep_fuse_above,
         )
@@ -209,24 +199,27 @@ class Worker:
         )
         flight = Flight(self._slot)
         self._strays = Strays(self._slot, self._upkeep.check)
-        self._meter = Meter(self._data_in_use, self._in_threads, flight)
+        self._meter = Meter(self._memory.data_in_use, self._in_threads, flight)
         guard = Guard(
             self._asgi(loaded),
             page=assignment.page,
             slot=self._slot,
             flight=flight,
-            read=self._sample,
+            read=self._memory.sample,
             on_memory_error=self._upkeep.on_memory_error,
             shape=self._shape,
             retry_after_seconds=settings.retry_after_seconds,
         )
-        make_room_for_threads(self._sample)
+        make_room_for_threads(self._memory.sample)
+        routes = Routes(assignment.page)
+        self._counting = Counting(routes.seen)
+        self._telling = Telling(self._counting, self._channel.send)
         return Gate(
             guard,
             page=assignment.page,
             slot=self._slot,
             desk=self._desk,
-            routes=Routes(assignment.page),
+            routes=routes,
             meter=self._meter,
             tasks=Tasks(self._meter, self._strays.follow),
             threads=self._threads,
@@ -244,7 +237,7 @@ class Worker:
 
         return Wsgi(heard(loaded.app), self._executor)
 
-    def _outermost(self, gate: Gate) -> ASGIApp:
+    def _outermost(self, gate: Gate, loaded: Loaded) -> ASGIApp:
         settings = self._assignment.settings
         health = Health(
             self._assignment.page,
@@ -253,36 +246,26 @@ class Worker:
             worker_index=self._assignment.index,
         )
         limited = with_path(gate, settings.path, may_compress=self._may_compress, shape=self._shape)
-        app: ASGIApp = Endpoints(
+        self._endpoints = Endpoints(
             limited,
             health,
             settings.admission.admin_token,
             also_below=ALIASES if settings.admission.api_aliases else "",
+            places=places_for(settings.admission, lambda path: has_path(loaded.app, path)),
+            send=lambda fd: self._channel.send("ask", fds=(fd,)),
         )
+        app: ASGIApp = self._endpoints
         hops = settings.listen.proxy_hops
         return Proxied(app, hops) if hops else app
 
     def _may_compress(self) -> bool:
         return self._assignment.page.header.level < Level.CRITICAL
 
-    # What the meter and the ledger read.
-
-    def _holding(self) -> Holding:
-        resident, shared, data = read_statm(self._statm)
-        private_bytes = (resident - shared) * PAGE_BYTES
-        return Holding(private_bytes, self._heap.kept_bytes(), data * PAGE_BYTES)
-
-    def _sample(self) -> StatmSample:
-        resident, shared, data = read_statm(self._statm)
-        return StatmSample(resident * PAGE_BYTES, shared * PAGE_BYTES, data * PAGE_BYTES)
+    # What meter and upkeep ask.
 
     def _own_bytes(self) -> int:
         """Return what this worker holds of its own, less what its running requests do."""
-        explained = sum(request.grown_bytes for request in self._desk.in_flight)
-        return self._holding().private_bytes - self._slot.baseline_bytes - explained
-
-    def _data_in_use(self) -> int:
-        return read_statm(self._statm)[2] * PAGE_BYTES - self._heap.kept_bytes()
+        return self._memory.besides(self._desk.in_flight)
 
     def _note(self) -> None:
         self._meter.note()
@@ -306,6 +289,7 @@ class Worker:
         self._slot.state = WorkerState.DRAINING
         self._stop_by_seconds = time.monotonic() + self._assignment.settings.process.stop_seconds
         self._gate.drain()
+        self._endpoints.drain()
         self._upkeep.end_trace()
 
     def _begin_stores(self) -> None:
@@ -330,64 +314,8 @@ class Worker:
     def _on_thread_done(self, request: Request) -> None:
         self._gate.settle(request)
 
-    def _leave_in_child(self) -> None:
-        """Let go of port, clients and signals in a process that the application has forked.
-
-        Its signals would reach our event loop through the pipe that both have; and what the fuse
-        keeps for this worker is not meant for it: the brake looks after programs.
-        """
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        reins.limit_data(0, reins.UNLIMITED)
-        close_served(self._assignment.listening, self._channel.fileno())
-
     def _stop(self) -> None:
         self._server.should_exit = True
-
-    def _on_message(self) -> None:
-        try:
-            received = self._channel.receive()
-        except MemoryError:
-            # It is read at the next turn of the loop: the poll tells of it again.
-            self._upkeep.slacken()
-            return
-        except EOFError:
-            self._on_supervisor_gone()
-            return
-        if received is None:
-            return
-        message, fds = received
-        if message["kind"] == "stop":
-            self._stop()
-        elif message["kind"] == "reclaim":
-            self._upkeep.reclaim(as_level(message), message["need_bytes"], message["why"])
-        elif message["kind"] == "trace":
-            self._upkeep.trace(message["seconds"], message["budget_bytes"])
-        elif message["kind"] == "clear":
-            clear(message["name"])
-        elif message["kind"] == "connection":
-            self._adopt(fds)
-
-    def _on_supervisor_gone(self) -> None:
-        """Finish what has begun and end, in the time that the supervisor would have given."""
-        asyncio.get_running_loop().remove_reader(self._channel.fileno())
-        self._stop()
-        # The kernel ends us then, whatever the application's threads still do.
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        seconds = self._assignment.settings.process.stop_seconds
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))  # 0 would mean for ever
-        for pid in descendants(os.getpid()):
-            # One may have been stopped for its growth, and a request may be waiting for it.
-            reins.resume(pid)
-
-    def _adopt(self, fds: list[int]) -> None:
-        import socket
-
-        for fd in fds:
-            connection = socket.socket(fileno=fd)
-            connection.setblocking(False)
-            task = asyncio.ensure_future(self._server.adopt(connection))
-            task.add_done_callback(_log_failure)
 
     async def _beat(self) -> None:
         slot = self._slot
@@ -399,6 +327,7 @@ class Worker:
                 self._gate.beat()
                 self._upkeep.beat(now / 1e9)
                 self._allow_huge_pages()
+                self._telling.beat(now / 1e9)
             except MemoryError:
                 # A thread of a request has just taken the last of it; the heart must go on.
                 self._upkeep.slacken()
@@ -412,8 +341,3 @@ class Worker:
         if self._wants_huge_pages and self._slot.held_bytes > LARGE_BYTES:
             self._wants_huge_pages = False
             use_huge_pages(enabled=True)
-
-
-def _log_failure(task: asyncio.Future[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        logger.warning("a connection that was handed over was lost: %s", task.exception())

@@ -1,9 +1,9 @@
-"""The zygote: imports the application once, then forks a worker whenever it is asked to.
+"""The zygote: imports the application once, then forks a worker or a job whenever it is asked to.
 
 Its own process, forked by the supervisor before anything is imported, so that the two share the
-bare interpreter. It has one thread and serves nothing. A worker is forked twice over: the process
-in between ends at once, so that the worker becomes the supervisor's child (a "subreaper"), which
-then learns of its end from the kernel itself and keeps it when the zygote goes.
+bare interpreter. It has one thread and serves nothing. Whoever is forked is so twice over: the
+process in between ends at once, so that the other becomes the supervisor's child (a "subreaper"),
+which then learns of its end from the kernel itself and keeps it when the zygote goes.
 
 :class:`Zygote` is the supervisor's handle, :func:`zygote_main` the process.
 """
@@ -21,7 +21,7 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tonnage.errors import TargetError, WorkerError
 from tonnage.host.descriptors import close_all_but, open_descriptors
@@ -29,16 +29,22 @@ from tonnage.host.forksafety import sockets_opened, why_not_fork
 from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
 from tonnage.host.prctl import end_with_parent, name_process
+from tonnage.logs import ring
 from tonnage.server.channel import Channel
 from tonnage.server.loader import load_all, load_or_tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from tonnage.jobs.call import Call
     from tonnage.server.assignment import Assignment
     from tonnage.server.loader import Loaded
+    from tonnage.settings import Settings
 
 logger = logging.getLogger("tonnage.zygote")
+
+# An application that has imported this has jobs to run.
+_JOBS: Final = "tonnage.jobs.isolated"
 
 
 class Zygote:
@@ -50,6 +56,8 @@ class Zygote:
         self.begun_seconds = time.monotonic()
         self.seconds = 0.0
         self.why_not: str | None = None
+        #: The application has jobs to run apart.
+        self.has_jobs = False
         #: Caches and the like that the import has made, with their bounds in bytes.
         self.stores: tuple[tuple[str, int], ...] = ()
 
@@ -86,6 +94,7 @@ class Zygote:
             raise error(message["error"])
         self.seconds = message["seconds"]
         self.why_not = message["why_not"]
+        self.has_jobs = message["has_jobs"]
         self.stores = tuple((name, size_bytes) for name, size_bytes in message["stores"])
         for opened in message["sockets"]:
             logger.warning(
@@ -103,6 +112,19 @@ class Zygote:
             index=assignment.index,
             queue_requests=assignment.queue_requests,
         )
+        theirs.close()
+        if not sent:
+            ours.close()
+            return None
+        return ours
+
+    def fork_job(self, call: Call, data: int) -> Channel | None:
+        """Have a process forked for *call*, with the descriptor *data*; return the channel to it.
+
+        None if this fails.
+        """
+        ours, theirs = Channel.pair()
+        sent = self.channel.send("fork_job", fds=(theirs.fileno(), data), **call.as_fields())
         theirs.close()
         if not sent:
             ours.close()
@@ -157,6 +179,8 @@ def _end_with(main: Callable[[], int]) -> NoReturn:
 def zygote_main(assignment: Assignment, channel: Channel) -> int:
     """Import, report, then fork on request until the supervisor closes the channel."""
     name_process("tonnage-zygote")
+    # Two of them where one imports anew beside the other.
+    ring.keep("zygote", "second zygote")
     signal.set_wakeup_fd(-1)
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         # These reach the whole process group. The zygote ends when its channel does, so that the
@@ -164,7 +188,8 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     end_with_parent(signal.SIGKILL)
     begun, known = time.perf_counter(), open_descriptors()
-    loaded = load_or_tell(assignment.settings.app, channel.send, lambda: _import(assignment))
+    settings = assignment.settings
+    loaded = load_or_tell(settings.app, channel.send, lambda: import_all(settings))
     if loaded is None:
         return 1
     channel.send(
@@ -172,6 +197,7 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
         seconds=time.perf_counter() - begun,
         why_not=why_not_fork(),
         stores=_stores(),
+        has_jobs=_JOBS in sys.modules,
         sockets=sockets_opened(known),
     )
     while True:
@@ -181,19 +207,32 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
             return 0
         if received is not None:
             message, fds = received
+            if message["kind"] == "fork_job":
+                _fork_job(assignment, message, fds, channel)
+                continue
             told = replace(
                 assignment, index=message["index"], queue_requests=message["queue_requests"]
             )
             _fork_worker(told, fds[0], channel, loaded)
 
 
-def _import(assignment: Assignment) -> Loaded:
-    # What every worker needs is imported here too, to be shared.
-    import tonnage.server.worker  # noqa: F401
+def import_all(settings: Settings) -> Loaded:
+    """Import the application, and what every worker needs besides, to be shared.
+
+    Raises:
+        TargetError: as :func:`~tonnage.server.loader.load_all`.
+        Exception: whatever the application's own code raises.
+    """
+    import tonnage.server.worker
     from tonnage.server.http import preload
 
-    loaded = load_all(assignment.settings)
+    loaded = load_all(settings)
     preload()
+    if _JOBS in sys.modules:
+        import tonnage.server.jobs.enter
+
+        if settings.jobs.jobs is not None:
+            import tonnage.jobs.queue.producer  # noqa: F401
     # Collect once, then keep the collector away from everything imported: it would write to the
     # pages that workers share.
     gc.collect()
@@ -211,15 +250,37 @@ def _stores() -> list[tuple[str, int]]:
 
 
 def _fork_worker(assignment: Assignment, fd: int, channel: Channel, loaded: Loaded) -> None:
+    if not _fork_twice((fd,)):
+        channel.close()
+        _end_with(lambda: _become_worker(assignment, fd, loaded))
+
+
+def _fork_job(
+    assignment: Assignment, message: dict[str, Any], fds: list[int], channel: Channel
+) -> None:
+    if not _fork_twice(fds):
+        closed = (channel.fileno(), assignment.listening.fileno())
+        _end_with(lambda: _become_job(fds, message, closed))
+
+
+def _fork_twice(fds: Iterable[int]) -> bool:
+    """Fork a process whose parent has ended; return False there, and without *fds* True here."""
     between = os.fork()
     if between:
-        os.close(fd)
+        for fd in fds:
+            os.close(fd)
         os.waitpid(between, 0)
-        return
+        return True
     if os.fork():
         os._exit(0)
-    channel.close()
-    _end_with(lambda: _become_worker(assignment, fd, loaded))
+    return False
+
+
+def _become_job(fds: list[int], message: dict[str, Any], closed: tuple[int, ...]) -> int:
+    from tonnage.server.jobs.enter import enter_job
+
+    control, data = fds
+    return enter_job(control, data, message, closed)
 
 
 def _become_worker(assignment: Assignment, fd: int, loaded: Any) -> int:

@@ -155,6 +155,14 @@ _is_served = False
 _to_begin: list[weakref.WeakMethod[Callable[[], object]]] = []
 
 
+def check_thread(this: str, instead: str) -> None:
+    """Raise RuntimeError in a thread that runs an event loop: *this* would hold it up."""
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            f"{this} would hold up the event loop that runs in this thread: {instead} here"
+        )
+
+
 def _after_fork() -> None:
     global _background, _making  # its thread is not here
     _background, _making = None, threading.Lock()

@@ -26,7 +26,7 @@ from tonnage.units import KIB, MIB
 from tonnage.web.meter import First, current_request
 from tonnage.web.refusal import never_fits, refusal
 from tonnage.web.respond import closing, respond
-from tonnage.web.routes import LARGEST_CLASS_BYTES, body_class
+from tonnage.web.routes import LARGEST_CLASS_BYTES, ROUTE, body_class
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -116,6 +116,7 @@ class Gate:
             send = closing(send)
         self._passed += 1
         route = self._routes.find(scope)
+        scope[ROUTE] = route.name
         if not self._admission:
             return self._guard.run(route, scope, receive, send)
         if self._clock() >= self._look_at_seconds:
@@ -140,6 +141,9 @@ class Gate:
     def look(self) -> None:
         """Measure this process anew, publish it, and let in who now fits."""
         desk, slot = self._desk, self._slot
+        # What requests have taken, as of the same moment as what the process holds: else a block
+        # that a thread has just allocated would count twice, as held and as still to come.
+        self._meter.note()
         held_before = slot.held_bytes
         total = desk.ledger.update(desk.expected())
         self._guard.held_bytes = slot.held_bytes
@@ -243,11 +247,13 @@ class Gate:
         """
         self._meter.note()
         if request.has_ended and not request.threads:
+            self._meter.forget(request)
             self._desk.leave(request)
             self.look()
 
     async def _enter(self, request: Request, receive: Receive) -> str | None:
         """Return None once *request* may start, or why it may not."""
+        self._meter.note()
         verdict = self._desk.ask(request)
         if verdict is Verdict.ADMITTED:
             self._slot.in_flight = len(self._desk.in_flight)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.flight import NO_ENTRY
 from tonnage.units import format_bytes, in_mb
+from tonnage.web.awaited import Awaited
 from tonnage.web.outofmemory import (
     Finding,
     MemoryFailure,
@@ -124,6 +125,7 @@ class Guard:
         begun_ns = self._clock_ns()
         entry = self._flight.begin(route.row, client[0] if client else "", begun_ns)
         attempt = _Attempt(self, route, request, scope, send, begun_ns)
+        awaited = Awaited(receive)
         if request is not None:
             self._board(request, entry)
         if scope.get("method") in _WITH_BODY:
@@ -140,6 +142,7 @@ class Guard:
                 # What comes free or is charged from now on is not in flight any more.
                 request.entry = NO_ENTRY
             self._flight.end(entry)
+            awaited.end()
         # The error, and with it what it held, is gone by now.
         if attempt.finding is not None:
             await attempt.close(attempt.finding)

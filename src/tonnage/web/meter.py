@@ -3,7 +3,7 @@
 The gate drives a request's coroutine itself. Before and after each step it reads how much data the
 process has; what the step added is the request's. Tasks that the request starts are driven in the
 same way, through the event loop's task factory and a context variable. What threads allocate shows
-up between steps and is shared among the requests that are in a thread just then.
+up between steps, as a rule, and is shared (:mod:`tonnage.web.inthreads`).
 
 A step costs two reads of ``/proc/self/statm`` (2 us each); which requests are worth it is the
 gate's affair. Does not cover learning (:mod:`tonnage.governor.costs`).
@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from tonnage.governor.flight import NO_ENTRY
+from tonnage.web.inthreads import InThreads
 
 if TYPE_CHECKING:
     from tonnage.governor.admission import Request
@@ -43,7 +44,7 @@ class Meter:
         flight: Flight | None = None,
     ) -> None:
         self._read = read
-        self._in_threads = in_threads
+        self._in_threads = InThreads(in_threads, self._grow)
         self._flight = flight
         self._running: Request | None = None
         self._mark = read()
@@ -63,28 +64,25 @@ class Meter:
     def note(self) -> None:
         """Charge what has been allocated until now, as when a thread's work ends."""
         now = self._read()
-        self._charge(now - self._mark)
-        self._mark = now
+        delta_bytes, self._mark = now - self._mark, now
+        request = self._running
+        if request is None:
+            self._in_threads.charge(delta_bytes)
+        elif delta_bytes:
+            self._grow(request, self._in_threads.take(request, delta_bytes))
 
     def add(self, request: Request, size_bytes: int) -> None:
         """Charge *request* with bytes that were allocated for it between the steps."""
         self._grow(request, size_bytes)
 
+    def forget(self, request: Request) -> None:
+        """Note that *request* has ended, and that no step of it will run any more."""
+        self._in_threads.end(request)
+
     def _switch_to(self, request: Request | None) -> None:
         self._running = request
         if self._flight is not None:
             self._flight.run(request.entry if request is not None else NO_ENTRY)
-
-    def _charge(self, delta_bytes: int) -> None:
-        if not delta_bytes:
-            return
-        if self._running is not None:
-            self._grow(self._running, delta_bytes)
-            return
-        threaded = list(self._in_threads())
-        for request in threaded:
-            # A request whose work is in a thread is past its first step.
-            self._grow(request, delta_bytes // len(threaded))
 
     def _grow(self, request: Request, delta_bytes: int) -> None:
         request.grow(delta_bytes)

@@ -52,6 +52,12 @@ def believe(scope: Scope, hops: int) -> None:
         scope["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
 
 
+def peer_address(scope: Scope) -> str | None:
+    """Return the address at the other end of the connection, as the kernel has it, if it has."""
+    peer = scope.get("tonnage.peer") or scope.get("client")
+    return peer[0] if peer else None
+
+
 def _parts(value: bytes) -> list[str]:
     return [part.strip() for part in value.decode("latin-1").split(",") if part.strip()]
 

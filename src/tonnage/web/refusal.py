@@ -35,9 +35,10 @@ def refusal(
         "expectedCost": in_mb(route.whole(page.header.workers_ceiling_bytes).worst_bytes),
         "heldBy": {
             "requests and workers": in_mb(held),
-            "promised to requests": in_mb(now.reserved_bytes),
+            "promised to requests": in_mb(now.reserved_bytes - now.jobs.promised_bytes),
+            "jobs, held and promised": in_mb(now.jobs.held_bytes + now.jobs.promised_bytes),
             "supervisor and shared pages": in_mb(own),
-            "other": in_mb(max(0, now.used_bytes - held - own)),
+            "other": in_mb(max(0, now.used_bytes - held - own - now.jobs.held_bytes)),
         },
         "inFlight": sum(worker.in_flight for worker in now.workers),
         "waiting": sum(worker.waiting for worker in now.workers),

@@ -35,6 +35,10 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: said so in the log, and the server need not take it for an error.
 was_cut: Final[ContextVar[bool]] = ContextVar("was_cut", default=False)
 
+#: Whether the last 429 or 503 of the request that this task serves is Tonnage's own.
+was_shed: Final[ContextVar[bool]] = ContextVar("was_shed", default=False)
+_SHED: Final = (429, 503)
+
 # "Try again later", in WebSocket's own terms (RFC 6455's registry).
 _WS_TRY_AGAIN = 1013
 
@@ -42,11 +46,13 @@ _WS_TRY_AGAIN = 1013
 async def respond(scope: Scope, receive: Receive, send: Send, answer: Whole) -> None:
     """Send *answer*. A body that may still be arriving is not read: the connection ends."""
     headers = answer.all_headers()
+    if answer.status in _SHED:
+        was_shed.set(True)
     if scope["type"] == "websocket":
         await _deny(scope, receive, send, answer.status, headers, answer.body)
         return
     # HTTP/2 knows no such header, and ends the stream alone.
-    if _has_body(scope) and scope.get("http_version", "1.1") < "2":
+    if has_body(scope) and scope.get("http_version", "1.1") < "2":
         headers.append((b"connection", b"close"))
     body = b"" if scope["method"] == "HEAD" else answer.body
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -70,7 +76,8 @@ async def _deny(
         await send({"type": "websocket.close", "code": _WS_TRY_AGAIN})
 
 
-def _has_body(scope: Scope) -> bool:
+def has_body(scope: Scope) -> bool:
+    """Return whether the request announces a body."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
         for name, value in scope["headers"]

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
     from tonnage.governor.page import SharedPage
 
+#: Where the gate notes in a request's scope what it calls its route.
+ROUTE: Final = "tonnage.route"
+#: What stands there for what operators ask, which is no request of the application's.
+OPERATIONS: Final = "(operations)"
+
 # Paths remembered for each worker; at about 300 bytes each, 0.6 MB at most.
 MAX_PATHS: Final = 2048
 # Where a route's row is looked for: beyond so many places the table is as good as full.
@@ -83,6 +88,15 @@ class Routes:
         key = _key(scope)
         folded = _folded(key)
         return self._remember(key, self._row(self._templates.get(folded, folded)))
+
+    def seen(self, scope: MutableMapping[str, Any]) -> str | None:
+        """Return the name of the route that *scope* seems to belong to, if its path is known.
+
+        For what was refused before the gate: unlike :meth:`find` it makes nothing known.
+        """
+        key = _key(scope)
+        found = self._by_path.get(key[1] if key[0] == "GET" else key)
+        return found.name if found is not None else self._templates.get(_folded(key))
 
     def learn_template(self, scope: MutableMapping[str, Any], cost: RouteCost) -> RouteCost:
         """Return the cost to charge now that the framework has routed *scope*.
@@ -180,6 +194,21 @@ def routed_name(scope: MutableMapping[str, Any], cost: RouteCost) -> str:
         return cost.name
     method, _, kind = _key(scope)
     return _name(method, template, kind)
+
+
+def framework_name(scope: MutableMapping[str, Any]) -> str | None:
+    """Return method and template of the route that the framework has found; None: not yet.
+
+    Whatever the size of its body.
+    """
+    template = _template(scope)
+    return None if template is None else _name(scope.get("method", "WS"), template, "")
+
+
+def without_body_class(name: str, scope: MutableMapping[str, Any]) -> str:
+    """Return the *name* of the route of *scope* without the class of its body."""
+    kind = _key(scope)[2]
+    return name.removesuffix(f" {kind}") if kind else name
 
 
 def hash_of(label: bytes) -> int:

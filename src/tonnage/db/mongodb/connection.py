@@ -41,11 +41,19 @@ class Here:
 
     def __init__(self, client: GatedClient) -> None:
         self.client = client
+        self._kept: object = None
         # A loop closes the asynchronous generators that were begun in it; there is no other way to
         # be told of its end. It is begun here, where nobody can wait: it gets to its yield at once.
         self._generator = self._wait()
         with suppress(StopIteration):
             self._generator.asend(None).send(None)
+
+    def keep(self) -> None:
+        """Keep what PyMongo replaces in a forked child: the servers, with their connections.
+
+        They are the parent's, and would be warned about where they are collected.
+        """
+        self._kept = getattr(self.client, "_topology", None)
 
     async def close(self) -> None:
         """Close the client, in its event loop; a second time nothing happens."""
@@ -102,6 +110,11 @@ class Clients:
         _soon(client.close_idle())
         return True
 
+    def keep(self) -> None:
+        """Keep what the clients have; called before the process is forked."""
+        for here in self._here.values():
+            here.keep()
+
     def begin_anew(self) -> None:
         """Leave all clients to the parent; called in a forked child."""
         self._parents += self._here.values()
@@ -154,6 +167,8 @@ class Census:
 
 # Tasks that nobody waits for; the event loop itself would let go of them.
 _tasks: set[asyncio.Task[None]] = set()
+# Those that ran in the parent when this process was forked: a few for each generation.
+_parents_tasks: list[asyncio.Task[None]] = []
 _all: weakref.WeakSet[Clients] = weakref.WeakSet()
 
 
@@ -164,10 +179,18 @@ def _soon(coroutine: Coroutine[Any, Any, None]) -> None:
     task.add_done_callback(_tasks.discard)
 
 
+def _before_fork() -> None:
+    for clients in list(_all):
+        clients.keep()
+
+
 def _after_fork() -> None:
+    # Kept as well: a connection that one of them has in hand is known to nobody else, and would be
+    # warned about where it is collected.
+    _parents_tasks.extend(_tasks)
     _tasks.clear()
     for clients in list(_all):
         clients.begin_anew()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

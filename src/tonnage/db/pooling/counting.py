@@ -87,6 +87,15 @@ def db_connections() -> int:
 
     To those that can tell, everybody's; to others, those of this process.
     """
+    own, told = connections()
+    return own + sum(told.values())
+
+
+def connections() -> tuple[int, dict[str, int]]:
+    """Return how many connections the databases have: of this process, and of everybody by server.
+
+    The former only to those that cannot tell the latter.
+    """
     told: dict[str, int] = {}
     own = 0
     for pool, server in _living():
@@ -96,7 +105,7 @@ def db_connections() -> int:
         else:
             where = server or f"{each.name} {id(pool)}"
             told[where] = max(told.get(where, 0), each.server_connections)
-    return own + sum(told.values())
+    return own, told
 
 
 def _living() -> list[tuple[Counted, str]]:

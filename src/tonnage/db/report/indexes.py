@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tonnage.db.report.findings import Finding
-from tonnage.db.report.words import counted
-from tonnage.units import KIB
+from tonnage.units import KIB, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -17,8 +17,9 @@ from tonnage.db.report.findings import Finding, Report, Section, section
 from tonnage.db.report.indexes import ForeignKey, Index, superfluous, unused, without_index
 from tonnage.db.report.server import CONNECTIONS, connections, facts, settings
 from tonnage.db.report.tables import BLOAT, ending, largest, of_tables
-from tonnage.db.report.words import ago, counted
+from tonnage.db.report.words import ago
 from tonnage.errors import DatabaseError
+from tonnage.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from tonnage.db.parameters import names
 from tonnage.db.report.findings import MOST_LINES
 from tonnage.db.report.indexes import ForeignKey, Index
-from tonnage.db.report.words import counted
 from tonnage.errors import DatabaseError
+from tonnage.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.db.report.findings import Finding, Section, section
-from tonnage.db.report.words import ago, counted, share
-from tonnage.units import format_bytes
+from tonnage.db.report.words import ago, share
+from tonnage.units import counted, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tonnage.db.report.findings import MOST_LINES, Finding, Section, Sized, section
-from tonnage.db.report.words import ago, counted, share
-from tonnage.units import MIB, format_bytes
+from tonnage.db.report.words import ago, share
+from tonnage.units import MIB, counted, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""How a report says numbers: how long ago, how many, how much of it. Pure."""
+"""How a report says numbers: how long ago, how much of it. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ def ago(seconds: float) -> str:
         if seconds >= 2 * size or unit == "s":
             break
     return f"{max(0, seconds) // size:.0f} {unit} ago"
-
-
-def counted(count: int, what: str) -> str:
-    """Return *count* with what is counted: ``1 time``, ``12,000 times``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def share(part: float, whole: float) -> str:

@@ -23,6 +23,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -127,6 +128,7 @@ class Heartbeats:
             flush_seconds=flush_seconds,
         )
         self._begin()
+        _living.add(self)
         # Sessions of before are ended by workers that no beat reaches, too.
         on_begin(self.start)
 
@@ -294,3 +296,12 @@ class _Sink(SessionSink):
         except BaseException:
             self._owner._fail()
             raise
+
+
+def living() -> list[Heartbeats]:
+    """Return those of this process."""
+    return list(_living)
+
+
+# All of this process, held weakly.
+_living: weakref.WeakSet[Heartbeats] = weakref.WeakSet()

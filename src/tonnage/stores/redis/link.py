@@ -362,6 +362,11 @@ _making = threading.Lock()
 _links: dict[str, Link] = {}
 
 
+def living() -> list[Link]:
+    """Return the links of this process."""
+    return list(_all)
+
+
 def link(url: str | None = None) -> Link:
     """Return the link to *url*, by default to what REDIS_URL says: always the same.
 

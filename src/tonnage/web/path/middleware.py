@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RequestRefusedError
+from tonnage.web.awaited import Awaited
 from tonnage.web.path.checks import whole
 from tonnage.web.path.deadlines import Deadlines
 from tonnage.web.path.frameworks import listen
@@ -167,6 +168,7 @@ class Tonnage:
         instead = self._instead(scope, lane, passage)
         if instead is not None and await instead is not _GO_ON:
             return
+        awaited = Awaited(passage.receive)
         # What follows in every request is done here: a coroutine of its own costs 1 µs.
         if lane.timeout_seconds is not None:
             self._deadlines.begin(passage, lane.timeout_seconds)
@@ -181,6 +183,7 @@ class Tonnage:
             if not await _is_refused(passage, error):
                 raise
         finally:
+            awaited.end()
             if passage.holds_memory or not passage.is_complete:
                 passage.leave()
         if not passage.is_complete:

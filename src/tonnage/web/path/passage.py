@@ -18,8 +18,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import RequestRefusedError
+from tonnage.web.awaited import is_gone
 from tonnage.web.path.deadlines import Timed
-from tonnage.web.path.frameworks import refusal_behind
+from tonnage.web.path.frameworks import is_logged, refusal_behind
 from tonnage.web.path.heads import Head
 from tonnage.web.path.problem import (
     body_too_large,
@@ -154,11 +155,11 @@ class Passage(Timed):
 
     @property
     def disconnected(self) -> bool:
-        """Whether the client has gone, where the server lets it be known.
+        """Whether the client has gone, where the server lets it be known, or has our answer.
 
         The server's own gate asks whoever ``receive`` belongs to.
         """
-        return bool(getattr(getattr(self._receive, "__self__", None), "disconnected", False))
+        return self._problem is not None or is_gone(self._receive)
 
     # What its owner does.
 
@@ -301,7 +302,7 @@ class Passage(Timed):
         self._state, self._problem = _REPLACED, problem
         # What the application is not told of may still be on its way.
         scope = self._packed_scope or self.scope
-        if problem.status >= 500:
+        if problem.status >= 500 and not is_logged(self.scope):
             log_refusal(scope, problem, f"answered {problem.status}")
         lane = self._lane
         send = self._forward if lane.cors is None else _shown_to(lane.cors, scope, self._forward)

@@ -123,9 +123,14 @@ def log_refusal(scope: Scope, problem: Problem, outcome: str) -> None:
 
     Method and path may hold anything, lines for the log too: they are escaped, and cut.
     """
-    said = f"{scope['method']} {scope['path']}"[:_LONGEST_SHOWN]
-    shown = said if said.isprintable() else ascii(said)
+    shown = printable(f"{scope['method']} {scope['path']}")
     logger.warning("%s: %s: %s", shown, problem.detail, outcome)
+
+
+def printable(said: str) -> str:
+    """Return *said* cut, and escaped where it would write lines of its own."""
+    said = said[:_LONGEST_SHOWN]
+    return said if said.isprintable() else ascii(said)
 
 
 def _json(value: Any) -> bytes:

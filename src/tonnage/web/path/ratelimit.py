@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from tonnage.web.path.clients import Clients
@@ -76,8 +77,11 @@ class RateLimiter:
         self._only = self._meters[0] if len(parsed) == 1 else None
         self._policy = _POLICY, b", ".join(meter.policy for meter in self._meters)
         self._has_warned = False
+        #: The rule's, as clients are told.
+        self.name = name
         #: Requests refused in this process.
         self.refused = 0
+        _living.add(self)
 
     def check(self, scope: Scope) -> Said:
         """Count the request of *scope*: return the headers for its response, or the 429.
@@ -174,6 +178,15 @@ class RateLimiter:
             "a request that came with X-Forwarded-For was refused by the limit for the address that"
             " it came from: if that is a proxy, all its clients count as one; set --proxy-hops"
         )
+
+
+def living() -> list[RateLimiter]:
+    """Return the limiters of this process."""
+    return list(_living)
+
+
+# All limiters of this process, held weakly.
+_living: weakref.WeakSet[RateLimiter] = weakref.WeakSet()
 
 
 class Meter:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RequestRefusedError
 from tonnage.units import KIB
-from tonnage.web.path.frameworks import refusal_behind
+from tonnage.web.path.frameworks import is_logged, refusal_behind
 from tonnage.web.path.heads import announced_bytes
 from tonnage.web.path.problem import log_refusal, problem_in, response_too_large
 
@@ -106,7 +106,7 @@ class WSGIResponse:
 
     def refuse(self, problem: Problem) -> Iterable[bytes]:
         """Return what *problem* says, in place of a response."""
-        if problem.status >= 500:
+        if problem.status >= 500 and not is_logged(self._scope["wsgi.environ"]):
             log_refusal(self._scope, problem, f"answered {problem.status}")
         return self.answer(problem.answer(self._lane.shape))
 

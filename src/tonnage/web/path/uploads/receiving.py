@@ -24,6 +24,7 @@ import asyncio
 import logging
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -120,6 +121,7 @@ class Uploads:
         self._executor: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._counts = Counts()
+        _living.add(self)
         if is_in_memory(self._limits.directory):
             log.warning(
                 "uploads are kept in memory, in %s: up to %s for each worker",
@@ -333,3 +335,12 @@ def _close_instead(intake: Intake, error: BaseException) -> None:
         intake.close()
     except UploadError as failed:
         log.error("after %r: %s", error, failed)
+
+
+def living() -> list[Uploads]:
+    """Return those of this process."""
+    return list(_living)
+
+
+# All of this process, held weakly.
+_living: weakref.WeakSet[Uploads] = weakref.WeakSet()
