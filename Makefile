@@ -6,7 +6,8 @@
 #   make bench       list the measurements, or run one: make bench WHAT="overload --seconds 10"
 #
 # Needed: Python 3.11 or later with its venv module, make, a C compiler; for all of the tests also
-# Chromium (or Chrome), and memory cgroups: what lacks them is skipped, or fails under CI=true.
+# Chromium (or Chrome), Prometheus and memory cgroups: what lacks them is skipped, or fails under
+# CI=true.
 
 # The first Python that is new enough and can make an environment.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test install-bench run test lint types docs docs-check tests \
+.PHONY: help install install-test install-bench model run test lint types docs docs-check tests \
 	test-cgroup2 coverage soak bench lock clean
 
 help:
@@ -47,9 +48,13 @@ $(VENV)/installed-bench: requirements/bench.txt $(VENV)/installed-test
 	$(PIP) install --require-hashes --requirement requirements/bench.txt
 	touch $@
 
-install: $(VENV)/installed
-install-test: $(VENV)/installed-test
-install-bench: $(VENV)/installed-bench
+install: $(VENV)/installed model
+install-test: $(VENV)/installed-test model
+install-bench: $(VENV)/installed-bench model
+
+# u2netp, 4.6 MB; instant once it is there. Without a network only what needs it goes without.
+model: $(VENV)/installed
+	@$(BIN)/tonnage models install || true
 
 # -- use
 
@@ -59,14 +64,10 @@ run: install
 bench: install-bench
 	$(BIN)/python -m benchmarks $(WHAT)
 
-# -- checks; the tests come last, so that their sum closes the output
+# -- checks
 
 test: install-test
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory docs-check
-	@$(MAKE) --no-print-directory test-cgroup2
-	@$(MAKE) --no-print-directory tests
+	scripts/test $(BIN)/python
 
 lint: install-test
 	$(BIN)/ruff check .
@@ -79,7 +80,7 @@ docs-check: install-test
 	$(BIN)/python scripts/make_options_page.py --check
 
 tests: install-test
-	scripts/test $(BIN)/python
+	scripts/test $(BIN)/python tests
 
 # Skips itself, with the reason, where there is no emulator or no kernel to boot; not under CI=true.
 test-cgroup2: install-test

@@ -16,7 +16,7 @@ from benchmarks.server import StartError
 NAMES = (
     "overload", "mix", "recovery", "burst", "leak", "cache", "recycle",
     "hello", "path", "memory", "kill", "stop", "stores", "sharedlevel", "writers", "flood",
-    "durable", "rows", "pools", "paging",
+    "durable", "rows", "pools", "paging", "images", "jobs", "photos", "page", "operations",
 )  # fmt: skip
 """Each is a module here with ``SUMMARY``, ``add_options(parser)`` and ``run(chosen)``."""
 

@@ -31,7 +31,7 @@ PAGES = sorted(
 )
 PROMISES = sorted((DOCS / "promises").glob("*.md"))
 
-COMMANDS_OF_OURS = {"run", "plan", "db", *COMMANDS}
+COMMANDS_OF_OURS = {"run", "plan", "init", "check", "db", "models", "jobs", "otel", *COMMANDS}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -62,7 +62,7 @@ def test_the_package_itself_imports_nothing() -> None:
             | {
                 f"tonnage.web.{module}"
                 for module in (
-                    "respond",
+                    *("awaited", "respond"),
                     *("path.deadlines", "path.middleware", "path.passage"),
                 )
             },

@@ -12,6 +12,7 @@ from tonnage.units import (
     KIB,
     MIB,
     Threshold,
+    counted,
     format_bytes,
     in_mb,
     parse_bytes,
@@ -179,3 +180,13 @@ def test_what_is_no_switch_is_refused(text: str) -> None:
     """Rather than taken for false."""
     with pytest.raises(ConfigError, match="neither true nor false"):
         parse_switch(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(0, "0 processes"), (1, "1 process"), (2, "2 processes"), (12_000, "12,000 processes")],
+)
+def test_what_is_counted_has_its_plural(count: int, told: str) -> None:
+    """By an "s", unless it is an odd one."""
+    assert counted(count, "process", "processes") == told
+    assert counted(count, "row") == told.replace("processes", "rows").replace("process", "row")

@@ -148,6 +148,17 @@ class Page:
         self._browser = browser
         self._session = session
 
+    def resize(self, width: int, height: int) -> None:
+        """Have the window as large as that, in CSS pixels; a phone's, for instance."""
+        self._browser.command(
+            "Emulation.setDeviceMetricsOverride",
+            self._session,
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=True,
+        )
+
     def run(self, script: str) -> Any:
         """Return what *script*, the body of an asynchronous function, returns."""
         found = self._browser.command(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.browser.chromium import Browser, Page, need_browser
-from tests.servers.serving import free_port, serving
+from tests.servers.serving import serving
+from tests.support.ports import free_port
 
 from tonnage.units import MIB
 

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from tests.budget.wishes import NO_WISHES
 
 from tonnage.budget import AppSize, Plan, Wishes, make_plan
 from tonnage.errors import PlanError, UsageError
@@ -20,18 +21,6 @@ SMALL_APP = AppSize(
 )
 PANDAS_APP = replace(SMALL_APP, zygote_bytes=112 * MIB, private_anon_bytes=84 * MIB)
 HUGE_APP = replace(SMALL_APP, zygote_bytes=330 * MIB, private_anon_bytes=250 * MIB)
-
-NO_WISHES = Wishes(
-    workers=None,
-    workers_source="--workers",
-    workers_strict=True,
-    clustering=None,
-    threads=16,
-    queue_requests=None,
-    free_floor_bytes=16 * MIB,
-    exhausted_bytes=0,
-    preload=True,
-)
 
 
 def plan_for(

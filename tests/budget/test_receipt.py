@@ -6,7 +6,9 @@ import json
 import re
 from dataclasses import replace
 
-from tonnage.budget import AppSize, Plan, Wishes, make_plan
+from tests.budget.wishes import NO_WISHES
+
+from tonnage.budget import AppSize, Plan, make_plan
 from tonnage.budget.receipt import render, to_json
 from tonnage.units import MIB
 
@@ -22,17 +24,8 @@ def a_plan(limit_bytes: int = 512 * MIB) -> Plan:
         how="measured",
         seconds=0.6,
     )
-    wishes = Wishes(
-        workers=2,
-        workers_source="--workers",
-        workers_strict=True,
-        clustering=None,
-        threads=16,
-        queue_requests=160,
-        free_floor_bytes=16 * MIB,
-        exhausted_bytes=limit_bytes * 98 // 100,
-        preload=True,
-    )
+    exhausted_bytes = limit_bytes * 98 // 100
+    wishes = replace(NO_WISHES, workers=2, queue_requests=160, exhausted_bytes=exhausted_bytes)
     return make_plan(limit_bytes, "cgroup v2 memory.max of /app", 1, app, wishes)
 
 

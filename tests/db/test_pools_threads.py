@@ -152,7 +152,14 @@ def test_a_connection_that_was_ended_at_rest_is_replaced_unseen(
     pool: Pool, other: Any, threads: ThreadPoolExecutor
 ) -> None:
     """A connection that was ended at rest is replaced unseen."""
-    wait(held(threads, pool, 3, 0.01))
+    together = threading.Barrier(3)
+
+    def meet() -> None:
+        with pool.connection():
+            together.wait(10)
+
+    for each in [threads.submit(meet) for _ in range(3)]:
+        each.result()
     pids = {each.item.info.backend_pid for each in pool.slots._resting if each.item is not None}
     assert len(pids) == 3
     for pid in pids:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tonnage.db.report.findings import MOST_LINES, Finding, Report, Sized, section
 from tonnage.db.report.text import told
-from tonnage.db.report.words import ago, counted, share
+from tonnage.db.report.words import ago, share
 from tonnage.units import MIB
 
 REPORT = Report(
@@ -63,5 +63,4 @@ def test_numbers_are_said_for_people() -> None:
     assert [ago(seconds) for seconds in (0, 90, 150, 7300, 90_000, 3 * 86400)] == [
         "0 s ago", "90 s ago", "2 min ago", "2 h ago", "25 h ago", "3 d ago",
     ]  # fmt: skip
-    assert (counted(1, "row"), counted(12_000, "row")) == ("1 row", "12,000 rows")
     assert (share(1, 3), share(0, 0)) == ("33 %", "-")

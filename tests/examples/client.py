@@ -23,7 +23,7 @@ class Client:
 
     def __init__(self, server: Running) -> None:
         number = next(_numbers)
-        self._server = server
+        self.server = server
         self.headers = {"x-forwarded-for": f"198.51.{number >> 8}.{number & 255}"}
 
     def ask(
@@ -34,7 +34,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a request and return the whole answer."""
-        return self._server.request(method, path, body, self.headers | dict(headers or {}))
+        return self.server.request(method, path, body, self.headers | dict(headers or {}))
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
         """Ask for *path*."""
@@ -45,13 +45,13 @@ class Client:
     ) -> Response:
         """Say how long a body will be, send none of it, and return the answer that comes."""
         told = self.headers | {"content-length": str(length_bytes)} | dict(headers)
-        with connection_to(self._server.url, 20.0) as connection:
+        with connection_to(self.server.url, 20.0) as connection:
             return exchange(connection, method, path, headers=told)
 
     @contextmanager
     def begin(self, method: str, path: str, headers: Mapping[str, str]) -> Iterator[HTTPConnection]:
         """Send the head of a request; its body and its answer are the caller's."""
-        with connection_to(self._server.url, 20.0) as connection:
+        with connection_to(self.server.url, 20.0) as connection:
             connection.putrequest(method, path)
             for name, value in (self.headers | dict(headers)).items():
                 connection.putheader(name, value)

@@ -21,6 +21,7 @@ from tests.support.waiting import await_true
 pytestmark = pytest.mark.real
 
 JSON = {"content-type": "application/json"}
+TOKEN = "of-those-who-made-the-game"
 PURCHASE = {"player": "ann", "product": "hat", "cents": 199, "currency": "EUR"}
 
 
@@ -40,6 +41,7 @@ def server(
 
 def started(env: dict[str, str]) -> Running:
     """Return the backend, to be started with *env*."""
+    env = {"TONNAGE_ADMIN_TOKEN": TOKEN} | env
     return Running(*BEHIND_A_PROXY, cwd=ROOT / "examples" / "lvlup", env=env)
 
 
@@ -54,14 +56,23 @@ def send(client: Client, path: str, body: Any) -> int:
     return client.ask("POST", path, json.dumps(body).encode(), JSON).status
 
 
+def metrics(client: Client) -> dict[str, Any]:
+    """Return what the server tells those who have the token."""
+    answer = client.get("/api/metrics", {"authorization": f"Bearer {TOKEN}"})
+    assert answer.status == 200, answer
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def flushed(client: Client, writer: str) -> int:
+    """Return how many records *writer* has stored, in all workers that there have been."""
+    told: dict[str, int] = metrics(client)["batchWriters"].get(writer, {})
+    return told.get("totalFlushed", 0)
+
+
 def await_flushed(client: Client, writer: str, records: int) -> None:
-    """Wait until *writer* has stored so many *records* in the worker that answers."""
-
-    def is_so() -> bool:
-        writers = client.get("/api/metrics").json()["batchWriters"]
-        return bool(writers[writer]["totalFlushed"] == records)
-
-    await_true(is_so, f"{writer} to be stored", 20)
+    """Wait until *writer* has stored so many *records*."""
+    await_true(lambda: flushed(client, writer) == records, f"{writer} to be stored", 20)
 
 
 def today(client: Client, game: str) -> dict[str, Any]:
@@ -100,8 +111,25 @@ def test_connections_are_counted(client: Client) -> None:
     for _ in range(3):
         today(client, "go")
 
-    (connections,) = client.get("/api/metrics").json()["dbConnections"]
+    await_true(lambda: metrics(client)["dbConnections"][0]["count"], "connections to be told", 10)
+    (connections,) = metrics(client)["dbConnections"]
     assert 1 <= connections["count"] <= 6
+
+
+def test_metrics_are_told_to_those_who_have_the_token(client: Client) -> None:
+    """With the original's keys; memory is in MB."""
+    assert client.get("/api/metrics").status == 403
+    found = metrics(client)
+    assert set(found) == {
+        *("timestamp", "uptime", "memory", "dbConnections", "batchWriters"),
+        *("environment", "version"),
+    }
+    assert set(found["memory"]) == {"rss", "heapTotal", "heapUsed", "external", "arrayBuffers"}
+    assert 20 < found["memory"]["rss"] < 512
+    assert set(found["batchWriters"]) == {"events", "revenue", "heartbeats"}
+    assert set(found["batchWriters"]["revenue"]) == {
+        *("bufferSize", "totalFlushed", "totalFailed", "totalDropped"),
+    }
 
 
 def test_what_makes_no_sense_is_refused(client: Client) -> None:
@@ -153,13 +181,14 @@ def test_a_day_on_which_nobody_played_is_none(client: Client, day: str) -> None:
 
 def test_a_purchase_outlives_its_worker(client: Client, server: Running) -> None:
     """It was on the disk when it was answered, and the next worker stores it."""
+    before = flushed(client, "revenue")
     assert send(client, "/games/poker/revenue", {"purchase": "shop-0002", **PURCHASE}) == 202
     (killed,) = server.worker_pids()
     os.kill(killed, signal.SIGKILL)
     await_true(lambda: killed not in server.worker_pids() and server.worker_pids(), "another", 15)
     # Whoever takes up what was left does so when it first adds.
     assert send(client, "/games/poker/revenue", {"purchase": "shop-0003", **PURCHASE}) == 202
-    await_flushed(client, "revenue", 2)
+    await_flushed(client, "revenue", before + 2)
     assert today(client, "poker")["revenue"] == [{"currency": "EUR", "cents": 398, "purchases": 2}]
 
 

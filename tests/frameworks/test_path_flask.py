@@ -92,6 +92,39 @@ def test_an_own_handler_of_refusals_is_the_applications(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("path", ["/refuse", "/wrap"])
+def test_the_log_has_one_short_line_for_it(
+    app: Flask, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """Whoever sends much that is refused does not fill the log."""
+    app.test_client().get(path)
+    [record] = caplog.records
+    assert (record.levelname, record.exc_info, record.exc_text) == ("WARNING", None, None)
+    assert record.getMessage() == (
+        f"refused with 418 teapot: no coffee: ask for tea (Exception on {path} [GET])"
+    )
+    app.test_client().get("/fail")
+    assert caplog.records[1].levelname == "ERROR"
+    assert caplog.records[1].exc_info is not None
+
+
+def test_what_the_server_cannot_do_is_logged_once_too(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A path does not write lines of its own."""
+
+    @app.before_request
+    def short() -> None:
+        raise RequestRefusedError(Problem(503, "memory_short", "there is none"))
+
+    assert app.test_client().get("/a%0AERROR%20b").status_code == 503
+    [record] = caplog.records
+    assert record.getMessage() == (
+        r"refused with 503 memory_short: there is none"
+        r" ('Exception on /a\nERROR b [GET]')"
+    )
+
+
 async def test_over_asgi_too() -> None:
     """Where a server runs it by way of ASGI, the limits around that see what it meant."""
     outer = Tonnage(WSGIMiddleware(make_app()), max_body="1K")  # type: ignore[arg-type]

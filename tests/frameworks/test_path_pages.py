@@ -66,6 +66,12 @@ SECRET_KEY = "for tests only"
 ALLOWED_HOSTS = ["*"]
 MIDDLEWARE = []
 ROOT_URLCONF = "mysite.urls"
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"]},
+}
 """
 _URLS = """
 from django.urls import path
@@ -109,3 +115,5 @@ def test_django(tmp_path: Path) -> None:
         check=False,
     )
     assert run.stdout.split("\n")[:3] == ["410", "413", "410 {'year': 2024}"], run.stderr
+    assert "Traceback" not in run.stderr
+    assert run.stderr.count("refused with 410 too_old") == 2, run.stderr

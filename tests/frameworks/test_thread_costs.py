@@ -131,6 +131,7 @@ def test_work_that_waits_for_a_thread_is_charged_nothing() -> None:
         both_in.wait()
         world.memory.take(12)
         await asyncio.sleep(2 * PULSE_SECONDS)
+        world.memory.take(-12)
         go_on.set()
         await asyncio.gather(*tasks)
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
+from tests.budget.wishes import NO_WISHES
 from tests.governor.simulated import FIRST_PID, Clockwork, Host, Kind, Process
 from tests.governor.simulated_worker import ANSWER_SECONDS, Tally, Worker
 
@@ -358,14 +359,5 @@ class Server:
 
 
 def _wishes(scenario: Scenario, limit_bytes: int) -> Wishes:
-    return Wishes(
-        workers=scenario.workers,
-        workers_source="--workers",
-        workers_strict=True,
-        clustering=None,
-        threads=4,
-        queue_requests=None,
-        free_floor_bytes=16 * MIB,
-        exhausted_bytes=limit_bytes * 98 // 100,
-        preload=True,
-    )
+    exhausted_bytes = limit_bytes * 98 // 100
+    return replace(NO_WISHES, workers=scenario.workers, threads=4, exhausted_bytes=exhausted_bytes)

@@ -212,6 +212,26 @@ def test_nobody_is_alone_while_another_worker_is_busy(office: Office) -> None:
     assert office.ask("large") is Verdict.WAIT
 
 
+def test_nobody_is_alone_while_a_job_runs(office: Office) -> None:
+    """What was promised to it is there again when it ends, and less would not do till then."""
+    header = office.page.header
+    header.jobs_committed_bytes, header.jobs_running = 90 * MIB, 1
+    assert office.ask("large") is Verdict.WAIT
+
+    header.jobs_committed_bytes = header.jobs_running = 0
+
+    assert office.ready() == ["large"]
+
+
+def test_at_exhausted_the_end_of_a_job_is_worth_waiting_for(office: Office) -> None:
+    """It makes room."""
+    office.held_mb = 90
+    office.page.header.level = Level.EXHAUSTED
+    office.page.header.jobs_running = 1
+
+    assert office.ask("large") is Verdict.WAIT
+
+
 @pytest.mark.parametrize(
     ("level", "verdict"),
     [(Level.CRITICAL, Verdict.ADMITTED), (Level.EXHAUSTED, Verdict.NOTHING_TO_WAIT_FOR)],

@@ -293,6 +293,23 @@ def test_a_fast_leak_after_quiet_is_suspected_as_soon() -> None:
     assert asks(memory, 64)[0] <= 63
 
 
+@pytest.mark.parametrize(("room_mb", "mb_per_second"), [(110, 19.0), (110, 12.0), (400, 40.0)])
+def test_a_leak_is_known_while_there_is_room_for_a_successor(
+    room_mb: int, mb_per_second: float
+) -> None:
+    """The faster memory fills, the closer the looks; looked at once a second it would be full."""
+    watch, now, collected = LeakWatch(), 0.0, False
+    while (grown := int(mb_per_second * MIB * now)) < room_mb * MIB:
+        point = Point(1000 + now, int(300 * now), START + grown)
+        room = room_mb * MIB - grown
+        if collected and watch.note(0, 7, point, room_bytes=room) is not None:
+            break
+        collected = watch.suspect(0, 7, point, room_bytes=room)
+        now += watch.pace_seconds()
+
+    assert grown <= 0.75 * room_mb * MIB
+
+
 def test_what_leaves_time_is_not_suspected() -> None:
     """The regular collections will see it."""
     assert asks(pure(2 * MIB), 30, room_bytes=GIB) == []

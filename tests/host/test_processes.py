@@ -20,6 +20,7 @@ from tonnage.host.processes import (
     age_seconds,
     descendants,
     read_rollup,
+    status_bytes,
     thread_count,
 )
 from tonnage.units import KIB, MIB
@@ -119,6 +120,17 @@ def test_status_tells_the_number_of_threads(tmp_path: Path) -> None:
     trees.process(tmp_path, 7)
 
     assert thread_count(7, tmp_path) == 4
+
+
+def test_status_tells_sizes_by_the_kernels_names(tmp_path: Path) -> None:
+    """In bytes, whatever the process calls itself; the dead have none."""
+    status = tmp_path / "proc/7/status"
+    status.parent.mkdir(parents=True)
+    status.write_text("Name:\tVmRSS: 9 kB\nVmHWM:\t     300 kB\nVmRSS:\t     200 kB\n")
+    assert status_bytes(7, b"VmRSS", b"VmHWM", root=tmp_path) == (200 * KIB, 300 * KIB)
+    status.write_text("Name:\tx\nState:\tZ (zombie)\n")
+    with pytest.raises(ProcessLookupError):
+        status_bytes(7, b"VmRSS", root=tmp_path)
 
 
 def test_descendants_by_the_parents_of_all_processes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from tests.support.process import data_limit, is_stopped
 from tests.support.waiting import await_true
 
 from tonnage.host import reins
+from tonnage.host.processes import descendants
 from tonnage.units import MIB
 
 # No process has such a number: the kernel gives 2**22 at most.
@@ -101,3 +103,18 @@ def test_who_is_gone_cannot_be_held() -> None:
     """That is no error: processes end at any moment."""
     assert not reins.limit_data(NOBODY, MIB)
     assert [act(NOBODY) for act in (reins.stop, reins.resume, reins.end)] == [False] * 3
+
+
+def test_a_mark_goes_to_all_that_a_process_starts() -> None:
+    """Forked, run anew, in another session: it stays."""
+    run_two = (
+        "import subprocess, sys; from tonnage.host import reins; assert reins.mark(7);"
+        "subprocess.run(['setsid', 'sleep', '60'])"
+    )
+    assert reins.mark_of(os.getpid()) is None
+    assert reins.mark_of(NOBODY) is None
+    with subprocess.Popen([sys.executable, "-c", run_two]) as process:
+        below = await_true(lambda: descendants(process.pid), "what it has started")
+        assert {reins.mark_of(pid) for pid in (process.pid, *below)} == {7}
+        for pid in (*below, process.pid):
+            assert reins.end(pid)

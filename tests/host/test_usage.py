@@ -241,11 +241,15 @@ def test_roll_ups_are_repeated_one_at_a_time(tmp_path: Path) -> None:
         trees.process(tmp_path, pid, pss_bytes=10 * MIB)
     meter = TreeMeter(lambda: pids, clock, rollup_every_seconds=10, root=tmp_path)
     meter.read()
+    # Both are old by now, and were looked at a quarter second after each other.
+    for wait_seconds in (20, 0.25):
+        clock.seconds += wait_seconds
+        meter.read()
     for pid in pids:
         trees.process(tmp_path, pid, pss_bytes=15 * MIB)
 
     readings = []
-    for wait_seconds in (9.75, 0.25, 0.125, 0.125):
+    for wait_seconds in (9.5, 0.25, 0.125, 0.125):
         clock.seconds += wait_seconds
         readings.append(meter.read().used_bytes // MIB)
 
@@ -286,6 +290,28 @@ def test_a_fork_is_no_growth(tmp_path: Path) -> None:
 
     # What the first child's share has lost to the second is seen a little later.
     assert readings == [90, 90, 103]
+    meter.close()
+
+
+def test_what_a_young_process_copies_is_soon_seen(tmp_path: Path) -> None:
+    """Rolled up as it was forked it shares nearly all; statm does not tell what it then copies."""
+    pids, clock = [7], Clock()
+    trees.process(tmp_path, 7, pss_bytes=40 * MIB)
+    meter = TreeMeter(lambda: pids, clock, root=tmp_path)
+    for _ in range(2):
+        clock.seconds += 100
+        meter.read()
+    pids.append(8)
+    trees.process(tmp_path, 8, pss_bytes=1 * MIB, parent=7)
+    readings = [meter.read().used_bytes // MIB]
+
+    # Its share is another each time that it is looked at.
+    for wait_seconds, pss in ((0.25, 5), (0.25, 10), (0.25, 15), (0.25, 20), (1, 25), (1, 30)):
+        trees.process(tmp_path, 8, pss_bytes=pss * MIB, parent=7)
+        clock.seconds += wait_seconds
+        readings.append(meter.read().used_bytes // MIB)
+
+    assert readings == [41, 41, 50, 50, 60, 65, 65]
     meter.close()
 
 

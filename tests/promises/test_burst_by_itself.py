@@ -22,7 +22,7 @@ from tests.support.waiting import await_true
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.cgroup2]
+pytestmark = [pytest.mark.real, pytest.mark.alone, pytest.mark.cgroup2]
 
 APP = "benchmarks.greedy:app"
 PATHS = ("/burst/chunks", "/burst/chunks/thread")

@@ -23,7 +23,7 @@ from tests.support.slowness import SLOWNESS
 
 from tonnage.units import MIB
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "benchmarks.greedy:app"
 LIMIT_BYTES = 512 * MIB

@@ -15,7 +15,7 @@ from tests.support.waiting import await_true
 from tonnage.host.processes import read_rollup
 from tonnage.units import MIB
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 FASTAPI = "benchmarks.app:app"
 

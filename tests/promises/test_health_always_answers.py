@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.cgroup import MemoryBox, need_cgroup
+from tests.support.ports import free_port
 from tests.support.server import Response, Running, connection_to, exchange
 from tests.support.waiting import await_true
 
 from tonnage.units import MIB
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "tests.promises.apps:app"
 
@@ -64,7 +64,7 @@ def test_refusals_end_with_the_cause() -> None:
 @pytest.fixture
 def stuck() -> Iterator[Running]:
     """Yield a server whose only worker sits in a synchronous call for three seconds."""
-    arguments = (APP, "--workers", "1", "--admin-port", str(_free_port()))
+    arguments = (APP, "--workers", "1", "--admin-port", str(free_port()))
     with Running(*arguments) as server:
         until = time.monotonic() + 3.0
         threading.Thread(target=server.get, args=("/stuck?seconds=3",)).start()
@@ -110,8 +110,3 @@ def _refused(server: Running) -> Response | None:
 def _state(server: Running) -> str:
     (worker,) = server.ask_supervisor("/health/memory").json()["workers"]
     return str(worker["state"])
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

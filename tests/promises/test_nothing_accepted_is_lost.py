@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from tests.promises.load import Kind, Load, run
-from tests.support.server import Running
+from tests.support.server import Response, Running
 from tests.support.waiting import Ends, await_true
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "tests.promises.apps:app"
 WORK = Kind("work", "/work?mb=1&ms=100")
@@ -42,19 +44,33 @@ def test_stopping_under_load_finishes_what_was_accepted() -> None:
 
 
 def test_a_connection_that_nobody_has_accepted_yet_is_served() -> None:
-    """It waits in the kernel's queue when the server is told to stop; closing would reset it."""
-    with Running(APP, "--memory", "512M", "--workers", "1") as server:
-        tree = Ends(server.tree())
-        with ThreadPoolExecutor(9) as clients:
-            stuck = clients.submit(server.get, "/stuck?seconds=0.7")
-            (worker,) = server.worker_pids()
-            await_true(lambda: _in_sleep(worker), "the worker sleeps")
-            waiting = [clients.submit(server.get, "/") for _ in range(8)]
-            await_true(lambda: _queued(server.port) >= 8, "eight in the queue")
-            server.send(signal.SIGTERM)
+    """It waits in the kernel's queue when the server is told to stop; closing would reset it.
 
-            assert stuck.result().body == b"free again"
-            assert [each.result().status for each in waiting] == [200] * 8
+    There are more than the worker takes in a few turns of its event loop.
+    """
+    with Running(APP, "--memory", "512M", "--workers", "1") as server, ExitStack() as stack:
+        tree = Ends(server.tree())
+        stuck = _stick(server, stack, "/stuck?seconds=0.7")
+        waiting = _asking(server, stack, 100)
+        await_true(lambda: _queued(server.port) >= 100, "a hundred in the queue")
+        server.send(signal.SIGTERM)
+
+        assert stuck.result().body == b"free again"
+        assert [each.recv(12) for each in waiting] == [b"HTTP/1.1 200"] * 100
+        assert server.await_end(tree) == 0
+
+
+def test_a_connection_that_the_supervisor_has_taken_is_served() -> None:
+    """It waits there while all workers are stuck, also when the server is told to stop."""
+    with Running(APP, "--memory", "512M", "--workers", "1") as server, ExitStack() as stack:
+        tree = Ends(server.tree())
+        stuck = _stick(server, stack, "/stuck?seconds=2")
+        waiting = _asking(server, stack, 20)
+        await_true(lambda: not _queued(server.port), "the supervisor stands in")
+        server.send(signal.SIGTERM)
+
+        assert not stuck.done()
+        assert [each.recv(12) for each in waiting] == [b"HTTP/1.1 200"] * 20
         assert server.await_end(tree) == 0
 
 
@@ -119,6 +135,22 @@ def test_every_worker_takes_connections() -> None:
             return len(seen) == 2
 
         await_true(all_seen, "an answer of each worker")
+
+
+def _stick(server: Running, stack: ExitStack, path: str) -> Future[Response]:
+    """Ask for *path*, which keeps the only worker from everything else; return its answer."""
+    (worker,) = server.worker_pids()
+    stuck = stack.enter_context(ThreadPoolExecutor(1)).submit(server.get, path)
+    await_true(lambda: _in_sleep(worker), "the worker sleeps")
+    return stuck
+
+
+def _asking(server: Running, stack: ExitStack, clients: int) -> list[socket.socket]:
+    """Return connections that have asked for ``/``."""
+    connections = [stack.enter_context(server.connect()) for _ in range(clients)]
+    for each in connections:
+        each.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return connections
 
 
 def _in_flight(server: Running) -> int:

@@ -15,7 +15,7 @@ from tests.support.server import Running
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.cgroup2]
+pytestmark = [pytest.mark.real, pytest.mark.alone, pytest.mark.cgroup2]
 
 APP = "benchmarks.greedy:app"
 FILE_MB = 450

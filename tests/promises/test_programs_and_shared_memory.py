@@ -14,7 +14,7 @@ from tests.support.server import Running
 
 from tonnage.units import MIB
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "tests.promises.programs_app:app"
 ENDED = -signal.SIGKILL

@@ -16,7 +16,7 @@ from tests.support.server import Running
 
 from tonnage.units import MIB
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 AT_ONCE = 12
 

@@ -12,7 +12,7 @@ from tests.support.waiting import await_true
 
 from tonnage.units import MIB
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "tests.promises.apps:app"
 GREEDY = "benchmarks.greedy:app"

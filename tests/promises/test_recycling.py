@@ -19,7 +19,7 @@ from tests.support.waiting import await_true
 
 from tonnage.units import MIB
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "benchmarks.slow:app"
 PER_SECOND = 500

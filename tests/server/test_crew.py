@@ -407,3 +407,16 @@ def test_who_got_a_message_is_counted(yard: Yard) -> None:
 
     assert yard.crew.tell("reclaim", level=2) == 1
     assert yard.ends[0].receive() == ({"kind": "reclaim", "level": 2}, [])
+
+
+def test_a_worker_that_has_not_said_who_it_is_is_no_program(yard: Yard) -> None:
+    """The brake would stop it, as it grows fast when it is forked."""
+    below = {1: [1000, 1001, 77, 88], 1000: [77], 1001: []}
+    yard.start()
+    assert yard.crew.programs(below.__getitem__, 1) == {77, 88}
+
+    yard.end(1001, KILLED)
+    yard.now_seconds += 60
+    assert yard.crew.fill()
+    below = {1: [1000, 1002, 77, 88], 1000: [77]}
+    assert yard.crew.programs(below.__getitem__, 1) == {77}

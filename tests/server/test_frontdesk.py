@@ -26,11 +26,15 @@ from tonnage.server.operations import (
 )
 from tonnage.server.reactor import Reactor
 from tonnage.server.standin import MOST_HELD, PEEK_SECONDS
+from tonnage.web.answer import Answer
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MEMORY = b"GET /health/memory HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 RECLAIM = b"POST /reclaim HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 REPORT = b"GET /postmortems/long.txt HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LOOK = b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+PRESS = b"POST /ops/act/recycle?worker=1 HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+TOKEN = b"Authorization: Bearer opensesame\r\n"
 WORK = b"GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -50,6 +54,7 @@ class Lobby:
             admin_token="opensesame",
             listening=self.port,
             clock=lambda: self.now_seconds,
+            page_path="/ops",
         )
         stack.callback(self.desk.close)
 
@@ -333,6 +338,24 @@ def test_more_than_can_be_held_stay_in_the_kernels_queue(lobby: Lobby) -> None:
     assert status(waiting) == 200
 
 
+def test_before_workers_end_all_is_given_back_to_them(lobby: Lobby) -> None:
+    """Also to who is stuck: it reads of the end after them. What is in the queue stays there."""
+    ours, theirs = lobby.worker()
+    lobby.desk.stand_in(stuck=True, awake=[])
+    for data in (WORK, b""):
+        lobby.client(lobby.port, data)
+    lobby.turn(8)
+
+    lobby.desk.hand_back([ours])
+    late = lobby.client(lobby.port, WORK)
+    lobby.turn()
+
+    assert received(theirs) == 2
+    assert is_idle(lobby)
+    lobby.port.accept()[0].close()
+    assert late.fileno() > 0
+
+
 def test_closing_while_standing_in_is_harmless(lobby: Lobby) -> None:
     """Twice as well."""
     lobby.desk.stand_in(stuck=True, awake=[])
@@ -341,3 +364,120 @@ def test_closing_while_standing_in_is_harmless(lobby: Lobby) -> None:
 
     lobby.desk.close()
     lobby.desk.close()
+
+
+# Views, and questions of workers.
+
+
+def shown(lobby: Lobby) -> None:
+    """Have the desk show something."""
+    lobby.desk.offer(lobby.actions)
+    lobby.desk.show({"/ops/state": lambda query: Answer(200, query.encode())})
+    lobby.desk.show({"/metrics": lambda query: Answer(200, b"")})
+
+
+def test_views_are_for_operators(lobby: Lobby) -> None:
+    """On the control socket, by the token, and from this machine without a proxy."""
+    shown(lobby)
+    door = lobby.listen()
+    lobby.desk.open(door, trusted=False)
+    path = b"/ops/state?a=1"
+    clients = [
+        lobby.client(lobby.control(), LOOK % (path, b"Via: a\r\n")),
+        lobby.client(door, LOOK % (path, b"")),
+        lobby.client(door, LOOK % (path, b"Via: a\r\n" + TOKEN)),
+        lobby.client(door, LOOK % (path, b"Via: a\r\n")),
+        lobby.client(door, LOOK % (path, b"Origin: https://evil.example\r\n")),
+        lobby.client(door, LOOK % (b"/ops/other", b"")),
+        lobby.client(door, (LOOK % (path, b"")).replace(b"GET", b"POST")),
+    ]
+
+    lobby.turn(10)
+
+    assert [status(client) for client in clients] == [200, 200, 200, 403, 403, 404, 405]
+
+
+def test_a_view_that_fails_ends_nothing(lobby: Lobby) -> None:
+    """It is logged, and the next is answered."""
+
+    def fail(query: str) -> Answer:
+        raise RuntimeError("s3cret")
+
+    lobby.desk.show({"/fails": fail, "/works": lambda query: Answer(200, b"")})
+    door = lobby.control()
+    clients = [lobby.client(door, LOOK % (path, b"")) for path in (b"/fails", b"/works")]
+
+    lobby.turn(8)
+
+    answer = clients[0].recv(65536)
+    assert (int(answer.split()[1]), status(clients[1])) == (500, 200)
+    assert b"s3cret" not in answer
+
+
+def test_a_worker_asks_by_a_descriptor(lobby: Lobby) -> None:
+    """For whom it has let in: as on the control socket."""
+    shown(lobby)
+    ours, theirs = socket.socketpair()
+    lobby.stack.enter_context(theirs)
+    theirs.sendall(LOOK % (b"/ops/state", b""))
+    lobby.desk.converse([ours.detach()])
+
+    lobby.turn()
+
+    assert status(theirs) == 200
+
+
+def test_workers_questions_are_bounded_as_others_are(lobby: Lobby) -> None:
+    """Beyond that they find their end closed."""
+    pairs = [socket.socketpair() for _ in range(MOST_CONNECTIONS + 1)]
+    for _, theirs in pairs:
+        lobby.stack.enter_context(theirs)
+    lobby.desk.converse(ours.detach() for ours, _ in pairs)
+
+    assert pairs[-1][1].recv(1) == b""
+    pairs[0][1].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        pairs[0][1].recv(1)
+
+
+def test_buttons_of_the_page_act(lobby: Lobby) -> None:
+    """On the admin port for whom the page may let; the action itself is below the page."""
+    shown(lobby)
+    door = lobby.listen()
+    lobby.desk.open(door, trusted=False)
+    presses = [TOKEN, b"", b"X-Tonnage-Action: 1\r\nSec-Fetch-Site: same-origin\r\n"]
+    clients = [lobby.client(door, PRESS % headers) for headers in presses]
+    elsewhere = lobby.client(door, (PRESS % TOKEN).replace(b"/ops/act", b"/opsact"))
+    unknown = lobby.client(door, (PRESS % TOKEN).replace(b"recycle", b"nosuch"))
+
+    lobby.turn(8)
+
+    assert [status(client) for client in clients] == [202, 403, 403]
+    assert (status(elsewhere), status(unknown)) == (404, 404)
+    assert lobby.hand.asked == [("recycle", 1)]
+
+
+def test_while_all_are_stuck_operators_see_the_page(lobby: Lobby) -> None:
+    """And can have the stuck worker replaced; all others wait for it."""
+    shown(lobby)
+    lobby.desk.stand_in(stuck=True, awake=[])
+    look = lobby.client(lobby.port, LOOK % (b"/ops/state", b""))
+    press = lobby.client(lobby.port, PRESS % TOKEN)
+    others = [
+        lobby.client(lobby.port, data)
+        for data in (
+            LOOK % (b"/ops/state", b"Via: a\r\n"),
+            LOOK % (b"/ops/other", b""),
+            LOOK % (b"/metrics", b""),
+            PRESS % b"",
+            RECLAIM % TOKEN,
+        )
+    ]
+
+    lobby.turn(12)
+
+    assert (status(look), status(press)) == (200, 202)
+    assert lobby.hand.asked == [("recycle", 1)]
+    for other in others:
+        with pytest.raises(BlockingIOError):
+            other.recv(1)

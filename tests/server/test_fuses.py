@@ -132,6 +132,24 @@ def test_what_is_reserved_may_be_touched(bench: Bench) -> None:
     assert bench.follow(100, 150) == [250]
 
 
+def test_what_a_worker_is_just_writing_is_not_read_by_halves(bench: Bench) -> None:
+    """It has told of a block that it holds now, and not yet that it is no promise any more."""
+    bench.promise(0, 30)
+    bench.promise(1, 30)
+    bench.follow(60, 50, 50)
+    bench.slot(0).edition += 1
+
+    assert bench.follow(44, 66, 50)[1] >= 50 + 30
+
+
+def test_stacks_of_threads_are_not_going_to_be_touched_whole(bench: Bench) -> None:
+    """What requests were promised is not cut for them; an eighth counts."""
+    bench.promise(0, 40)
+    bench.slot(0).stacks_bytes = 16 * MIB
+
+    assert bench.follow(46, 50, gap=16) == [50 + 16 + 46 - 2]
+
+
 def test_worker_memory_bounds_what_a_worker_can_come_to(processes: list[Popen[bytes]]) -> None:
     """Counted from what it held when it became ready, shared pages included; and some slack."""
     bench = Bench(processes, worker_memory=120)
@@ -199,6 +217,20 @@ def test_a_small_promise_is_kept_where_a_burst_has_left_nothing(bench: Bench) ->
     assert bench.follow(0, 150, 60)[0] <= 150 + 8
     bench.promise(0, 0)
     assert bench.follow(0, 150, 60)[0] == 150
+
+
+def test_a_worker_that_lets_nobody_in_takes_nothing_of_what_is_kept_for_promises(
+    bench: Bench,
+) -> None:
+    """What the worker raised its fuse to for a request stays, unless both do so at once."""
+    bench.follow(100, 50, 60)
+    bench.promise(0, 1)
+
+    assert bench.follow(0, 150, 160)[0] >= 150 + 1 + LEAST_SLACK_MB
+    bench.promise(1, 1)
+    both = bench.follow(0, 150, 160)
+    assert sum(both) <= 150 + 160 + 8
+    assert min(both[0] - 150, both[1] - 160) >= 1 + LEAST_SLACK_MB / 2
 
 
 def test_who_has_ended_is_no_trouble(bench: Bench) -> None:

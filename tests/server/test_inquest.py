@@ -16,10 +16,13 @@ from tests.server.conftest import Said
 from tests.server.scene import KILLED, Whole, scene
 
 from tonnage.governor.flight import Flight
+from tonnage.governor.page import DEATH_CAUSES
+from tonnage.governor.statistics import DEATHS, read_statistics
 from tonnage.host.reins import UNLIMITED, limit_data
 from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
 from tonnage.server.facts import Kill, KillReason, Program
 from tonnage.server.held import Ended
+from tonnage.server.postmortem import Cause
 from tonnage.server.programs import LARGE_BYTES, Started
 
 CRASHED = int(signal.SIGSEGV)
@@ -97,6 +100,22 @@ def test_a_kill_by_the_kernel_is_told_from_one_from_outside(server: Whole) -> No
     server.dies(1, KILLED)
 
     assert causes(server) == ["signal", "oom"]
+
+
+def test_deaths_are_counted_by_cause(server: Whole) -> None:
+    """Those that nobody has asked for, over all workers that come after."""
+    server.dies(0, CRASHED)
+    server.dies(1, KILLED)
+    server.start()
+    server.dies(1, KILLED)
+    found = read_statistics(server.page, 0).deaths
+    assert {cause: count for cause, count in found.items() if count} == {"crash": 1, "signal": 2}
+
+
+def test_every_cause_of_a_death_has_a_count() -> None:
+    """As many as the page has room for; a request out of memory ends no worker."""
+    assert set(DEATHS) == {*Cause, "unknown"} - {Cause.MEMORY_ERROR}
+    assert len(DEATHS) == DEATH_CAUSES
 
 
 def test_the_counter_may_have_moved_with_this_very_death(server: Whole, said: Said) -> None:

@@ -18,6 +18,7 @@ from tests.server.conftest import Said
 from tonnage.config import load_settings
 from tonnage.errors import WorkerError
 from tonnage.governor.page import SharedPage
+from tonnage.host.commons import open_commons
 from tonnage.host.descriptors import open_descriptors
 from tonnage.server.assignment import Assignment
 from tonnage.server.channel import Channel
@@ -29,6 +30,9 @@ from tonnage.server.zygote import Zygote, fork_into
 def assignment() -> Iterator[Assignment]:
     """Yield what a worker of main:app is told; it may take 60 s to start."""
     flags = {"target": "main:app", "start_seconds": "60"}
+    # As the server does, so that its descriptor is among those that every process keeps.
+    open_commons()
+    inherited = open_descriptors()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield Assignment(
             settings=load_settings(flags, {}, Path("/")),
@@ -39,7 +43,7 @@ def assignment() -> Iterator[Assignment]:
             queue_requests=0,
             threads=1,
             huge_pages=False,
-            inherited=frozenset({0, 1, 2}),
+            inherited=inherited,
         )
 
 

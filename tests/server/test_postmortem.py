@@ -380,6 +380,15 @@ def test_an_incident_says_that_the_worker_went_on(answered: int | None, how: str
     assert "12 more like it since the last report on this route" in text
 
 
+@pytest.mark.parametrize("cause", [Cause.OOM, Cause.CRASH, Cause.SIGNAL])
+def test_an_isolated_job_has_advice_of_its_own(cause: Cause) -> None:
+    """It has a limit already, and memory= is what can be said of it."""
+    hints = " ".join(advice(cause, None, of_program=True, of_job=True))
+    assert hints != " ".join(advice(cause, None, of_program=True))
+    assert "prlimit" not in hints
+    assert "tonnage run" not in hints
+
+
 @pytest.mark.parametrize("cause", list(Cause))
 def test_each_cause_has_advice(cause: Cause) -> None:
     """Two or three hints, which name the request."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.cgroup import MemoryBox, need_cgroup
+from tests.support.ports import free_port
 from tests.support.server import (
     Running,
     clean_environment,
@@ -222,8 +223,7 @@ def test_an_import_that_takes_too_long_ends_the_server(
 ) -> None:
     """Exit status 1 with the reason, long before it is over; no process and no port are left."""
     (tmp_path / "slow.py").write_text(SLOW_IMPORT)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     arguments = ("--app-dir", str(tmp_path), "--port", str(port), "--start-seconds", "1", preload)
 
     begun = time.monotonic()

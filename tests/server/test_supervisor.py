@@ -25,8 +25,11 @@ from tonnage.governor.page import SharedPage
 from tonnage.ops.health import Health
 from tonnage.server.channel import Channel
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew
+from tonnage.server.figures import Figuring
 from tonnage.server.foreman import Foreman
 from tonnage.server.frontdesk import FrontDesk
+from tonnage.server.jobs.owner import Jobs
+from tonnage.server.jobs.spawning import Fresh
 from tonnage.server.measures import make_measures
 from tonnage.server.nursery import Nursery
 from tonnage.server.reactor import Reactor
@@ -77,6 +80,15 @@ class House:
         front = FrontDesk(
             reactor, Health(page), admin_token=None, listening=listening, clock=time.monotonic
         )
+        jobs = Jobs(
+            load_settings({}, {}, Path()).jobs,
+            page=page,
+            reactor=reactor,
+            spawner=Fresh({}),
+            claim_kill=lambda: False,
+            on_killed=lambda killed: False,
+            clock=time.monotonic,
+        )
         foreman = Foreman(
             page=page,
             reactor=reactor,
@@ -86,6 +98,8 @@ class House:
             measures=measures,
             alerter=None,
             front=front,
+            jobs=jobs,
+            figuring=Figuring(page),
             on_ready=lambda: None,
             start_seconds=60,
             clock=time.monotonic,
@@ -100,8 +114,11 @@ class House:
             measures=measures,
             alerter=None,
             front=front,
+            jobs=jobs,
             refresh_limit=lambda: None,
             close_door=lambda: None,
+            note_history=lambda: None,
+            observer=None,
             source=None,
             log_seconds=0,
             stop_seconds=1,

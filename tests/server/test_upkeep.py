@@ -16,6 +16,7 @@ from tests.support.process import data_limit
 from tests.web.virtual import run
 
 from tonnage import Cache
+from tonnage.governor.consumers import registry
 from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage, Slot
@@ -351,12 +352,13 @@ def test_a_trace_runs_with_the_heartbeat_and_is_reported(build: Build) -> None:
 
 
 def test_the_caches_are_published(build: Build) -> None:
-    """With each beat: nobody has registered one here."""
+    """With each beat."""
     home = build()
     home.slot.consumers_bytes = 5
     home.beat()
 
-    assert home.slot.consumers_bytes == 0
+    # Other tests of this process may have left a map behind.
+    assert home.slot.consumers_bytes == sum(use.used_bytes for use in registry.uses())
 
 
 @pytest.mark.parametrize(

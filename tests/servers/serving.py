@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.servers.app import LIMITS, ORIGIN_VARIABLE, ROUTES
+from tests.support.ports import free_port
 from tests.support.server import ROOT, Running, clean_environment
 from tests.support.waiting import await_true
 
@@ -113,12 +114,6 @@ def _table(origin: str | None) -> str:
         lines.append(f'[tool.tonnage.routes."{route}"]')
         lines += [f"{name} = {json.dumps(value)}" for name, value in rules.items()]
     return "\n".join(lines)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.ports import free_port
 from tests.support.server import ROOT, clean_environment
 from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
@@ -74,9 +75,7 @@ def get(port: int, path: str) -> None:
 @contextmanager
 def running(command: Sequence[str], app: str, file: Path) -> Iterator[int]:
     """Yield the port of a server; it is stopped by SIGTERM in the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     given = [each.format(app=f"tests.stores.writing_app:{app}", port=port) for each in command]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(

@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.missing import give_up
+from tests.support.ports import free_port
 from tests.support.waiting import await_true
 
 _MAIN = "from nx_27017.nx_27017 import main; main()"
@@ -46,7 +47,7 @@ class MongoServer:
     def __init__(self) -> None:
         need_mongo()
         self._directory = tempfile.TemporaryDirectory(prefix="tonnage-mongo-")
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         #: Its address, without a database.
         self.url = f"mongodb://127.0.0.1:{self._port}"
@@ -152,10 +153,3 @@ def _with_database(url: str, name: str) -> str:
     base, mark, options = url.partition("?")
     scheme, _, rest = base.partition("://")
     return f"{scheme}://{rest.split('/')[0]}/{name}{mark}{options}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

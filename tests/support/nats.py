@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.missing import give_up
+from tests.support.ports import free_port
 from tests.support.waiting import await_true
 
 _STOP_SECONDS = 10.0
@@ -34,9 +35,7 @@ class NatsServer:
     def __enter__(self) -> Self:
         self._directory = Path(tempfile.mkdtemp(prefix="tonnage-nats-"))
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         try:
             self.start()
         except BaseException:

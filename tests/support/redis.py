@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.ports import free_port
 from tests.support.waiting import await_true
 
 
@@ -43,7 +44,7 @@ class RedisServer:
         self._directory = tempfile.TemporaryDirectory(prefix="tonnage-redis-")
         #: Its Unix socket, also where it has a port.
         self.path = Path(self._directory.name) / "redis.sock"
-        self._port = _free_port() if port else 0
+        self._port = free_port() if port else 0
         self._password = password
         self._is_wanted = running
         self._options = options
@@ -188,10 +189,3 @@ async def _copy(
         with suppress(ConnectionError):
             await target.drain()
     target.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

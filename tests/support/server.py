@@ -96,7 +96,9 @@ class Running:
         self.process = subprocess.Popen(
             self._wrapper + command(self._arguments),
             cwd=self._cwd,
-            env=clean_environment() | {"XDG_RUNTIME_DIR": runtime} | self._env,
+            env=clean_environment()
+            | {"XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": runtime}
+            | self._env,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,

@@ -13,6 +13,7 @@ from tonnage.host import commons
 from tonnage.ops.health import Health
 from tonnage.stores.cache import Cache
 from tonnage.stores.security.monitor import SecurityMonitor
+from tonnage.web.doorman import ATTEMPTS
 from tonnage.web.endpoints import Endpoints
 from tonnage.web.proxy import Proxied
 from tonnage.web.respond import ASGIApp, Receive, Scope, Send
@@ -97,6 +98,19 @@ def test_a_spoofed_address_opens_nothing() -> None:
 
     assert spoofed.status == through_local_proxy.status == 403
     assert "memory" not in json.loads(ask(app, "/health", REMOTE).body)
+
+
+@pytest.mark.parametrize(("path", "method"), [("/health", "POST"), ("/security/events", "GET")])
+def test_what_is_shown_to_the_application_is_no_guess(
+    path: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own clients send its own tokens: none of them is counted as a wrong one of ours."""
+    monkeypatch.setattr(commons, "_commons", None)
+    app = endpoints("s3cret")
+    for _ in range(2 * ATTEMPTS):
+        assert ask(app, path, REMOTE, method, authorization="Bearer its-own").status == 299
+
+    assert ask(app, "/health/memory", REMOTE, authorization="Bearer s3cret").status == 200
 
 
 def test_websockets_are_the_applications() -> None:

@@ -16,7 +16,14 @@ from tests.web.world import World, turns, until
 from tonnage.units import MIB
 from tonnage.web.meter import current_request
 from tonnage.web.respond import Scope
-from tonnage.web.threads import STACK_BYTES, AnyioThreads, MeteredExecutor, bound_stacks
+from tonnage.web.threads import (
+    PULSE_SECONDS,
+    STACK_BYTES,
+    AnyioThreads,
+    MeteredExecutor,
+    Stacks,
+    bound_stacks,
+)
 
 Run = Callable[[Callable[[], object]], object]
 
@@ -35,6 +42,18 @@ def test_stacks_are_bounded() -> None:
     bound_stacks()
 
     assert threading.stack_size() == STACK_BYTES == MIB
+
+
+def test_stacks_stay_reserved_when_their_threads_have_ended() -> None:
+    """The C library keeps them for the next ones; a thread more is a stack more."""
+    stacks, leave = Stacks(), threading.Event()
+    before = stacks.reserved_bytes()
+    thread = threading.Thread(target=leave.wait)
+    thread.start()
+    assert stacks.reserved_bytes() == before + STACK_BYTES
+    leave.set()
+    thread.join()
+    assert stacks.reserved_bytes() == before + STACK_BYTES
 
 
 @pytest.mark.parametrize("way", [asyncio.to_thread, to_thread.run_sync])
@@ -84,6 +103,8 @@ def test_growth_is_shared_by_those_who_are_in_a_thread() -> None:
         await turns()
         both_in.wait()
         world.memory.take(12)
+        await asyncio.sleep(2 * PULSE_SECONDS)
+        world.memory.take(-12)
         go_on.set()
         await asyncio.gather(*tasks)
 

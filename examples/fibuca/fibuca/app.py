@@ -1,46 +1,29 @@
-"""Fibuca: members join, apply, and send the photo for their card. Flask, with an upload form.
+"""Fibuca: members, their applications, and their cards with a photo. Flask, with an upload form.
 
-The limits that every request meets are in ``pyproject.toml``. Here is what only the application can
-say: that a photo may have 2 MB and must be one by its content, that one comes in at a time, and who
-may ask for what. Nothing is done with the photos yet; they are kept as they came.
+The limits that every request meets are in ``pyproject.toml``. Here is who may ask for what; what a
+photo may be, and what becomes of it, is in :mod:`fibuca.photos`.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, render_template, request, send_file
 
-from fibuca import members, refusals
+from fibuca import cards, members, photos, refusals
 from fibuca.refusals import refusal
-from tonnage import Uploads
-
-DATA = Path(os.environ.get("FIBUCA_DATA", "data"))
-PHOTOS = (DATA / "photos").resolve()
-PHOTOS.mkdir(parents=True, exist_ok=True)
+from tonnage.images.kit import Status
 
 KINDS = ("single", "family", "youth")
 
 app = Flask(__name__)
 refusals.register(app)
-uploads = Uploads(
-    max_bytes="2M",
-    types=["image/jpeg", "image/png"],
-    concurrent=1,
-    # Who waits for a turn holds one of 16 threads: half of them are for all else.
-    waiting=8,
-    max_files=1,
-    # Where photos stay: so a photo that is taken gets a name, and is not copied.
-    directory=PHOTOS,
-)
 
 
 @app.get("/")
-def form() -> str:
-    """Return the page to join and to send a photo with."""
-    return render_template("form.html")
+def page() -> str:
+    """Return the page to join with, to send a photo, and to get the card."""
+    return render_template("page.html")
 
 
 @app.post("/members")
@@ -63,28 +46,45 @@ def leave() -> tuple[str, int]:
     """Forget the member, with all applications and the photo."""
     number = current_member().number
     members.leave(number)
-    (PHOTOS / str(number)).unlink(missing_ok=True)
+    photos.forget(number)
     return "", 204
 
 
 @app.post("/me/photo")
 def send_photo() -> tuple[dict[str, Any], int]:
-    """Keep a photo, from the form's field or as the body itself, in place of the last one."""
+    """Take a photo, from the form's field or as the body itself; its portrait takes a moment."""
     number = current_member().number
-    with uploads.receive_wsgi(request.environ) as files:
-        photo = files.only
-        photo.move_to(PHOTOS, str(number), overwrite=True)
-        members.note_photo(number, photo.type, photo.size_bytes)
-        return {"type": photo.type, "bytes": photo.size_bytes}, 201
+    with photos.uploads.receive_wsgi(request.environ) as files:
+        job = photos.jobs.submit(files.only, number)
+    return job.described(), 202
+
+
+@app.get("/me/photo/jobs/<id>")
+def show_job(id: str) -> dict[str, Any]:
+    """Return how far the portrait is that a photo becomes."""
+    return current_member_job(id).described()
+
+
+@app.delete("/me/photo/jobs/<id>")
+def cancel_job(id: str) -> tuple[str, int]:
+    """Have a portrait not made."""
+    photos.jobs.cancel(current_member_job(id).id)
+    return "", 204
 
 
 @app.get("/me/photo")
 def show_photo() -> Response:
-    """Return the member's photo."""
-    member = current_member()
-    if member.photo_type is None:
-        raise refusal(404, "no_photo", "there is no photo of yours yet: send one with POST")
-    return send_file(PHOTOS / str(member.number), mimetype=member.photo_type)
+    """Return the member's portrait."""
+    member = member_with_photo()
+    return send_file(photos.portrait_of(member.number), mimetype=member.photo_type)
+
+
+@app.get("/me/card.<any(png, pdf):kind>")
+def show_card(kind: str) -> Response:
+    """Return the member's card, to look at or to print."""
+    member = member_with_photo()
+    card = cards.card_of(member, photos.portrait_of(member.number), kind)
+    return Response(card, content_type=cards.TYPES[kind], headers={"Cache-Control": "private"})
 
 
 @app.post("/me/applications")
@@ -111,6 +111,31 @@ def current_member() -> members.Known:
         RequestRefusedError: the key is nobody's.
     """
     return members.who_has(request.headers.get("X-Member-Key", ""))
+
+
+def current_member_job(id: str) -> Status:
+    """Return how far the job *id* is, of whoever sent the request.
+
+    Raises:
+        RequestRefusedError: the key is nobody's, or there is no such job of this member's.
+    """
+    member = current_member()
+    job = photos.jobs.status(id)
+    if job is None or job.about != member.number:
+        raise refusal(404, "no_such_job", "there is no such job of yours, or not any more")
+    return job
+
+
+def member_with_photo() -> members.Known:
+    """Return who sent the request, and has sent a photo.
+
+    Raises:
+        RequestRefusedError: the key is nobody's, or there is no photo yet.
+    """
+    member = current_member()
+    if member.photo_type is None:
+        raise refusal(404, "no_photo", "there is no photo of yours yet: send one with POST")
+    return member
 
 
 def field(name: str, most: int) -> str:

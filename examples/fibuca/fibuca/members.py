@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from fibuca.refusals import refusal
 from fibuca.tables import Application, Member, Photo
@@ -34,6 +36,7 @@ class Known:
 
     number: int
     name: str
+    joined_at: datetime
     photo_type: str | None
 
 
@@ -54,7 +57,7 @@ def who_has(key: str) -> Known:
         RequestRefusedError: it is nobody's.
     """
     query = (
-        select(Member.number, Member.name, Photo.type)
+        select(Member.number, Member.name, Member.joined_at, Photo.type)
         .outerjoin(Photo, Photo.number == Member.number)
         .where(Member.key_hash == hash_of(key))
     )
@@ -71,13 +74,22 @@ def leave(number: int) -> None:
         connection.execute(delete(Member).where(Member.number == number))
 
 
-def note_photo(number: int, type: str, size_bytes: int) -> None:
-    """Keep what is known of a photo, in place of the last one; two at once are no mistake."""
+def note_photo(number: int, type: str, size_bytes: int) -> bool:
+    """Keep what is known of a photo, in place of the last one; two at once are no mistake.
+
+    Return whether there still is such a member.
+    """
     values: dict[str, Any] = {"type": type, "size_bytes": size_bytes}
     insert_here = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     statement: Any = insert_here(Photo).values(number=number, **values)
-    with engine.begin() as connection:
-        connection.execute(statement.on_conflict_do_update(index_elements=["number"], set_=values))
+    try:
+        with engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["number"], set_=values)
+            )
+    except IntegrityError:
+        return False
+    return True
 
 
 def apply(number: int, kind: str, statement: str) -> int:

@@ -19,7 +19,6 @@ from lvlup.database import DATA
 from lvlup.figures import figures
 from lvlup.ingest import Game
 from tonnage import Cache, setup_logging
-from tonnage.db import db_connections
 
 # JSON on stdout in production; text, and files beside the database, in development.
 setup_logging(directory=DATA / "logs")
@@ -50,17 +49,3 @@ async def about(game: Game, day: Day) -> dict[str, Any]:
     return await days.get_or_await(
         (game, day), lambda: figures(game, day), ttl=None if is_over else TODAY_SECONDS
     )
-
-
-@app.get("/api/metrics")
-async def metrics() -> dict[str, Any]:
-    """Return what the writers of this worker have done, and how many connections it has."""
-    return {
-        "timestamp": datetime.now(UTC),
-        "dbConnections": [{"count": db_connections()}],
-        "batchWriters": {
-            "events": ingest.events.statistics().as_json(),
-            "revenue": ingest.revenue.statistics().as_json(),
-            "heartbeats": ingest.heartbeats.writer.statistics().as_json(),
-        },
-    }

@@ -11,6 +11,7 @@ import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
+from nats.js.api import StorageType
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from tests.support.nats import NatsServer, need_nats
@@ -41,7 +42,10 @@ def nats_server() -> Iterator[NatsServer]:
 async def nats_client(nats_server: NatsServer) -> AsyncIterator[Client]:
     """Yield a client of it, with an empty stream of what is said under ``stats``."""
     client = await nats.connect(nats_server.url)
-    await client.jetstream().add_stream(name="stats", subjects=["stats.>"], max_msg_size=2000)
+    # In memory: files of a stream that was just deleted can be found again under the same name.
+    await client.jetstream().add_stream(
+        name="stats", subjects=["stats.>"], max_msg_size=2000, storage=StorageType.MEMORY
+    )
     yield client
     await client.jetstream().delete_stream("stats")
     await client.close()
