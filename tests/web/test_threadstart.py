@@ -12,6 +12,7 @@ import pytest
 
 from tonnage.host.processes import StatmSample
 from tonnage.units import MIB
+from tonnage.web import threadstart
 from tonnage.web.outofmemory import clear_frames
 from tonnage.web.threadstart import make_room_for_threads
 from tonnage.web.witness import listen
@@ -32,6 +33,18 @@ def in_child(story: Callable[[], None]) -> None:
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
+
+
+class Stillborn(threading.Thread):
+    """Ends as one does whose first frame finds no memory."""
+
+    def _bootstrap(self) -> None:
+        raise SystemExit
+
+
+def no_limit() -> StatmSample:
+    """Return what is read where nothing is held."""
+    return StatmSample(0, 0, 0)
 
 
 def start_one() -> bool:
@@ -93,5 +106,53 @@ def test_a_memory_error_that_is_being_handled_is_freed_first() -> None:
             allocate()
         except MemoryError:
             assert start_one()
+
+    in_child(story)
+
+
+def test_one_that_ends_before_it_begins_is_a_memory_error() -> None:
+    """Who starts it does not wait for ever, and it is not listed."""
+
+    def story() -> None:
+        make_room_for_threads(no_limit)
+        thread = Stillborn()
+        with pytest.raises(MemoryError, match="to begin with"):
+            thread.start()
+        assert thread not in threading.enumerate()
+        assert start_one()
+
+    in_child(story)
+
+
+def test_it_is_found_beside_others_that_begin_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the latest when the time is up."""
+    monkeypatch.setattr(threadstart, "MOST_SECONDS", 0.2)
+
+    def story() -> None:
+        leave = threading.Event()
+
+        class WithAnother(Stillborn):
+            def _bootstrap(self) -> None:
+                threading.Thread(target=leave.wait, daemon=True).start()
+                super()._bootstrap()
+
+        make_room_for_threads(no_limit)
+        with pytest.raises(MemoryError, match="to begin with"):
+            WithAnother().start()
+        leave.set()
+
+    in_child(story)
+
+
+def test_a_thread_is_not_started_twice() -> None:
+    """As without."""
+
+    def story() -> None:
+        make_room_for_threads(no_limit)
+        thread = threading.Thread(target=bool)
+        thread.start()
+        thread.join()
+        with pytest.raises(RuntimeError, match="once"):
+            thread.start()
 
     in_child(story)

@@ -1,4 +1,4 @@
-"""A thread is started only where there is memory to start it.
+"""A thread is started only where there is memory to start it, and who starts it does not hang.
 
 A thread that cannot allocate ends before it has said that it runs, and ``Thread.start()`` waits for
 that word for ever (CPython's issue gh-140746, open): in a worker, with the event loop. It happens
@@ -6,16 +6,17 @@ where a framework handles a MemoryError in a thread, since the error still holds
 (Django's asynchronous views, synchronous error handlers of FastAPI), and where another thread has
 just taken the last of it.
 
-Replacing the method is the least that helps: nothing else stands between a caller and the start,
-and the wait has no deadline and does not hear of the thread's end. Where CPython raises instead of
-waiting, the look at the room can go.
+So there is a look at the room before, and as another thread may take it just then, a wait that
+ends with the thread. Replacing the method is the least that helps: nothing else stands between a
+caller and the start. Where CPython raises instead of waiting, both can go.
 
-Covers every ``threading.Thread`` of this process, whoever starts it. Does not cover memory that
-goes between the look and the start, nor limits other than RLIMIT_DATA.
+Covers every ``threading.Thread`` of this process, whoever starts it. Does not look for room under
+limits other than RLIMIT_DATA; the wait ends under those too.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import threading
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 # A stack, an arena of the small-object allocator, and what malloc sets up for a new thread.
 NEEDED_BYTES: Final = 3 * MIB
+# How often who waits looks whether the thread is still there; most begin within 0.1 ms.
+LOOK_SECONDS: Final = 0.1
+# Threads that others start meanwhile may hide that this one has ended.
+MOST_SECONDS: Final = 5.0
 
 
 def make_room_for_threads(read: Callable[[], StatmSample]) -> None:
@@ -46,6 +51,37 @@ def make_room_for_threads(read: Callable[[], StatmSample]) -> None:
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
         if limit != resource.RLIM_INFINITY and limit - read().data_bytes < NEEDED_BYTES:
             raise MemoryError("there is no room for another thread")
-        start(thread)
+        if thread.ident is None:
+            thread._started = _Begun()  # type: ignore[attr-defined]
+        try:
+            start(thread)
+        except MemoryError:
+            # Or it would be listed for good, among those that are about to begin.
+            threading._limbo.pop(thread, None)  # type: ignore[attr-defined]
+            raise
 
     threading.Thread.start = start_with_room  # type: ignore[method-assign, assignment]
+
+
+class _Begun(threading.Event):
+    """Set by a thread when it begins; the wait for that ends with the thread as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._others = _threads()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout is not None:
+            return super().wait(timeout)
+        for _ in range(round(MOST_SECONDS / LOOK_SECONDS)):
+            if super().wait(LOOK_SECONDS):
+                return True
+            # It may have begun, and be done, since.
+            if _threads() <= self._others and not self.is_set():
+                break
+        raise MemoryError("a new thread found no memory to begin with")
+
+
+def _threads() -> set[str]:
+    """Return the kernel's numbers of this process's threads."""
+    return set(os.listdir("/proc/self/task"))
