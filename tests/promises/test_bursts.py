@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "benchmarks.greedy:app"
 LIMIT_BYTES = 512 * MIB
-SECONDS = 6.0
+SECONDS = 5.0
 CLIENTS = 50
 # How a request that asks for too much may end.
 FAIR = {"503", "413", LOST}
@@ -37,8 +37,8 @@ FAIR = {"503", "413", LOST}
     ("paths", "workers"),
     [
         (["/burst/objects"], 1),
-        (["/burst/objects"], 2),
-        (["/burst/chunks"], 1),
+        pytest.param(["/burst/objects"], 2, marks=pytest.mark.soak),
+        pytest.param(["/burst/chunks"], 1, marks=pytest.mark.soak),
         (["/burst/chunks/thread"], 2),
         (["/burst/whole", "/burst/whole/thread"], 1),
         (["/burst/numpy", "/burst/objects/thread"], 2),

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.stores.writer.sinks import Kept
+
 from tonnage.db.pooling import counting as pools
 from tonnage.db.pooling.counting import PoolStatistics
 from tonnage.ops.figures.records import LONGEST_NAME_CHARS, MOST_STORES, StoreFigures
 from tonnage.ops.figures.sources import read_all
 from tonnage.ops.figures.stores import Stores
-from tonnage.sinks import JsonlSink
 from tonnage.stores.cache import Cache
 from tonnage.stores.heartbeats.heartbeats import Heartbeats
 from tonnage.stores.redis.link import link
@@ -60,9 +61,11 @@ def test_a_cache_says_what_it_holds_and_what_became_of_lookups() -> None:
     assert said.now["max_bytes"] == 2**20
 
 
-def test_a_writer_says_what_it_buffers_and_what_was_stored(tmp_path: Path) -> None:
+def test_a_writer_says_what_it_buffers_and_what_was_stored() -> None:
     """In the terms of the originals' pages: flushed, failed, dropped."""
-    writer = BatchWriter("figures-writer", JsonlSink(tmp_path / "rows.jsonl"), max_records=2)
+    sink = Kept()
+    sink.shut()
+    writer = BatchWriter("figures-writer", sink, max_records=2)
     for number in range(3):
         writer.put({"number": number})
 
@@ -71,6 +74,7 @@ def test_a_writer_says_what_it_buffers_and_what_was_stored(tmp_path: Path) -> No
     assert said.counts == {"added": 3, "flushed": 0, "failed": 0, "dropped": 1}
     assert said.now["buffered"] == 2
     assert said.now["failing"] == 0
+    sink.open()
 
 
 def test_all_other_kinds_are_read(tmp_path: Path) -> None:
