@@ -1,8 +1,9 @@
 # Everything a person does here: make run, make test. Both install what they need first.
 #
-#   make run         start the demonstration app in a 512 MB budget
+#   make run         start the demonstration in a 512 MB budget: four backends, and loads to try
 #   make test        lint, types, docs and tests, as the continuous integration does
 #   make test-cgroup2    the tests of memory limits in a virtual machine with cgroup v2
+#   make before-after    the four backends as they were and on Tonnage, in 512 MB: RESULTS.md
 #   make bench       list the measurements, or run one: make bench WHAT="overload --seconds 10"
 #
 # Needed: Python 3.11 or later with its venv module, make, a C compiler; for all of the tests also
@@ -21,8 +22,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test install-bench model run test lint types docs docs-check tests \
-	test-cgroup2 coverage soak bench lock clean
+.PHONY: help install install-test install-bench model run demo test lint types docs docs-check tests \
+	test-cgroup2 coverage soak bench before-after lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,11 +59,19 @@ model: $(VENV)/installed
 
 # -- use
 
-run: install
-	$(BIN)/tonnage run --app-dir examples/hello app:app --memory $(MEMORY)
+run: demo
+
+demo: install
+	@echo "Starting four backends behind one server; then open what is called app below."
+	$(BIN)/python -m examples.demo --memory $(MEMORY)
 
 bench: install-bench
 	$(BIN)/python -m benchmarks $(WHAT)
+
+# An hour, as root; WHAT="--runs 1 --seconds 10" for a look.
+before-after: install-bench
+	$(BIN)/python -m benchmarks beforeafter $(WHAT)
+	$(BIN)/python -m benchmarks report
 
 # -- checks
 
@@ -75,6 +84,7 @@ lint: install-test
 
 types: install-test
 	$(BIN)/mypy
+	for each in examples/*/naive.py; do $(BIN)/mypy $$each || exit 1; done
 
 docs-check: install-test
 	$(BIN)/python scripts/make_options_page.py --check
