@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,17 @@ def test_mistakes_in_the_environment_are_told_alike(
     monkeypatch.setenv("MAX_MEMORY_MB", "plenty")
     assert main(["plan"]) == 2
     assert "MAX_MEMORY_MB='plenty' makes no sense" in capsys.readouterr().err
+
+
+def test_a_misspelt_command_is_told_all_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that are made only for their own line too."""
+    assert main(["chekc"]) == 2
+    told = capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^ {4}(\w+)", capsys.readouterr().out, re.MULTILINE)
+    assert len(commands) > 10
+    assert [name for name in commands if f"'{name}'" not in told] == []
 
 
 def test_a_misspelt_variable_is_warned_of(

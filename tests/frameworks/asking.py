@@ -6,6 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.support.server import Response, Running
+from tests.support.waiting import await_true
 
 # More than one buffer of any server in between.
 UPLOAD_BYTES = 300_000
@@ -35,3 +36,17 @@ def statuses(server: Running, path: str, *, clients: int, requests: int) -> Coun
     """Return how often each status was answered to *requests* requests by *clients* at a time."""
     with ThreadPoolExecutor(clients) as pool:
         return Counter(pool.map(lambda _: server.get(path).status, range(requests)))
+
+
+def names_after_words(server: Running, path: str) -> set[str]:
+    """Ask for three words below *path*; return the names of routes that figures have for them."""
+    for word in ("apple", "pear", "plum"):
+        assert server.get(f"{path}/{word}").body.decode() == word
+
+    def counted() -> dict[str, int]:
+        routes = server.get("/tonnage/state").json()["routes"]
+        return {each["name"]: each["requests"] for each in routes if path in each["name"]}
+
+    # Workers tell what they have counted once a second.
+    await_true(lambda: sum(counted().values()) >= 3, f"the figures of {path}")
+    return set(counted())

@@ -41,6 +41,10 @@ def create_app(name: str = "flask") -> Flask:
         kept = ("wsgi.url_scheme", "REMOTE_ADDR", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING")
         return jsonify({name: request.environ[name] for name in kept})
 
+    @app.get("/posts/<slug>")
+    def post(slug: str) -> str:
+        return slug
+
     @app.get("/fail")
     def fail() -> str:
         raise LookupError("nothing here")

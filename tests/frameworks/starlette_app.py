@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from tests.frameworks.hold import hold
 
 
@@ -43,12 +43,18 @@ async def fail(request: Request) -> Response:
     raise LookupError("nothing here")
 
 
+async def post(request: Request) -> Response:
+    """Show what is called by a word."""
+    return PlainTextResponse(request.path_params["slug"])
+
+
 app = Starlette(
     routes=[
         Route("/", home),
         Route("/body", body, methods=["POST"]),
         Route("/hold", hold_in_thread),
         Route("/fail", fail),
+        Mount("/blog", routes=[Route("/posts/{slug}", post)]),
     ],
     middleware=[Middleware(Stamp)],
 )

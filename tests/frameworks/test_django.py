@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.frameworks.asking import UPLOAD_BYTES, chunked, statuses, upload
+from tests.frameworks.asking import UPLOAD_BYTES, chunked, names_after_words, statuses, upload
 from tests.support.server import Running
 
 pytestmark = pytest.mark.real
@@ -63,3 +63,8 @@ def test_more_requests_than_threads_are_answered(server: Running) -> None:
 def test_an_unknown_host_is_refused_by_django(server: Running) -> None:
     """The Host header arrives as it was sent."""
     assert server.get("/", Host="elsewhere.example").status == 400
+
+
+def test_a_route_has_the_name_that_it_is_written_with(server: Running) -> None:
+    """Whatever word stands in the path: or each would have figures of its own."""
+    assert names_after_words(server, "/posts") == {"GET /posts/<slug:slug>"}

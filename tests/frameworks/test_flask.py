@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.frameworks.asking import UPLOAD_BYTES, chunked, statuses, upload
+from tests.frameworks.asking import UPLOAD_BYTES, chunked, names_after_words, statuses, upload
 from tests.support.server import Running
 from tests.support.waiting import await_true
 
@@ -67,3 +67,8 @@ def test_a_failure_is_one_answer_and_the_worker_goes_on(server: Running) -> None
     assert server.get("/fail").status == 500
     await_true(lambda: "LookupError: nothing here" in server.log, "the traceback in the log")
     assert server.get("/").status == 200
+
+
+def test_a_route_has_the_name_that_its_rule_is_written_with(server: Running) -> None:
+    """Whatever word stands in the path: or each would have figures of its own."""
+    assert names_after_words(server, "/posts") == {"GET /posts/<slug>"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.frameworks.asking import names_after_words
 from tests.support.server import Running
 from tests.support.waiting import await_true
 
@@ -49,3 +50,8 @@ def test_the_applications_own_404_is_passed_on(server: Running) -> None:
     """The gate has no routes of its own but health's."""
     assert server.get("/nowhere").headers["x-stamp"] == "GET"
     assert server.get("/nowhere").status == 404
+
+
+def test_a_route_has_the_name_that_it_is_written_with(server: Running) -> None:
+    """Below a mount too, whatever word stands in the path."""
+    assert names_after_words(server, "/blog/posts") == {"GET /blog/posts/{slug}"}

@@ -191,6 +191,7 @@ def test_results_are_asked_for_later(hand: Hand) -> None:
     hand.reclaims = [{"state": "done", "freed_bytes": 5}]
     hand.traces = [{"state": "running", "leaks": [], "report": None}]
 
+    assert "`tonnage reclaim`" in ask(hand, "POST /reclaim")[1]["detail"]
     assert ask(hand, "GET /reclaim") == (200, {"state": "done", "freed_bytes": 5})
     assert ask(hand, "GET /leaks") == (200, {"state": "running", "leaks": [], "report": None})
 

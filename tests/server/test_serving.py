@@ -52,6 +52,8 @@ def test_a_unix_socket_is_served_and_removed() -> None:
             with connection_to(server.url, 5.0) as connection:
                 assert exchange(connection, "GET", "/").body == b"hello"
             assert server.ask_supervisor("/health").status == 200
+            # Nobody who comes by it can be taken for this machine's own.
+            assert "for nobody without TONNAGE_ADMIN_TOKEN" in server.banner("page")
         assert not path.exists()
 
 

@@ -93,3 +93,16 @@ def test_a_server_does_not_start_where_it_could_not_report(tmp_path: Path) -> No
     (line,) = ended.stderr.splitlines()
     assert "--report-dir: no report can be written to " in line
     assert "it is not a directory" in line
+
+
+def test_a_directory_of_a_reports_name_is_no_report(tmp_path: Path) -> None:
+    """Nor does looking at it keep it open."""
+    shelf = Shelf(tmp_path, 20, minor=frozenset())
+    shelf.put({"kept": True}, "what happened", at_seconds=1e9, worker=3, cause="oom")
+    (report,) = shelf.listing()
+    (tmp_path / f"{report.name}.json").unlink()
+    (tmp_path / f"{report.name}.json").mkdir()
+    before = set(os.listdir("/proc/self/fd"))
+
+    assert shelf.read(report.name) is None
+    assert set(os.listdir("/proc/self/fd")) == before

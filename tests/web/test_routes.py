@@ -9,7 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.web.world import http
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
+from tests.web.world import call, http
 
 from tonnage.governor.costs import KNOWN_AFTER, RouteCost
 from tonnage.governor.page import COST_NAME_BYTES, MAX_ROUTES, SharedPage
@@ -145,6 +149,29 @@ def test_what_the_framework_left_in_the_scope_takes_over(left: dict[str, Any], n
     assert learned.name == name
     assert routes.find(http("/users/anna")) is learned
     assert routes.learn_template(scope, learned) is learned
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/shop/items/red", "GET /shop/items/{color}"),
+        ("/shop/nowhere", "GET /shop/nowhere"),
+        ("/files/a.css", "GET /files"),
+    ],
+)
+async def test_what_is_mounted_has_its_own_routes(path: str, name: str) -> None:
+    """Or paths, where it has found none; and what has no routes at all is one."""
+    shop = FastAPI()
+    shop.get("/items/{color}")(endpoint)
+    app = Starlette(routes=[Mount("/shop", shop), Mount("/files", PlainTextResponse("a"))])
+    routes = Routes(SharedPage())
+    scope = http(path)
+    scope["query_string"] = b""
+    first = routes.find(scope)
+
+    await call(app, scope)
+
+    assert routes.learn_template(scope, first).name == name
 
 
 def test_a_template_holds_for_new_paths_that_fold_alike() -> None:

@@ -67,4 +67,4 @@ def carry_out(flags: Mapping[str, object], variables: Collection[str]) -> int:
         force=bool(flags["force"]),
         stores=tuple(stores) if isinstance(stores, list) else (),
     )
-    return init(wanted, flags, variables, Path.cwd(), sys.stdout)
+    return init(wanted, flags, variables, Path.cwd(), sys.stdout, sys.stderr)

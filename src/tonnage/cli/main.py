@@ -201,8 +201,11 @@ def _parser(command: str | None = None) -> argparse.ArgumentParser:
 
         otel.add_commands(commands)
     if command not in (*_OWN_COMMANDS, "init", "db", "models", "otel"):
-        from tonnage.cli.control import add_commands
+        from tonnage.cli.control import COMMANDS, add_commands
 
+        if command is not None and command not in COMMANDS:
+            # Misspelt: the complaint is to name all there are.
+            return _parser()
         add_commands(commands)
     return parser
 

@@ -60,6 +60,13 @@ def wrong_method(allowed: str) -> Answer:
     return problem(405, "method_not_allowed", detail, ((b"allow", allowed.encode()),))
 
 
+def too_many_attempts(seconds: float) -> Answer:
+    """Return the answer to a client whose tokens open nothing for so many *seconds* more."""
+    after = max(1, round(seconds))
+    detail = f"too many wrong tokens came from this address: try again in {after} s"
+    return problem(429, "too_many_attempts", detail, ((b"retry-after", b"%d" % after),))
+
+
 def who_may(what: str, *more: str) -> str:
     """Return the sentence on who may: *what* happens to whom, and what *more* opens or is asked."""
     return ", ".join((f"{what} to loopback peers without a proxy", *more, f"or with {BEARER}"))

@@ -50,8 +50,7 @@ _NO_BODY: Final = (
     "a body is not read: put what you mean into the query, for example POST /recycle?worker=0"
 )
 _FAILED: Final = "the action failed; the server goes on, and its log has the reason"
-# True wherever it is read: on the application's port, that path is the application's.
-_EFFECT: Final = "on the control socket, GET /reclaim tells how much it was"
+_EFFECT: Final = "`tonnage reclaim` does the same, and tells how much it was"
 
 
 class Operator(Protocol):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tonnage import __version__
 from tonnage.budget.connections import connections_per_worker
 from tonnage.host.malloc import allocator_kind
+from tonnage.ops.admintoken import notes_on, warnings_on
 from tonnage.ops.banner import BannerFacts, render_banner
 from tonnage.ops.limitlines import limit_lines
 from tonnage.units import format_bytes
@@ -83,6 +84,7 @@ class Announcer:
         settings, plan, doors = self._settings, self._plan, self._doors
         memory, reports, header = settings.memory, settings.reports, self._page.header
         marks, zygote = self._watch.marks, self._nursery.zygote
+        token = settings.admission.admin_token
         return BannerFacts(
             version=__version__,
             used_bytes=header.used_bytes,
@@ -110,8 +112,8 @@ class Announcer:
             reports_in=None if doors.reports_in is None else os.fspath(doors.reports_in),
             reports_kept=reports.reports,
             limits=tuple(self._limits()),
-            notes=tuple(self._limit_watch.notes),
-            warnings=self._warnings,
+            notes=(*self._limit_watch.notes, *notes_on(token, settings.listen)),
+            warnings=(*self._warnings, *warnings_on(token)),
         )
 
     def _preload_text(self) -> str:

@@ -24,6 +24,7 @@ from tonnage.host.pages import drop_file_pages
 from tonnage.host.processes import descendants
 from tonnage.host.usage import meter_for
 from tonnage.jobs.importpath import with_import_path
+from tonnage.ops.alertpolicy import SECURITY
 from tonnage.ops.lines.view import log_views
 from tonnage.ops.metrics.views import metrics_views
 from tonnage.ops.page.views import LivePage
@@ -35,6 +36,7 @@ from tonnage.server.blackbox import make_directory
 from tonnage.server.crew import Crew
 from tonnage.server.doors import open_doors
 from tonnage.server.figures import Figuring, security_events
+from tonnage.server.firstimport import finish_first
 from tonnage.server.foreman import Foreman
 from tonnage.server.jobs.owner import Jobs
 from tonnage.server.jobs.spawning import Fresh, FromNursery
@@ -76,7 +78,8 @@ def assemble(
     if settings.reports.report_dir is not None:
         make_directory(settings.reports.report_dir, settings.origin("report_dir"))
     limit = discover_limit(settings.memory.limit_bytes, settings.origin("memory"))
-    nursery.finish()
+    source = SourceWatch(settings.app.app_dir) if settings.app.reload else None
+    finish_first(nursery, listener, source)
     wishes = wishes_from(settings, limit.bytes)
     cpus = discover_cpus().count
     app = size_of(nursery.zygote) if nursery.zygote else None
@@ -90,6 +93,7 @@ def assemble(
         page=page,
         listener=listener,
         nursery=nursery,
+        source=source,
         stack=stack,
     )
     Heap().trim()
@@ -133,11 +137,12 @@ class _Server:
         page: SharedPage,
         listener: Listener,
         nursery: Nursery,
+        source: SourceWatch | None,
         stack: ExitStack,
     ) -> None:
         self._settings, self._limit, self._plan, self._app = settings, limit, plan, app
         self._page, self._listener, self._nursery = page, listener, nursery
-        self._stack = stack
+        self._source, self._stack = source, stack
         self._reactor = Reactor()
         self._watch = Watch(
             *(page, meter_for(limit, self._pids), marks_of(limit.bytes, settings.memory)),
@@ -279,7 +284,7 @@ class _Server:
             refresh_limit=self._limit_watch.refresh,
             note_history=self._live.note,
             observer=observer,
-            source=SourceWatch(settings.app.app_dir) if settings.app.reload else None,
+            source=self._source,
             close_door=functools.partial(close_door, self._listener.socket),
             log_seconds=settings.memory.memory_log_seconds,
             stop_seconds=settings.process.stop_seconds,
@@ -292,6 +297,9 @@ class _Server:
         return read_statistics(self._page, time.monotonic_ns())
 
     def _alert(self, kind: str, text: str, fields: dict[str, Any]) -> None:
+        if kind == SECURITY:
+            # Logged by a worker; all others are logged here.
+            self._live.events.add_warning(kind, f"security: {text}")
         if self._alerter is not None:
             self._alerter.alert(kind, text, fields)
 

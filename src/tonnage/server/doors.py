@@ -7,6 +7,7 @@ Opens them, and says what answers where. What is answered there is the front des
 from __future__ import annotations
 
 import os
+import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ def open_doors(
     path, page_path = settings.admission.health_path, settings.admission.page_path
     urls = [("app", listener.url), ("health", listener.hint(path))]
     if page_path:
-        urls.append(("page", listener.hint(page_path)))
+        urls.append(("page", _page_hint(settings, listener)))
     if settings.listen.admin_port is not None:
         admin = open_port("127.0.0.1", settings.listen.admin_port, option="--admin-port")
         front.open(admin.socket, trusted=False)
@@ -78,6 +79,19 @@ def open_doors(
         # Nobody's requests need it.
         warnings.append(str(error))
     return Doors(front, name, tuple(urls), reports, tuple(warnings))
+
+
+def _page_hint(settings: Settings, listener: Listener) -> str:
+    """Return how a person sees the page.
+
+    Nobody is of this machine who comes by a Unix socket: that is where a proxy sends everybody.
+    """
+    page_path, token = settings.admission.page_path, settings.admission.admin_token
+    if listener.socket.family != socket.AF_UNIX:
+        return listener.hint(page_path)
+    if token is not None:
+        return f"{page_path}, through the proxy in front, after a log-in"
+    return f"{page_path}, for nobody without TONNAGE_ADMIN_TOKEN; `tonnage top` shows the same"
 
 
 def _front(settings: Settings, page: SharedPage, listener: Listener, reactor: Reactor) -> FrontDesk:

@@ -11,10 +11,12 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Literal
 
 from tonnage.errors import ConfigError, TargetError
 from tonnage.ops.logging import speak_again
+from tonnage.web.frameworks import note_django_routes
 from tonnage.web.path.fromsettings import load_shape, with_path
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ def load_all(settings: Settings) -> Loaded:
         with_path(loaded.app, settings.path, may_compress=lambda: True, shape=shape)
     except ConfigError as error:
         raise TargetError(str(error)) from error
+    note_django_routes()
     return loaded
 
 
@@ -124,8 +127,9 @@ def load_or_tell(
         speak_again()
         trace = (type(error), error, _own_part(error))
         logger.error("importing %s failed", settings.target, exc_info=trace)
-        said = f"importing {settings.target} failed: {type(error).__name__}: {error}"
-        tell("failed", usage=False, error=said[:_LONGEST_MESSAGE])
+        what = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
+        where = _place(error, os.path.abspath(settings.app_dir))
+        tell("failed", usage=False, error=f"importing {settings.target} failed: {what}{where}")
     else:
         speak_again()
         return loaded
@@ -141,6 +145,20 @@ def _own_part(error: BaseException) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*_WAY, "<frozen ")):
         trace = trace.tb_next
     return trace if trace is not None or isinstance(error, SyntaxError) else error.__traceback__
+
+
+def _place(error: BaseException, directory: str) -> str:
+    """Return the last line of the application's own, where *error* does not say it itself.
+
+    Its files are those below *directory*, but for installed packages.
+    """
+    if isinstance(error, SyntaxError):
+        return ""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        is_below = frame.filename.startswith(os.path.join(directory, ""))
+        if is_below and "site-packages" not in frame.filename:
+            return f" ({os.path.relpath(frame.filename, directory)}, line {frame.lineno})"
+    return ""
 
 
 def _import(name: str, directory: str) -> Any:

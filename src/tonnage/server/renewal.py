@@ -51,8 +51,8 @@ class Renewal:
         self._nursery = nursery
         self._recycler = recycler
         self._clock = clock
-        # A signal has asked for new code; the workers follow once it is imported.
-        self._recycle_when_imported = False
+        # What has the workers follow, once the new code is imported; None: nobody asked for any.
+        self._when_imported: Callable[[], object] | None = None
         self._retry_at: float | None = None
 
     def begin(self, *, beside: bool = False) -> None:
@@ -73,27 +73,29 @@ class Renewal:
         if self._page.header.stopping:
             return
         if not self._nursery.preload:
-            count = self._recycler.want_all(Reason.NEW_CODE)
+            count = self._want_all()
             logger.info("SIGHUP: %d worker(s) are replaced, each of which imports anew", count)
             return
-        header = self._page.header
-        free = header.limit_bytes - header.used_bytes
-        beside = free > header.zygote_pss_bytes * _IMPORT_FACTOR
+        beside = self._fits_beside()
         logger.info(
             "SIGHUP: importing the application anew%s; then every worker is replaced",
             "" if beside else ", after ending the zygote, since both do not fit",
         )
-        self._recycle_when_imported = True
+        self._when_imported = self._want_all
         self.begin(beside=beside)
 
     def reload_if_changed(self, source: SourceWatch) -> None:
-        """Have the new code at once, and no worker with the old, if *source* has changed."""
+        """Import anew if *source* has changed; then no worker is left with the old code."""
         changed = source.changed()
         if changed is None or self._page.header.stopping:
             return
         logger.info("%s changed: importing the application anew", changed)
-        self._crew.retire()
-        self.begin()
+        if self._nursery.preload:
+            self._when_imported = self._crew.retire
+            self.begin(beside=self._fits_beside())
+        else:
+            # Not all at once: each worker that cannot import leaves the one before it serving.
+            self._want_all()
 
     def tend(self) -> None:
         """End an import that takes too long, and try again where one has failed; regularly."""
@@ -106,13 +108,22 @@ class Renewal:
 
     def _on_imported(self, zygote: Zygote) -> None:
         self._reactor.unregister(zygote.channel)
-        wanted, self._recycle_when_imported = self._recycle_when_imported, False
+        follow, self._when_imported = self._when_imported, None
         try:
             self._nursery.finish()
         except TonnageError as error:
             # What serves goes on.
-            logger.error("%s%s", error, "; the old code goes on serving" if wanted else "")
+            logger.error("%s%s", error, "; the old code goes on serving" if follow else "")
             self._retry_at = self._clock() + RETRY_SECONDS
             return
-        if wanted:
-            self._recycler.want_all(Reason.NEW_CODE)
+        if follow is not None:
+            follow()
+
+    def _want_all(self) -> int:
+        return self._recycler.want_all(Reason.NEW_CODE)
+
+    def _fits_beside(self) -> bool:
+        """Return whether there is room for a second zygote beside the present one."""
+        header = self._page.header
+        free_bytes = header.limit_bytes - header.used_bytes
+        return free_bytes > header.zygote_pss_bytes * _IMPORT_FACTOR

@@ -190,8 +190,12 @@ def _iso(moment: str) -> str:
 
 def _read(path: Path, most_bytes: int) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(fd, "rb", buffering=0) as file:
-        return file.read(most_bytes)
+    try:
+        with open(fd, "rb", buffering=0, closefd=False) as file:
+            return file.read(most_bytes)
+    finally:
+        # Of a directory no file object is made, which would have closed it.
+        os.close(fd)
 
 
 def _write_all(fd: int, content: bytes) -> None:

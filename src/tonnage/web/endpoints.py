@@ -7,9 +7,10 @@ of these are its own. What only few ever ask for is imported when somebody does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tonnage.ops import caches, security
+from tonnage.ops.answers import too_many_attempts
 from tonnage.ops.health import is_trusted
 from tonnage.ops.login import bearer
 from tonnage.ops.places import Places
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tonnage.web.doorman import Doorman
     from tonnage.web.relay import Relay
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send
+
+_FORBIDDEN: Final = 403
 
 
 class Endpoints:
@@ -113,6 +116,16 @@ class Endpoints:
 
     def _answer(self, scope: Scope) -> Answer | None:
         """Return the answer to what is asked for; None: that is the application's affair."""
+        answer = self._found(scope)
+        doorman = self._doorman
+        if answer is None or answer.status != _FORBIDDEN or doorman is None:
+            return answer
+        # The right token would not open it either: as everywhere, when to come again is said.
+        is_given = bearer(scope["headers"]) is not None
+        seconds = doorman.blocked_seconds(scope) if is_given else 0.0
+        return too_many_attempts(seconds) if seconds else answer
+
+    def _found(self, scope: Scope) -> Answer | None:
         path, method = scope["path"], scope["method"]
         is_read = method in ("GET", "HEAD")
         # The user can move health to any path, so it comes first.

@@ -8,6 +8,7 @@ question on (:mod:`tonnage.web.question`), and sends back what comes. So all wor
     POST PAGE/act/...          the page's buttons: reclaim, recycle, cache/clear
     POST PAGE/login, /logout   the admin token for a cookie; and the cookie's end
 
+What a browser asks for and may not see is a page that says so; programs get the same as JSON.
 The form to log in, its style sheet and its icon are for everybody; they are asked for once, and
 kept. Promises that nothing below the page reaches the application, that every answer says
 ``no-store`` and forbids what browsers might be made to do with it, and 503 where the supervisor
@@ -22,7 +23,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from tonnage.ops.answers import BEARER, NO_OTHER_SITE, problem, who_may, wrong_method
+from tonnage.ops.answers import (
+    BEARER,
+    NO_OTHER_SITE,
+    problem,
+    too_many_attempts,
+    who_may,
+    wrong_method,
+)
 from tonnage.ops.login import (
     HIDDEN,
     SHOWN,
@@ -53,6 +61,8 @@ if TYPE_CHECKING:
 MOST_KEPT_BYTES: Final = 64 * KIB
 
 _PUBLIC: Final = ("/login", "/page.css", "/icon.svg")
+# From here on an answer is a refusal, or says that something failed.
+_REFUSED: Final = 400
 _LONGEST_TARGET: Final = 2048
 _SAFE: Final = "".join(map(chr, range(0x21, 0x7F)))
 _HEADERS: Final = (
@@ -116,6 +126,8 @@ class Relay:
         if answer is _STREAM:
             await self._live.stream(receive, send, _HEADERS)
             return
+        if answer.status >= _REFUSED and self._places.page_path and _is_for_a_person(scope):
+            answer = _as_page(answer, self._places.page_path)
         has = {name for name, _ in answer.headers}
         more = tuple(each for each in _HEADERS if each[0] not in has)
         await respond(scope, receive, send, replace(answer, headers=(*answer.headers, *more)))
@@ -168,7 +180,7 @@ class Relay:
             return problem(403, "forbidden", detail or _NO_TOKEN)
         headers = scope["headers"]
         if bearer(headers) is not None and (seconds := self._doorman.blocked_seconds(scope)):
-            return _blocked(seconds)
+            return too_many_attempts(seconds)
         if is_forged(headers, self._admin_token):
             self._doorman.forged(scope)
         page_path = self._places.page_path
@@ -212,7 +224,7 @@ class Relay:
             return problem(413, "payload_too_large", "a log-in has at most 4 KB")
         # Nothing is awaited from here to the count, or guesses at the same time would all pass.
         if seconds := self._doorman.blocked_seconds(scope):
-            return _blocked(seconds)
+            return too_many_attempts(seconds)
         if given is None:
             detail = "send the token as a form or as JSON, token=..."
             return problem(400, "bad_request", detail)
@@ -253,10 +265,28 @@ def _is_secure(scope: Scope) -> bool:
     return scope.get("scheme") == "https" or said.strip().lower().startswith(b"https")
 
 
-def _blocked(seconds: float) -> Answer:
-    after = max(1, round(seconds))
-    detail = f"too many wrong tokens came from this address: try again in {after} s"
-    return problem(429, "too_many_attempts", detail, ((b"retry-after", b"%d" % after),))
+def _is_for_a_person(scope: Scope) -> bool:
+    """Return whether a browser asks for something to be shown."""
+    accepts = dict(scope["headers"]).get(b"accept", b"")
+    return scope["type"] == "http" and b"text/html" in accepts.lower()
+
+
+def _as_page(answer: Answer, page_path: str) -> Answer:
+    """Return a refusal as a page, where it is JSON, which says the same."""
+    if answer.content_type != b"application/json":
+        return answer
+    # Imported when a person sees one.
+    import json
+    from html import escape
+    from http import HTTPStatus
+
+    from tonnage.ops.page import files
+
+    detail = str(json.loads(answer.body).get("detail", ""))
+    told = {"title": HTTPStatus(answer.status).phrase, "page": page_path}
+    told["detail"] = escape(f"{detail[:1].upper()}{detail[1:]}.")
+    shown = files.send("refused.html", told)
+    return replace(shown, status=answer.status, headers=(*answer.headers, *shown.headers))
 
 
 def _see_other(path: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 #: Where the gate notes in a request's scope what it calls its route.
 ROUTE: Final = "tonnage.route"
-#: What stands there for what operators ask, which is no request of the application's.
+#: Where the framework's own template is noted, if the framework does not leave one itself.
+TEMPLATE: Final = "tonnage.template"
+#: What :data:`ROUTE` has for what operators ask, which is no request of the application's.
 OPERATIONS: Final = "(operations)"
 
 # Paths remembered for each worker; at about 300 bytes each, 0.6 MB at most.
@@ -240,12 +242,18 @@ def _name(method: str, path: str, kind: str) -> str:
 
 def _template(scope: MutableMapping[str, Any]) -> str | None:
     """Return the framework's name for where *scope* was routed, if it left one there."""
-    route = scope.get("route")
-    path = getattr(route, "path", None) if route is not None else None
-    if isinstance(path, str):
+    noted = scope.get(TEMPLATE)
+    if noted is not None:
+        return str(noted)
+    route, endpoint = scope.get("route"), scope.get("endpoint")
+    root_path = scope.get("root_path", "")
+    if route is not None and hasattr(route, "app") and not hasattr(route, "endpoint"):
+        if endpoint is route.app:
+            # Only where another application is mounted: if it has routes, paths tell more.
+            return None if getattr(route, "routes", None) else root_path
+    elif isinstance(path := getattr(route, "path", None), str):
         # Where an application is mounted in another, its templates begin below that.
-        return f"{scope.get('root_path', '')}{path}"
-    endpoint = scope.get("endpoint")
+        return f"{root_path}{path}"
     while isinstance(endpoint, partial):
         endpoint = endpoint.func
     if endpoint is None:

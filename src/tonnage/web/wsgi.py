@@ -10,6 +10,7 @@ Covers what a2wsgi leaves open:
   empty one. It is held in memory, at most :data:`MOST_UNANNOUNCED_BYTES` of it; a larger one is
   refused with 411.
 * A body that ends before its length does is an error where it is read, and not a shorter body.
+* The route that the framework has found is noted in the request's scope, for its name in figures.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from a2wsgi.wsgi import WSGIResponder
 
 from tonnage.errors import RequestRefusedError
 from tonnage.units import MIB, format_bytes
+from tonnage.web.frameworks import flask_template
 from tonnage.web.path.problem import Problem
+from tonnage.web.routes import TEMPLATE
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -59,7 +62,7 @@ class _Responder(WSGIResponder):
     _received: io.BytesIO | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self._receive = receive
+        self._scope, self._receive = scope, receive
         if not any(name == b"content-length" for name, _ in scope["headers"]):
             self._received = await _receive_whole(receive)
             if self._received is None:
@@ -98,6 +101,7 @@ class _Responder(WSGIResponder):
 
     def wsgi(self, environ: Any, start_response: Any) -> None:
         """Run the application, in the thread."""
+        self._environ = environ
         if self._received is None:
             environ["wsgi.input"] = io.BufferedReader(_Body(self._receive, self.loop))
         else:
@@ -108,6 +112,13 @@ class _Responder(WSGIResponder):
             # Its parts are put together.
             environ.pop("HTTP_TRANSFER_ENCODING", None)
         super().wsgi(environ, start_response)
+
+    def start_response(self, status: Any, response_headers: Any, exc_info: Any = None) -> Any:
+        """Begin the response, in the thread: by now the framework knows which route it is of."""
+        template = self._environ.get(TEMPLATE) or flask_template(self._environ)
+        if template is not None:
+            self._scope[TEMPLATE] = template
+        return super().start_response(status, response_headers, exc_info)
 
 
 class _Body(io.RawIOBase):

@@ -45,6 +45,11 @@ def upload(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"name": file.name, "bytes": len(file.read())})
 
 
+def post(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show what is called by a word."""
+    return HttpResponse(slug)
+
+
 urlpatterns = [
     path("", home),
     path("notes", notes),
@@ -52,4 +57,5 @@ urlpatterns = [
     path("hold", hold_memory),
     path("count", count),
     path("upload", upload),
+    path("posts/<slug:slug>", post),
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tonnage import __version__
 from tonnage.cli.main import main
 from tonnage.ops.deploying import PLATFORMS
 from tonnage.ops.deploying.project import STORES, plain_name, stores_in
@@ -223,6 +224,78 @@ def test_pip_installs_what_there_is(project: Path) -> None:
         (project / name).unlink()
     text = init("docker", "main:app", "--force")["Dockerfile"]
     assert "RUN pip install --no-cache-dir tonnage\n" in text
+
+
+@pytest.mark.parametrize("platform", sorted(set(PLATFORMS) - {"systemd"}))
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"requirements.txt": "fastapi\n"}, "requirements.txt has no Tonnage"),
+        ({"requirements.txt": "tonnage-demo\n# tonnage\n"}, "requirements.txt has no Tonnage"),
+        ({"pyproject.toml": '[project]\nname = "a"'}, "pyproject.toml have no Tonnage"),
+        ({}, "there is neither a requirements.txt nor a pyproject.toml"),
+    ],
+)
+def test_a_project_without_tonnage_is_told_the_line_to_add(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    platform: str,
+    files: dict[str, str],
+    said: str,
+) -> None:
+    """Its deployment would fail at the start, with a command that is not found."""
+    _only(project, files)
+    init(platform, "main:app")
+    warning = capsys.readouterr().err
+    assert warning.startswith("tonnage: warning: ")
+    assert said in warning
+    assert f"tonnage[migrations]=={__version__}" in warning
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "fastapi\nTonnage[redis]>=0.1  # the server\n"},
+        {"requirements.txt": "-r more.txt\n", "more.txt": "tonnage\n"},
+        {"requirements.txt": "./vendor/tonnage-0.1.0-py3-none-any.whl\n"},
+        {"requirements.txt": "git+https://example.org/me/tonnage.git@main#egg=tonnage\n"},
+        {"requirements.txt": "-e .\n", "pyproject.toml": PYPROJECT},
+        {"pyproject.toml": PYPROJECT},
+        {"pyproject.toml": '[project]\nname = "a"\ndynamic = ["dependencies"]'},
+    ],
+)
+def test_a_project_with_tonnage_is_not_warned(
+    project: Path, capsys: pytest.CaptureFixture[str], files: dict[str, str]
+) -> None:
+    """However it is named to pip; what a build finds out cannot be seen, and gets no guess."""
+    _only(project, files)
+    init("render", "main:app")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_line_to_add_has_the_extras_that_are_missing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the stores those whose library no other line brings."""
+    _only(project, {"requirements.txt": "psycopg[binary]\n"})
+    init("docker", "main:app", "--with", "redis")
+    assert f"add tonnage[migrations,redis]=={__version__}" in capsys.readouterr().err
+
+
+def test_where_the_environment_is_ones_own_nobody_is_warned(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A unit installs nothing."""
+    _only(project, {})
+    init("systemd", "main:app")
+    assert capsys.readouterr().err == ""
+
+
+def _only(project: Path, files: dict[str, str]) -> None:
+    """Have *files* in the *project*, and no other dependencies."""
+    (project / "pyproject.toml").unlink()
+    for name, text in files.items():
+        (project / name).write_text(text)
 
 
 def test_nothing_is_overwritten_unasked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,20 @@ def test_the_newest_comes_first(events: Events, logger: logging.Logger) -> None:
     assert first["time"] >= second["time"] > 1_700_000_000
 
 
+def test_what_a_worker_has_logged_is_a_warning_too(events: Events) -> None:
+    """As it was logged there: without secrets, and cut."""
+    events.add_warning(
+        "security.alert", "security: a wrong token at /?password=hunter2" + "x" * 999
+    )
+
+    (event,) = events.as_json()
+
+    assert event["level"] == "WARNING"
+    assert event["text"].startswith("security: a wrong token")
+    assert "hunter2" not in event["text"]
+    assert len(event["text"]) <= LONGEST_TEXT
+
+
 def test_one_kind_does_not_push_the_others_out(events: Events, logger: logging.Logger) -> None:
     """Of lines that differ by their figures alone, the last few are kept."""
     logger.warning("worker %d has died", 1)

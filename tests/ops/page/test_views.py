@@ -12,6 +12,7 @@ from tests.ops.page.watched import Watched
 from tests.server.scene import Whole, scene
 
 import tonnage.ops.page
+from tonnage.ops.page.files import send
 from tonnage.ops.query import QueryError
 
 FILES = Path(tonnage.ops.page.__file__).parent / "browser"
@@ -68,6 +69,12 @@ def test_nothing_is_written_into_the_page(watched: Watched) -> None:
     for path in ("/tonnage", "/tonnage/login"):
         html = watched.get(path).body.decode()
         assert not re.search(r"<style|style=|<script(?! type=\"module\" src=)| on\w+=", html)
+
+
+def test_nothing_is_written_into_a_refusal() -> None:
+    """It is made of the same parts."""
+    html = send("refused.html", {"title": "Forbidden", "page": "/a", "detail": "b"}).body.decode()
+    assert not re.search(r"<style|style=|<script| on\w+=|{{", html)
 
 
 def test_what_comes_from_the_server_is_shown_as_text() -> None:

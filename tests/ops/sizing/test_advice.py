@@ -206,15 +206,6 @@ def test_old_observations_and_runs_cut_off_are_said() -> None:
     assert any("other programs" in doubt for doubt in doubts)
 
 
-def test_a_limit_that_was_changed_is_said() -> None:
-    """Peaks under the larger one still count."""
-    history = a_history([a_row(MONDAY, 700, limit_mb=1024), a_row(MONDAY + DAY_SECONDS, 300)])
-    advice = advice_for(history)
-    assert any("between 512 MB and 1 GB" in doubt for doubt in advice.doubts)
-    assert advice.limit_bytes is not None
-    assert advice.limit_bytes > 770 * MIB
-
-
 def test_where_thresholds_leave_no_ceiling_there_is_no_advice() -> None:
     """EXHAUSTED at 100 MB, whatever the limit: a peak of 200 MB fits nowhere."""
     history = week(200)

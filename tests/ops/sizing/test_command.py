@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,37 @@ def test_doubts_are_warnings(tmp_path: Path) -> None:
     assert "warning: fewer than 24 hours were observed" in text
     assert "warning: 4 requests were refused" in text
     assert "A limit of 512 MB would do" in text
+
+
+def test_another_limit_and_other_workers_are_kept_apart(tmp_path: Path) -> None:
+    """The newest counts; 900 MB with two workers do not make 512 MB with one tight."""
+    old = [a_row(MONDAY + at * DAY_SECONDS, 900, limit_mb=1024) for at in range(2)]
+    new = [a_row(MONDAY + at * DAY_SECONDS, 200, workers=1) for at in range(1, 8)]
+    text = shown(tmp_path, a_history([old[0], old[1], *new]))
+
+    assert "observed for 7 days since" in text
+    assert "with 1 worker, limit 512 MB" in text
+    assert "    512 MB (now)  fits " in text
+    assert "Not counted: 2 days since" in text
+    assert "with 2 workers, peak 900 MB of 1 GB (88%)." in text
+
+
+def test_instances_with_other_limits_are_kept_apart(tmp_path: Path) -> None:
+    """Each has a file; the one that was written last says which limit counts."""
+    small, large = a_history([a_row(MONDAY, 200)]), a_history([a_row(MONDAY, 900, limit_mb=1024)])
+    name = file_name("main:app", tmp_path)
+    books = [Book.open(tmp_path / "state", name) for _ in range(2)]
+    books[0].write(replace(small, written_seconds=small.written_seconds + 60))
+    books[1].write(large)
+    for book in books:
+        book.close()
+
+    out = io.StringIO()
+    show_observed(settings_for(tmp_path), None, True, out, wall_clock=lambda: MONDAY + 0.5)
+    data = json.loads(out.getvalue())
+
+    assert data["observed"]["peak_bytes"] == 200 * MIB
+    assert [row["peak_bytes"] // MIB for row in data["not_counted"]] == [900]
 
 
 def test_json_has_all_of_it_in_bytes(tmp_path: Path) -> None:

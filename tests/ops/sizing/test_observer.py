@@ -288,6 +288,21 @@ def test_the_next_run_goes_on_in_the_same_rows(tmp_path: Path) -> None:
     assert (day.refused, day.cut_off) == (3, 0)
 
 
+def test_the_next_run_with_another_limit_has_rows_of_its_own(tmp_path: Path) -> None:
+    """Of the same hour and day: what is used of 1 GB says nothing of 512 MB. The newest is last."""
+    server = Server(tmp_path)
+    for limit_mb, peak_mb in ((1024, 900), (512, 200), (1024, 300)):
+        server = Server(tmp_path, wall=server.wall + 5)
+        server.page.header.limit_bytes = limit_mb * MIB
+        server.use(peak_mb)
+        server.pass_seconds(100)
+        server.observer.close()
+
+    for rows in (server.kept().days, server.kept().hours):
+        found = [(row.limit_bytes // MIB, row.peak_bytes // MIB, row.seconds) for row in rows]
+        assert found == [(512, 200, 100), (1024, 900, 200)]
+
+
 def test_a_run_that_was_killed_is_counted(tmp_path: Path) -> None:
     """It has not said that it ends, and its lock is free."""
     first = Server(tmp_path)

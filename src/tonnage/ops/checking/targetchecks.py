@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from tonnage.ops.admintoken import MAKE_ONE, TOO_SHORT, is_for_others, is_short
 from tonnage.ops.checking.findings import failed, passed, skipped
 from tonnage.ops.checking.pathchecks import NOT_IMPORTED, PATH_CHECKS
 from tonnage.units import format_bytes
@@ -20,12 +21,8 @@ if TYPE_CHECKING:
     from tonnage.ops.checking.facts import TargetFacts
     from tonnage.ops.checking.findings import Finding
 
-#: A token that is shorter can be guessed.
-LEAST_TOKEN_CHARS: Final = 16
 #: An import that takes more of what a start may take fails on a slower machine.
 SLOW_START_SHARE: Final = 0.5
-
-_HERE: Final = ("127.", "localhost", "::1")
 
 
 def check_target(facts: TargetFacts) -> list[Finding]:
@@ -151,15 +148,14 @@ def logs(facts: TargetFacts) -> Finding:
 def token(facts: TargetFacts) -> Finding:
     """Whether operators can prove who they are, where others can ask."""
     listen, found = facts.settings.listen, facts.settings.admission.admin_token
-    if found is not None and len(found) < LEAST_TOKEN_CHARS:
-        told = f"TONNAGE_ADMIN_TOKEN has fewer than {LEAST_TOKEN_CHARS} characters"
-        return failed("token", told, "set a random one, as of: openssl rand -hex 32")
+    if is_short(found):
+        return failed("token", TOO_SHORT, f"set a random one, as of: {MAKE_ONE}")
     if found is not None:
         return passed("token", "TONNAGE_ADMIN_TOKEN is set")
-    if listen.uds is not None or listen.fd is not None or listen.host.startswith(_HERE):
+    if not is_for_others(listen):
         return passed("token", "none, and only this machine can ask")
     told = f"listens on {listen.host} without TONNAGE_ADMIN_TOKEN: you could not see its memory"
-    return failed("token", told, "set it to the output of: openssl rand -hex 32")
+    return failed("token", told, f"set it to the output of: {MAKE_ONE}")
 
 
 def instances(facts: TargetFacts) -> Finding:

@@ -1,8 +1,8 @@
 """Deployment files: a plan and a project, written as a platform wants to read it.
 
 `told` gathers what the files say; `images`, `hosted` and `hosts` are the files themselves, and all
-are pure. `project` looks at a directory, `writing` puts files there, and `command` is what
-`tonnage init` runs.
+are pure. `project` looks at a directory, `installed` tells what pip would lack there, `writing`
+puts files there, and `command` is what `tonnage init` runs.
 
 Does not: talk to a platform, run a container, import the application, or know a secret's value.
 Bounds: a handful of files of some kilobytes each; nothing is kept.

@@ -14,6 +14,7 @@ from typing import TextIO
 from tonnage.config import load_settings
 from tonnage.errors import TargetError
 from tonnage.ops.deploying import PLATFORMS
+from tonnage.ops.deploying.installed import doubts
 from tonnage.ops.deploying.project import STORES, look
 from tonnage.ops.deploying.told import tell
 from tonnage.ops.deploying.writing import write
@@ -44,6 +45,7 @@ def init(
     variables: Collection[str],
     directory: Path,
     out: TextIO,
+    err: TextIO,
 ) -> int:
     """Write or print the files for *wanted*, and return exit status 0.
 
@@ -53,6 +55,7 @@ def init(
         variables: The names of the environment's variables; DATABASE_URL shows a database.
         directory: The project's.
         out: Where it is told what was done.
+        err: Where it is told what is to be done before these files can be deployed.
 
     Raises:
         TargetError: no application is named.
@@ -70,7 +73,9 @@ def init(
     files = PLATFORMS[wanted.platform](told)
     if wanted.prints:
         out.write("\n".join(f"===> {file.name} <===\n{file.text}" for file in files))
-        return 0
-    for line in write(files, wanted.output, force=wanted.force):
-        print(line, file=out)
+    else:
+        for line in write(files, wanted.output, force=wanted.force):
+            print(line, file=out)
+    for doubt in doubts(told):
+        print(f"tonnage: warning: {doubt}", file=err)
     return 0

@@ -1,13 +1,13 @@
 """What a project's directory tells of how it is deployed.
 
-Promises: `look` reads file names, pyproject.toml and requirements.txt, and imports nothing.
-Does not: resolve dependencies; what a requirement needs in its turn is not followed.
+Promises: `look` reads file names, pyproject.toml, requirements.txt and what that includes, and
+imports nothing. Does not: resolve dependencies; what a requirement needs in its turn is not seen.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,8 @@ STORES: Final[Mapping[str, str]] = {
 
 #: How pip is told of a requirements.txt.
 REQUIREMENTS: Final = "-r requirements.txt"
+#: What it is told where there is nothing else to install: Tonnage's name.
+TONNAGE: Final = "tonnage"
 
 # Packages, and extras of Tonnage's, that show that a store is used.
 _SIGNS: Final[Mapping[str, frozenset[str]]] = {
@@ -31,6 +33,13 @@ _SIGNS: Final[Mapping[str, frozenset[str]]] = {
     "mongo": frozenset({"mongo", "pymongo", "motor"}),
 }
 _REQUIREMENT: Final = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?")
+# Also where pip is given an address or a file: git+https://..., ./tonnage-0.1-py3-none-any.whl.
+_NAMES_TONNAGE: Final = re.compile(rf"(?<![\w-]){TONNAGE}(?!-[a-z]|\w)", re.IGNORECASE)
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
+_INCLUDES: Final = re.compile(r"\s*(?:-r|--requirement)[\s=]+(\S+)")
+# Of files that name further ones.
+_MOST_FILES: Final = 16
+_ITSELF: Final = re.compile(r"\s*(?:-e|--editable)?[\s=]*\.(?:\[.*\])?\s*")
 _MIGRATIONS: Final = ("alembic.ini", "migrations", "alembic")
 
 
@@ -40,8 +49,9 @@ class Project:
 
     Attributes:
         name: What it is called, in lower-case letters, digits and hyphens.
-        install: What pip is to install: "-r requirements.txt", "." by pyproject.toml, or "tonnage"
-            alone where there is neither.
+        install: What pip is to install: :data:`REQUIREMENTS`, "." by pyproject.toml, or
+            :data:`TONNAGE` alone where there is neither.
+        has_tonnage: Whether that installs Tonnage, as far as can be seen.
         stores: Those of :data:`STORES` that its dependencies speak to.
         migrations: What ``tonnage db migrate`` is to be given: a path, "" for one that it finds
             itself; None: there are no migrations.
@@ -49,6 +59,7 @@ class Project:
 
     name: str
     install: str
+    has_tonnage: bool
     stores: frozenset[str]
     migrations: str | None
 
@@ -60,14 +71,21 @@ def look(directory: Path, target: str) -> Project:
         ConfigError: pyproject.toml is not valid TOML.
     """
     project = _project_table(directory / "pyproject.toml")
-    lines = [str(line) for line in project.get("dependencies", ())]
-    requirements = directory / "requirements.txt"
-    if requirements.is_file():
-        lines += requirements.read_text(encoding="utf-8", errors="replace").splitlines()
+    own = [str(line) for line in project.get("dependencies", ())]
+    required = list(_requirements(directory / "requirements.txt"))
+    install = "." if project else TONNAGE
+    if (directory / "requirements.txt").is_file():
+        install = REQUIREMENTS
+    # The project itself can be one of its requirements.
+    is_installed = install == "." or any(_ITSELF.fullmatch(line) for line in required)
+    seen = [*required, *own] if is_installed else required
+    # What the project's build finds out is not seen.
+    is_unseen = is_installed and "dependencies" in project.get("dynamic", ())
     return Project(
         name=plain_name(str(project.get("name") or directory.resolve().name)),
-        install=REQUIREMENTS if requirements.is_file() else "." if project else "tonnage",
-        stores=stores_in(lines),
+        install=install,
+        has_tonnage=is_unseen or any(_NAMES_TONNAGE.search(line) for line in seen),
+        stores=stores_in([*own, *required]),
         migrations=_migrations(directory, target),
     )
 
@@ -89,6 +107,21 @@ def stores_in(requirements: Iterable[str]) -> frozenset[str]:
             if name == "tonnage":
                 words.update(extra.strip() for extra in (found[2] or "").lower().split(","))
     return frozenset(store for store, signs in _SIGNS.items() if words & signs)
+
+
+def _requirements(first: Path) -> Iterator[str]:
+    """Yield the lines of the file *first*, without comments, and of those that it includes."""
+    files = [first]
+    for path in files:
+        if not path.is_file():
+            continue
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            line = _COMMENT.sub("", line)
+            included = _INCLUDES.match(line)
+            if included is None:
+                yield line
+            elif len(files) < _MOST_FILES:
+                files.append(path.parent / included[1])
 
 
 def _project_table(path: Path) -> Mapping[str, Any]:

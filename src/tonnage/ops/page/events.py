@@ -1,4 +1,4 @@
-"""What has happened lately: the lines that the supervisor has logged.
+"""What has happened lately: the lines that the supervisor has logged, and workers' alarms.
 
     events = Events()
     logging.getLogger("tonnage").addHandler(events)
@@ -12,6 +12,7 @@ is the regular line on where memory stands.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,8 +54,15 @@ class Events(logging.Handler):
             text = _mask.text(cut(record.getMessage()))
         except Exception as error:  # noqa: BLE001  (as in the log: it must not fail the caller)
             text = failure(error)
-        event = _Event(kind, record.created, record.levelname, visible(text)[:LONGEST_TEXT])
-        alike = [number for number, each in enumerate(self._kept) if each.kind == kind]
+        self._keep(_Event(kind, record.created, record.levelname, visible(text)[:LONGEST_TEXT]))
+
+    def add_warning(self, kind: str, text: str) -> None:
+        """Keep a warning that a worker has logged, of which the supervisor's log knows nothing."""
+        text = visible(_mask.text(cut(text)))[:LONGEST_TEXT]
+        self._keep(_Event(kind, time.time(), "WARNING", text))
+
+    def _keep(self, event: _Event) -> None:
+        alike = [number for number, each in enumerate(self._kept) if each.kind == event.kind]
         if len(alike) >= MOST_ALIKE:
             del self._kept[alike[0]]
         elif len(self._kept) >= MOST_EVENTS:

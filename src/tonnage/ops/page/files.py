@@ -47,7 +47,7 @@ def send(name: str, put_in: Mapping[str, str] | None = None) -> Answer:
     """Return the file *name*.
 
     Args:
-        name: one of :data:`PARTS`, ``page.html`` or ``login.html``.
+        name: one of :data:`PARTS`, ``page.html``, ``login.html`` or ``refused.html``.
         put_in: what stands in it between double braces, and what takes its place.
     """
     text = (_FILES / name).read_text("utf-8")

@@ -109,13 +109,14 @@ class LivePage:
         self._clock = clock
         self._wall_clock = wall_clock
         self._history = History()
-        self._events = Events()
+        #: What is shown of the log.
+        self.events = Events()
         self._looking: _Looking | None = None
-        logging.getLogger("tonnage").addHandler(self._events)
+        logging.getLogger("tonnage").addHandler(self.events)
 
     def close(self) -> None:
         """Keep no events any more."""
-        logging.getLogger("tonnage").removeHandler(self._events)
+        logging.getLogger("tonnage").removeHandler(self.events)
 
     def note(self) -> None:
         """Note who holds what: to be called every :data:`~.history.EVERY_SECONDS`."""
@@ -158,7 +159,7 @@ class LivePage:
             "tank": tank_of(now),
             "routes": routes.shown(figures.routes, looking.rates, looking.learned, seconds),
             "stores": stores_of(figures.stores),
-            "events": self._events.as_json(),
+            "events": self.events.as_json(),
             "postmortems": looking.postmortems.newest(seconds),
             "plan": plan_of(self._plan),
             "leaks": leaks_of(self._operator.leaks()),

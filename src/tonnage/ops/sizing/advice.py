@@ -236,12 +236,6 @@ def _doubts(
     silent_days = (now_seconds - history.written_seconds) // DAY_SECONDS
     if silent_days >= 2:
         doubts.append(f"the last observation is {silent_days} days old")
-    limits = {row.limit_bytes for row in history.days}
-    if len(limits) > 1:
-        doubts.append(
-            f"the limit was between {format_bytes(min(limits))} and {format_bytes(max(limits))} in"
-            " this time: what was used under another one counts as well"
-        )
     if growth is not None:
         doubts.append(_grows(growth, whole, parts_at))
     if _is_held_down(whole):

@@ -1,6 +1,7 @@
 """``tonnage plan TARGET --observed``: which limit would do, by what was observed of the target.
 
-Promises: nothing is imported, started or written; what was kept is read. Does not decide: that is
+Promises: nothing is imported, started or written; what was kept is read. What was observed with the
+newest limit and number of workers counts, the rest is named. Does not decide: that is
 :mod:`tonnage.ops.sizing.advice`.
 """
 
@@ -57,17 +58,18 @@ def show_observed(
         raise UsageError("name the application: for example tonnage plan main:app --observed")
     directory = state_directory(settings.reports.state_dir, environ)
     name = file_name(settings.app.target, settings.app.app_dir)
-    history = None if directory is None else beside(read_all(directory, name))
+    together = None if directory is None else beside(read_all(directory, name))
+    history, others = (None, ()) if together is None else together.apart()
     whole = None if history is None else history.whole()
     if history is None or whole is None:
         raise UsageError(_nothing(settings, directory))
     parts_at = parts_for(settings, history.app)
     advice = advise(history, whole, share, parts_at, now_seconds=int(wall_clock()))
     if as_json:
-        json.dump(to_json(history, whole, advice), out, indent=2)
+        json.dump(to_json(history, whole, advice, others), out, indent=2)
         out.write("\n")
     else:
-        out.write(render(history, whole, advice))
+        out.write(render(history, whole, advice, others))
     return 0
 
 

@@ -1,7 +1,8 @@
 """Keeps the rows of one run in its book, with those of the runs before.
 
 Promises: nothing that a disk does makes anybody fail; that nothing can be kept is said once, and
-tried again. Of an hour or a day in which an earlier run was observed too, the row is of both.
+tried again. Of an hour or a day in which an earlier run was observed too, the row is of both, where
+limit and number of workers are the same.
 
 Bounded: the rows that are yet to be written, two days' hours and their days; the others are on
 disk alone, and are read when the file is written.
@@ -21,10 +22,11 @@ from tonnage.ops.sizing.record import (
     MOST_HOURS,
     History,
     Row,
+    in_order,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tonnage.ops.sizing.book import Book
 
@@ -71,7 +73,7 @@ class Keeping:
             return False
         if kept is None:
             return False
-        self._before = {HOUR_SECONDS: kept.hours[-1:], DAY_SECONDS: kept.days[-1:]}
+        self._before = {HOUR_SECONDS: _latest(kept.hours), DAY_SECONDS: _latest(kept.days)}
         # It has the book no more.
         return kept.is_running
 
@@ -125,15 +127,17 @@ class Keeping:
         self, length: int, kept: Iterable[Row], present: Mapping[int, Row]
     ) -> tuple[Row, ...]:
         """Return the rows *kept* with this run's own: what it wrote of them before is replaced."""
-        rows = {row.start_seconds: row for row in kept}
+        rows = {row.key: row for row in kept}
         for own in (*self._closed[length], present[length]):
             if not own.seconds:
                 continue
+            # This run's is the last of its time.
+            rows.pop(own.key, None)
             for before in self._before.get(length, ()):
-                if before.start_seconds == own.start_seconds:
+                if before.key == own.key:
                     own = before.joined(own, length)
-            rows[own.start_seconds] = own
-        return tuple(rows[start] for start in sorted(rows))
+            rows[own.key] = own
+        return in_order(rows.values())
 
     def _kept(self, book: Book) -> History | None:
         """Return what was kept; what cannot be understood is set aside. Raises OSError."""
@@ -154,3 +158,8 @@ class Keeping:
                 error.strerror or error,
             )
         self._is_writable = False
+
+
+def _latest(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return those of *rows* that begin when the last one does."""
+    return tuple(row for row in rows if row.start_seconds == rows[-1].start_seconds)

@@ -1,8 +1,9 @@
 """What is known of an hour, a day or a whole life of a server, in frozen records.
 
-They can be joined: of two runs in one hour, of two instances beside each other, of many days. What
-joined rows say of a quantile is a bound: in all of them together the size stayed below the larger
-of their p99s for 99 % of the time, or for more.
+They can be joined: of two runs in one hour, of two instances beside each other, of many days. Those
+of another limit or number of workers stay apart, as they say nothing of this one. What joined rows
+say of a quantile is a bound: in all of them together the size stayed below the larger of their p99s
+for 99 % of the time, or for more.
 
 Pure. Bounded by who keeps them: :data:`MOST_HOURS` and :data:`MOST_DAYS` rows a server.
 """
@@ -75,8 +76,18 @@ class Row:
     cut_off: int = 0
     level_seconds: tuple[float, ...] = (0.0,) * len(Level)
 
+    @property
+    def kind(self) -> tuple[int, int]:
+        """What it was observed of: the limit, and the number of workers."""
+        return self.limit_bytes, self.workers
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """What no two rows of one length have in common: when it began, and its kind."""
+        return self.start_seconds, *self.kind
+
     def joined(self, other: Row, most_seconds: int | None = None) -> Row:
-        """Return both as one; limit and number of workers are those of the later one.
+        """Return both, which are of one kind, as one.
 
         *most_seconds* is how long it can be at most: two instances observe the same hour.
         """
@@ -182,6 +193,22 @@ class History:
         """Return all days as one row; None: there is none."""
         return reduce(Row.joined, self.days) if self.days else None
 
+    def apart(self) -> tuple[History, tuple[Row, ...]]:
+        """Return what was seen of the newest limit and number of workers, and a row for each other.
+
+        The others are what all days of that kind come to, the last observed first.
+        """
+        kinds = list(dict.fromkeys(row.kind for row in reversed(self.days)))
+        others = tuple(
+            reduce(Row.joined, (row for row in self.days if row.kind == kind)) for kind in kinds[1:]
+        )
+        newest = replace(
+            self,
+            hours=tuple(row for row in self.hours if row.kind in kinds[:1]),
+            days=tuple(row for row in self.days if row.kind in kinds[:1]),
+        )
+        return newest, others
+
     def to_json(self) -> dict[str, Any]:
         """Return this as plain data: of rows just the numbers, as there are many."""
         plain = {
@@ -241,12 +268,18 @@ def beside(histories: Iterable[History]) -> History | None:
     )
 
 
+def in_order(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return *rows* by their time; of the same time, in the order that they come in."""
+    return tuple(sorted(rows, key=lambda row: row.start_seconds))
+
+
 def _merged(rows: Iterable[Row], length_seconds: int) -> tuple[Row, ...]:
-    found: dict[int, Row] = {}
+    found: dict[tuple[int, int, int], Row] = {}
     for row in rows:
-        same = found.get(row.start_seconds)
-        found[row.start_seconds] = row if same is None else same.joined(row, length_seconds)
-    return tuple(found[start] for start in sorted(found))
+        # The last that was written is to be the last of its time.
+        same = found.pop(row.key, None)
+        found[row.key] = row if same is None else same.joined(row, length_seconds)
+    return in_order(found.values())
 
 
 def _highest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

@@ -15,6 +15,8 @@ from tonnage.ops.sizing.record import DAY_SECONDS, HOUR_SECONDS
 from tonnage.units import counted, format_bytes, in_mb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tonnage.ops.sizing.advice import Advice, Size
     from tonnage.ops.sizing.record import History, Row
 
@@ -32,8 +34,8 @@ _SURENESS: Final = {
 }
 
 
-def render(history: History, whole: Row, advice: Advice) -> str:
-    """Return all of it for a person, ending with a newline."""
+def render(history: History, whole: Row, advice: Advice, others: Sequence[Row]) -> str:
+    """Return all of it for a person, ending with a newline; *others* are not counted in it."""
     lines = [
         f"{history.target}, observed for {duration(whole.seconds)} since"
         f" {_day(history.days[0].start_seconds)}, with {counted(whole.workers, 'worker')}, limit"
@@ -50,6 +52,7 @@ def render(history: History, whole: Row, advice: Advice) -> str:
         verdict(advice),
         f"How sure: {_SURENESS[advice.sureness]}.",
         *(f"warning: {doubt}" for doubt in advice.doubts),
+        *(f"Not counted: {_other(row)}." for row in others),
         "",
         *(_row(size) for size in advice.sizes),
     ]
@@ -99,7 +102,7 @@ def log_line(row: Row, advice: Advice) -> tuple[str, dict[str, Any]]:
     }
 
 
-def to_json(history: History, whole: Row, advice: Advice) -> dict[str, Any]:
+def to_json(history: History, whole: Row, advice: Advice, others: Sequence[Row]) -> dict[str, Any]:
     """Return all of it as plain data: sizes in bytes, times in seconds, shares of 1."""
     return {
         "target": history.target,
@@ -110,6 +113,7 @@ def to_json(history: History, whole: Row, advice: Advice) -> dict[str, Any]:
         "is_running": history.is_running,
         "observed": asdict(whole),
         "advice": asdict(advice),
+        "not_counted": [asdict(row) for row in others],
     }
 
 
@@ -134,6 +138,13 @@ def _row(size: Size) -> str:
     told = _VERDICTS[size.verdict]
     now = " (now)" if size.is_present else ""
     return f"  {format_bytes(size.limit_bytes):>8}{now:<6}  {told:<23}  {size.why}"
+
+
+def _other(row: Row) -> str:
+    return (
+        f"{duration(row.seconds)} since {_day(row.start_seconds)} with"
+        f" {counted(row.workers, 'worker')}, peak {_of_limit(row)}"
+    )
 
 
 def _happened(row: Row) -> str:
