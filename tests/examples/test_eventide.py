@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -13,13 +14,22 @@ from typing import Any
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
 from tests.support.mongo import MongoServer, direct, mongo_urls
+from tests.support.redis import RedisServer
 from tests.support.server import ROOT, Response, Running, clean_environment
 from tests.support.waiting import await_true
 
 pytestmark = pytest.mark.real
 
 JSON = {"content-type": "application/json"}
-EVENT = {"title": "Regatta", "city": "Porto", "starts_at": "2027-06-01T12:00:00+02:00", "seats": 2}
+EVENT = {
+    "title": "Regatta",
+    "city": "Porto",
+    "starts_at": "2027-06-01T12:00:00+02:00",
+    "seats": 2,
+    "description": "Bring a boat.",
+}
+HERE = ROOT / "examples" / "eventide"
+SECRET = {"EVENTIDE_SECRET": "not a secret at all, with 32 bytes"}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +45,8 @@ def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     env = {
         "MONGO_URL": database,
         "EVENTIDE_DATA": str(tmp_path_factory.mktemp("eventide")),
-        "EVENTIDE_SECRET": "not a secret at all, with 32 bytes",
     }
-    with Running(*BEHIND_A_PROXY, cwd=ROOT / "examples" / "eventide", env=env) as running:
+    with Running(*BEHIND_A_PROXY, cwd=HERE, env=SECRET | env) as running:
         yield running
 
 
@@ -95,6 +104,27 @@ def test_a_change_reaches_the_caches_of_all_workers(member: Visitor, server: Run
     assert left(member, number) == {1}
     assert member.send("PATCH", f"/events/{number}", {"seats": 9}).json()["seats_left"] == 8
     assert left(Visitor(server), number) == {8}
+
+
+def test_instances_share_their_caches_through_redis(database: str, tmp_path: Path) -> None:
+    """A change reaches the other instance; without Redis each goes on by itself."""
+    with RedisServer() as redis, ExitStack() as stack:
+        env = SECRET | {"MONGO_URL": database, "REDIS_URL": redis.url}
+        env |= {"EVENTIDE_DATA": str(tmp_path)}
+        one, other = (
+            stack.enter_context(Running(*BEHIND_A_PROXY, "--workers", "1", cwd=HERE, env=env))
+            for _ in range(2)
+        )
+        member = registered(Visitor(one))
+        number = member.send("POST", "/events", EVENT).json()["id"]
+        assert left(Visitor(other), number) == {2}
+        assert member.send("POST", f"/events/{number}/bookings").status == 201
+        await_true(lambda: left(Visitor(other), number) == {1}, "the other instance to hear of it")
+
+        redis.kill()
+        assert left(Visitor(other), number) == {1}
+        assert member.send("PATCH", f"/events/{number}", {"seats": 9}).json()["seats_left"] == 8
+        assert left(member, number) == {8}
 
 
 def test_nobody_gets_a_seat_twice_or_one_that_is_not_there(
@@ -179,7 +209,7 @@ def test_a_booking_that_is_cut_off_loses_no_seat(database: str, tmp_path: Path) 
     env = clean_environment() | {"MONGO_URL": database, "EVENTIDE_DATA": str(tmp_path)}
     ended = subprocess.run(
         [sys.executable, "-c", CUT_OFF],
-        cwd=ROOT / "examples" / "eventide",
+        cwd=HERE,
         env=env | {"TONNAGE_ENV": "production"},
         capture_output=True,
         text=True,
@@ -200,8 +230,7 @@ def test_it_starts_without_a_database(tmp_path: Path) -> None:
             "MONGO_URL": f"{mongo.database()}?connect_timeout=0.5",
             "EVENTIDE_DATA": str(tmp_path),
         }
-        place = ROOT / "examples" / "eventide"
-        with Running(*BEHIND_A_PROXY, "--workers", "1", cwd=place, env=env) as running:
+        with Running(*BEHIND_A_PROXY, "--workers", "1", cwd=HERE, env=env) as running:
             visitor = Visitor(running)
             assert visitor.client.get("/events/1").status == 503
             mongo.start()
@@ -234,6 +263,22 @@ def test_events_are_read_in_pages(server: Running) -> None:
     assert page["next"] is None
     assert numbers == list(range(2, 2001, 3))
     assert visitor.client.get("/events?after=nonsense").status == 400
+
+
+def test_lists_come_without_what_is_long(server: Running) -> None:
+    """The description comes with a single event."""
+    visitor = Visitor(server)
+    listed = visitor.client.get("/events?limit=1").json()["events"][0]
+    event = visitor.client.get(f"/events/{listed['id']}").json()
+    description = event.pop("description")
+    assert (len(description) > 1000, event) == (True, listed)
+
+
+def test_it_has_the_bounds_of_its_host(server: Running) -> None:
+    """Its settings reach the server: processes, what one may grow to, and connections."""
+    assert server.banner("workers").startswith("2, clustering")
+    assert "200 MB" in server.banner("recycling")
+    assert "at most 5 connections a worker" in server.banner("MongoDB")
 
 
 def test_an_operator_can_clear_the_caches(member: Visitor, server: Running, database: str) -> None:

@@ -104,7 +104,7 @@ def test_the_page_has_a_form_that_sends_photos(server: Running) -> None:
     page = Client(server).get("/")
 
     assert page.headers["content-type"].startswith("text/html")
-    assert b'action="/me/photo" enctype="multipart/form-data"' in page.body
+    assert b'action="me/photo" enctype="multipart/form-data"' in page.body
     assert b"--brand" in page.body
     assert b"followed()" in page.body
 
@@ -282,6 +282,8 @@ def test_an_address_has_100_requests(server: Running) -> None:
         ("PUT", "/me", (405, "method_not_allowed")),
         ("POST", "/members", (422, "bad_name")),
         ("GET", "/me", (401, "unknown_member")),
+        # There is no office where nothing says what its key is.
+        ("GET", "/office/applications", (401, "not_the_office")),
     ],
 )
 def test_all_errors_have_one_shape(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -69,6 +73,15 @@ def test_lists_come_in_pages_without_what_is_long(client: Client) -> None:
     assert [len(client.get(path).json()) for path in ("/plans", "/activities")] == [3, 8]
 
 
+def test_what_is_long_is_asked_for_by_itself(client: Client) -> None:
+    """One event comes without its description, as a list does."""
+    event, description = (client.get(f"/events/3{path}").json() for path in ("", "/description"))
+
+    assert set(event) == {"id", "activity", "title", "starts_at", "seats", "left"}
+    assert set(description) == {"id", "description"}
+    assert description["description"].startswith("We warm up")
+
+
 def test_a_created_event_is_found(client: Client) -> None:
     """Where the answer says that it is."""
     made = client.ask("POST", "/events", json.dumps(EVENT).encode(), JSON)
@@ -88,16 +101,21 @@ def test_a_created_event_shows_in_a_list_that_was_kept(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "status"),
-    [({"activity_id": 99}, 422), ({"seats": 0}, 422), ({"starts_at": "0001-01-01T00:00:00Z"}, 422)],
+    "change",
+    [
+        {"activity_id": 99},
+        {"seats": 0},
+        {"starts_at": "0001-01-01T00:00:00Z"},
+        # The answer cannot repeat these: no JSON holds them.
+        {"seats": math.inf},
+        {"title": "\ud800"},
+    ],
 )
-def test_an_event_that_cannot_be_is_refused(
-    client: Client, change: dict[str, object], status: int
-) -> None:
-    """With the reason, and not as a failure of the database."""
+def test_an_event_that_cannot_be_is_refused(client: Client, change: dict[str, object]) -> None:
+    """With the reason, and not as a failure."""
     answer = client.ask("POST", "/events", json.dumps(EVENT | change).encode(), JSON)
 
-    assert answer.status == status
+    assert (answer.status, list(answer.json())) == (422, ["detail"])
 
 
 def test_a_body_above_1_mb_is_refused_before_it_is_sent(client: Client) -> None:
@@ -228,3 +246,37 @@ def test_operators_find_health_and_the_cache_where_they_always_were(server: Runn
     foreign = {"Origin": "https://evil.example"}
     assert server.request("POST", "/api/cache/clear", headers=foreign).status == 403
     assert server.request("POST", "/api/cache/clear").json()["cleared"] is None
+
+
+def test_what_happens_to_an_event_takes_out_what_it_touches(client: Client, data: Path) -> None:
+    """A seat that is taken touches what is said of the event; a change, its text and lists too."""
+    event, other = "/events/11", "/events/12"
+    kept = ["/events", *(f"{one}{part}" for one in (event, other) for part in ("", "/description"))]
+
+    def looked_up() -> set[str]:
+        """Return what shows how the database is now."""
+        return {path for path in kept if b"changed" in client.get(path).body}
+
+    assert looked_up() == set()
+    with closing(sqlite3.connect(data / "app.sqlite3")) as database, database:
+        database.execute(
+            "UPDATE events SET title = 'changed', description = 'changed' WHERE id IN (11, 12)"
+        )
+    assert looked_up() == set()
+    seat = {"name": "Ann", "email": "ann@fitflix.example"}
+    client.ask("POST", f"{event}/registrations", json.dumps(seat).encode(), JSON)
+    assert looked_up() == {event}
+    client.ask("PATCH", event, json.dumps({"seats": 100}).encode(), JSON)
+    assert looked_up() == {event, f"{event}/description", "/events"}
+
+
+def test_the_banner_has_the_levels_of_the_original(server: Running) -> None:
+    """In MB, and what one worker may hold."""
+    for line in (
+        r"WARNING +from 450 MB",
+        r"CRITICAL +from 480 MB",
+        r"EXHAUSTED +from 500 MB",
+        r"workers +1, .* 2 threads each",
+        r"400 MB a worker at most",
+    ):
+        assert re.search(line, server.log), server.log

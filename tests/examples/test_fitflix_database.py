@@ -136,6 +136,24 @@ def test_a_change_shows_at_once(client: Client, event: str) -> None:
     assert send(client, "PATCH", event, {}).status == 422
 
 
+def test_a_change_of_the_description_shows_at_once(client: Client, event: str) -> None:
+    """Though it is kept by itself."""
+    assert client.get(f"{event}/description").json()["description"] == ""
+    send(client, "PATCH", event, {"description": "Bring a towel."})
+    assert client.get(f"{event}/description").json()["description"] == "Bring a towel."
+
+
+def test_an_event_is_found_that_was_asked_for_too_early(client: Client, event: str) -> None:
+    """That there was none had been kept."""
+    coming = f"/events/{int(event.rpartition('/')[2]) + 1}"
+    early = [client.get(path).status for path in (coming, f"{coming}/description")]
+    assert send(client, "POST", "/events", EVENT).headers["location"] == coming
+
+    assert early == [404, 404]
+    assert [client.get(path).status for path in (coming, f"{coming}/description")] == [200, 200]
+    client.ask("DELETE", coming)
+
+
 def test_an_event_takes_its_registrations_along(client: Client, url: str) -> None:
     """And it is gone for whoever had asked for it; its id is nobody else's."""
     path = send(client, "POST", "/events", EVENT).headers["location"]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
-from tests.examples.databases import KINDS, Kind, database, migrate
+from tests.examples.databases import KINDS, Kind, database, migrate, sqlite_url
 from tests.support.disk import on_a_disk
 from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.redis import RedisServer
 from tests.support.server import ROOT, Running
 from tests.support.waiting import await_true
 
@@ -22,6 +25,8 @@ pytestmark = pytest.mark.real
 
 JSON = {"content-type": "application/json"}
 TOKEN = "of-those-who-made-the-game"
+# Of the made data.
+DAY, NEXT_DAY = "/games/chess/days/2026-03-02", "/games/chess/days/2026-03-03"
 PURCHASE = {"player": "ann", "product": "hat", "cents": 199, "currency": "EUR"}
 
 
@@ -34,7 +39,7 @@ def server(
     with (
         on_a_disk(tmp_path_factory.mktemp("lvlup")) as data,
         database(kind, "lvlup", data) as url,
-        started({"LVLUP_DATA": str(data), "DATABASE_URL": url, "CACHE_TTL": "1s"}) as running,
+        started({"LVLUP_DATA": str(data), "DATABASE_URL": url}) as running,
     ):
         yield running
 
@@ -104,6 +109,29 @@ def test_an_answer_about_a_day_is_kept(client: Client) -> None:
     before = today(client, "go")
     assert (before["events"], today(client, "go")) == ({}, before)
     assert today(client, "tag")["game"] == "tag"
+
+
+def test_the_made_data_have_figures(client: Client) -> None:
+    """A week of two games, with as much on each day as on the others."""
+    found = client.get(DAY).json()
+    assert sum(found["events"].values()) == 1800
+    assert found["events"]["move"] == 900
+    assert (found["sessions"]["begun"], found["sessions"]["ended"]) == (72, 72)
+    assert sum(each["purchases"] for each in found["revenue"]) == 18
+
+
+def test_purchases_are_listed_in_pages(client: Client) -> None:
+    """All of them, each once, the latest first; what is no place in the list is refused."""
+    found, path = list[str](), "/games/go/revenue?limit=50"
+    while path:
+        page = client.get(path).json()
+        found += [each["purchase"] for each in page["purchases"]]
+        path = page["next"] and f"/games/go/revenue?limit=50&after={page['next']}"
+    assert found == [f"made-go-{number:04}" for number in range(125, -1, -1)]
+    (first,) = client.get("/games/go/revenue?limit=1").json()["purchases"]
+    assert first["at"] == "2026-03-08T22:40:00Z"
+    for wrong in ("limit=101", "after=nonsense"):
+        assert client.get(f"/games/go/revenue?{wrong}").status in (400, 422)
 
 
 def test_connections_are_counted(client: Client) -> None:
@@ -213,3 +241,26 @@ def test_while_the_database_is_away_figures_are_asked_for_later(tmp_path: Path) 
             postgres.start()
             await_true(lambda: client.get(day).status == 200, "figures", 10)
             await_flushed(client, "events", 1)
+
+
+def test_instances_share_figures_through_redis(tmp_path: Path) -> None:
+    """One finds what another has made, though it knows better; without Redis it goes on alone."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        data = stack.enter_context(on_a_disk(tmp_path))
+        clients = list[Client]()
+        for name in ("one", "other"):
+            (data / name).mkdir()
+            env = {"LVLUP_DATA": str(data / name), "DATABASE_URL": sqlite_url(data / name)}
+            running = stack.enter_context(started(env | {"REDIS_URL": redis.url}))
+            clients.append(Client(running))
+        one, other = clients
+        with closing(sqlite3.connect(data / "other" / "app.sqlite3")) as connection:
+            connection.execute("DELETE FROM events")
+            connection.commit()
+
+        found = one.get(DAY).json()
+        await_true(lambda: b"days" in redis.command("KEYS", "*days*"), "it to be in Redis")
+        assert other.get(DAY).json() == found
+        redis.kill()
+        assert other.get(NEXT_DAY).json()["events"] == {}

@@ -32,7 +32,8 @@ LASTS = timedelta(hours=12)
 hasher = PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
 hashing = asyncio.Lock()
 
-monitor = SecurityMonitor()
+# The last 1,000 events; one that outlives each worker, and knows what the others have seen.
+monitor = SecurityMonitor(keep=1000)
 # Made at the import, so that all workers have the same; a name for all instances is to be set.
 secret = os.environ.get("EVENTIDE_SECRET") or secrets.token_hex(32)
 

@@ -3,7 +3,8 @@
 What each request meets is in ``pyproject.toml`` beside it. Here is what only the application can
 say: who may log in and what is done about those who guess (``accounts.py``), and what of the
 answers is kept for how long, and forgotten when. Any number of workers, and of instances where
-``REDIS_URL`` names a Redis, see each other's changes. Events are in MongoDB (``database.py``).
+``REDIS_URL`` names a Redis, see each other's changes. Events are in MongoDB: connections to it are
+in ``database.py``, what is in it in ``schema.py``.
 """
 
 from __future__ import annotations
@@ -21,19 +22,8 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from eventide.accounts import User, accounts
-from eventide.database import (
-    DATA,
-    LARGEST_ID,
-    Row,
-    bookings,
-    events,
-    mongo,
-    next_id,
-    ready,
-    settle,
-    shown,
-    utc,
-)
+from eventide.database import DATA, bookings, events, mongo, next_id, ready, settle
+from eventide.schema import LARGEST_ID, LISTED, Row, shown, utc
 from tonnage import Cache, setup_logging
 from tonnage.db.mongodb.gate import MongoAwayError
 
@@ -50,7 +40,7 @@ EventId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 # Of each worker; what one of them takes out, the others take out too. How long it is good for
 # depends on where it runs: 5 minutes in production, 1 in development, or CACHE_TTL.
-cache: Cache[Row] = Cache("eventide", max_entries=500, max_bytes="4M")
+cache: Cache[Row] = Cache("eventide", max_entries=100, max_bytes="4M")
 
 
 class NewEvent(BaseModel):
@@ -60,6 +50,7 @@ class NewEvent(BaseModel):
     city: str = Field(min_length=1, max_length=60)
     starts_at: AwareDatetime
     seats: int = Field(ge=1, le=100_000)
+    description: str = Field(default="", max_length=2000)
 
 
 class Change(BaseModel):
@@ -67,6 +58,7 @@ class Change(BaseModel):
 
     title: str | None = Field(default=None, min_length=1, max_length=120)
     seats: int | None = Field(default=None, ge=1, le=100_000)
+    description: str | None = Field(default=None, max_length=2000)
 
 
 @asynccontextmanager
@@ -101,11 +93,13 @@ async def listed(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=ROWS_AT_ONCE)] = 20,
 ) -> dict[str, Any]:
-    """Return a page of events, those that start first before the others."""
+    """Return a page of events, those that start first before the others; no descriptions."""
 
     async def make() -> Row:
         wanted = {"city": city} if city else {}
-        page = await events.page(wanted, sort="starts_at", size=limit, after=after)
+        page = await events.page(
+            wanted, sort="starts_at", projection=LISTED, size=limit, after=after
+        )
         return {"events": [shown(each) for each in page.rows], "next": page.next}
 
     return await cache.get_or_await(f"events {after} {limit} {city}", make, tags=["events"])
@@ -137,6 +131,7 @@ async def create(user: User, new: NewEvent, response: Response) -> Row:
         "starts_at": utc(new.starts_at),
         "seats": new.seats,
         "seats_left": new.seats,
+        "description": new.description,
         "organiser_id": user,
     }
     await events.insert_one(made)
@@ -149,7 +144,7 @@ async def create(user: User, new: NewEvent, response: Response) -> Row:
 async def change(user: User, event_id: EventId, changed: Change) -> Row:
     """Change an event of one's own."""
     mine = {"_id": event_id, "organiser_id": user}
-    found = await events.find_one(mine)
+    found = await events.find_one(mine, ["title", "seats"])
     if found is None:
         raise HTTPException(404, f"there is no event {event_id} of yours")
     new = changed.model_dump(exclude_none=True)
@@ -205,7 +200,8 @@ async def booked(
         wanted["_id"] = {"$gt": ObjectId(after)}
     mine = await bookings.find(wanted).sort("_id").limit(ROWS_AT_ONCE).to_list()
     numbers = [each["event_id"] for each in mine]
-    there = {each["_id"]: each async for each in events.find({"_id": {"$in": numbers}})}
+    asked = events.find({"_id": {"$in": numbers}}, ["title", "starts_at"])
+    there = {each["_id"]: each async for each in asked}
     return [
         {
             "booking": str(each["_id"]),

@@ -6,15 +6,19 @@ photo may be, and what becomes of it, is in :mod:`fibuca.photos`.
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import Any
 
 from flask import Flask, Response, render_template, request, send_file
 
-from fibuca import cards, members, photos, refusals
-from fibuca.refusals import refusal
+from fibuca import applications, cards, members, photos, refusals
+from fibuca.refusals import key_refusal, refusal
 from tonnage.images.kit import Status
 
 KINDS = ("single", "family", "youth")
+# Who has it is the office; without one, nobody is.
+OFFICE_KEY = os.environ.get("FIBUCA_OFFICE_KEY", "")
 
 app = Flask(__name__)
 refusals.register(app)
@@ -94,14 +98,27 @@ def send_application() -> tuple[dict[str, Any], int]:
     kind, statement = field("kind", 20), field("statement", 4000)
     if kind not in KINDS:
         raise refusal(422, "bad_kind", f"the field `kind` is one of {', '.join(KINDS)}")
-    return {"id": members.apply(number, kind, statement), "kind": kind}, 201
+    return {"id": applications.send(number, kind, statement), "kind": kind}, 201
 
 
 @app.get("/me/applications")
 def show_applications() -> dict[str, Any]:
     """Return the member's forms, newest first, 20 at a time and without their statements."""
-    found, following = members.applications(current_member().number, request.args.get("after"))
-    return {"applications": found, "next": following}
+    return applications.of_member(current_member().number, request.args.get("after"))
+
+
+@app.get("/office/applications")
+def show_all_applications() -> dict[str, Any]:
+    """Return everybody's forms to the office, in the same way."""
+    must_be_the_office()
+    return applications.of_all(request.args.get("after"))
+
+
+@app.get("/office/applications/<int(max=2147483647):id>")
+def show_application(id: int) -> dict[str, Any]:
+    """Return one form to the office, with its statement."""
+    must_be_the_office()
+    return applications.whole(id)
 
 
 def current_member() -> members.Known:
@@ -136,6 +153,18 @@ def member_with_photo() -> members.Known:
     if member.photo_type is None:
         raise refusal(404, "no_photo", "there is no photo of yours yet: send one with POST")
     return member
+
+
+def must_be_the_office() -> None:
+    """Let only the office pass.
+
+    Raises:
+        RequestRefusedError: its key was not sent, or it has none.
+    """
+    sent = request.headers.get("X-Office-Key", "")
+    if not (OFFICE_KEY and secrets.compare_digest(sent.encode(), OFFICE_KEY.encode())):
+        detail = "send the key that FIBUCA_OFFICE_KEY has"
+        raise key_refusal("X-Office-Key", "not_the_office", detail)
 
 
 def field(name: str, most: int) -> str:

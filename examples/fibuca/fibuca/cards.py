@@ -7,13 +7,13 @@ is drawn, which is too little to be done elsewhere, and is drawn anew whenever s
 from __future__ import annotations
 
 import unicodedata
+from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-
-from fibuca.members import Known
 
 DOTS_PER_INCH = 300
 SIZE = (1011, 638)
@@ -30,9 +30,25 @@ FONTS = ("NotoSans-Regular.ttf", "DejaVuSans.ttf", "LiberationSans-Regular.ttf",
 TYPES = {"png": "image/png", "pdf": "application/pdf"}
 
 
-def card_of(member: Known, portrait: Path, kind: str) -> bytes:
-    """Return the card of *member* as ``png`` or ``pdf``."""
-    card = _draw(member, portrait)
+class Holder(Protocol):
+    """Whose card it is."""
+
+    @property
+    def number(self) -> int:
+        """What the member is called by in the books."""
+
+    @property
+    def name(self) -> str:
+        """What he or she is called."""
+
+    @property
+    def joined_at(self) -> datetime:
+        """Since when."""
+
+
+def card_of(holder: Holder, portrait: Path, kind: str) -> bytes:
+    """Return the card of *holder* as ``png`` or ``pdf``."""
+    card = _draw(holder, portrait)
     written = BytesIO()
     if kind == "pdf":
         card.save(written, "PDF", resolution=DOTS_PER_INCH, quality=92, title="Membership card")
@@ -41,7 +57,7 @@ def card_of(member: Known, portrait: Path, kind: str) -> bytes:
     return written.getvalue()
 
 
-def _draw(member: Known, portrait: Path) -> Image.Image:
+def _draw(holder: Holder, portrait: Path) -> Image.Image:
     card = Image.new("RGB", SIZE, PAPER)
     pen = ImageDraw.Draw(card)
     pen.rectangle((0, 0, SIZE[0], BAND_HEIGHT), fill=BAND)
@@ -59,14 +75,14 @@ def _draw(member: Known, portrait: Path) -> Image.Image:
     pen.rectangle((MARGIN - 1, top - 1, right, bottom), outline=LINE, width=2)
 
     left, width = right + 48, SIZE[0] - right - 48 - MARGIN
-    lines, font = _lines(pen, *_readable(member.name), width)
+    lines, font = _lines(pen, *_readable(holder.name), width)
     y = top + 6
     for line in lines:
         pen.text((left, y), line, INK, font, anchor="lt", stroke_width=1)
         y += round(font.size * 1.25)
     pen.text((left, bottom - 118), "MEMBER NO.", MUTED, _font(24), anchor="ls")
-    pen.text((left, bottom - 66), f"{member.number:06d}", INK, _font(52), anchor="ls")
-    pen.text((left, bottom - 8), f"since {member.joined_at:%B %Y}", MUTED, _font(28), anchor="ls")
+    pen.text((left, bottom - 66), f"{holder.number:06d}", INK, _font(52), anchor="ls")
+    pen.text((left, bottom - 8), f"since {holder.joined_at:%B %Y}", MUTED, _font(28), anchor="ls")
     return card
 
 

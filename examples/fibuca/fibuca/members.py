@@ -1,8 +1,4 @@
-"""Members, in the database: who somebody is, and what is known of him or her.
-
-A connection is held for as long as a statement takes, not for as long as a request does: so five
-are enough for 16 threads. It is the database that ``DATABASE_URL`` names, PostgreSQL or SQLite.
-"""
+"""Members: who somebody is, by his or her key, and what is known of the photo."""
 
 from __future__ import annotations
 
@@ -10,24 +6,15 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from fibuca.refusals import refusal
-from fibuca.tables import Application, Member, Photo
-from tonnage import db
-
-MOST_APPLICATIONS = 20
-
-# It connects when it is used, in each worker.
-engine = db.engine()
-if engine.dialect.name == "sqlite":
-    # Nothing to set up for a first look; elsewhere `tonnage db migrate` is a step of the deploy.
-    db.migrate(Path(__file__).with_name("migrations"))
+from fibuca.database import engine
+from fibuca.refusals import key_refusal
+from fibuca.tables import Member, Photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +51,8 @@ def who_has(key: str) -> Known:
     with engine.connect() as connection:
         found = connection.execute(query).one_or_none()
     if found is None:
-        raise refusal(401, "unknown_member", "send the key that you got from POST /members")
+        detail = "send the key that you got from POST /members"
+        raise key_refusal("X-Member-Key", "unknown_member", detail)
     return Known(*found)
 
 
@@ -90,30 +78,6 @@ def note_photo(number: int, type: str, size_bytes: int) -> bool:
     except IntegrityError:
         return False
     return True
-
-
-def apply(number: int, kind: str, statement: str) -> int:
-    """Keep an application, and return its number."""
-    values = {"number": number, "kind": kind, "statement": statement}
-    with engine.begin() as connection:
-        made = connection.execute(insert(Application).values(values).returning(Application.id))
-        return made.scalar_one()
-
-
-def applications(number: int, after: str | None) -> tuple[list[dict[str, Any]], str | None]:
-    """Return a page of a member's applications, newest first, and where the next begins.
-
-    Raises:
-        PageCursorError: *after* is not what a page said.
-    """
-    query = (
-        db.only(Application, "id", "kind", "sent_at")
-        .where(Application.number == number)
-        .order_by(Application.id.desc())
-    )
-    with engine.connect() as connection:
-        page = db.page(connection, query, size=MOST_APPLICATIONS, after=after)
-    return [dict(row._mapping) for row in page.rows], page.next
 
 
 def hash_of(key: str) -> bytes:

@@ -10,8 +10,14 @@ from tonnage import Problem, RequestRefusedError
 
 def refusal(status: int, error: str, detail: str) -> RequestRefusedError:
     """Return the error that has a request answered with *status*, and what to do about it."""
-    headers = ((b"www-authenticate", b"X-Member-Key"),) if status == 401 else ()
-    return RequestRefusedError(Problem(status, error, detail, headers=headers))
+    return RequestRefusedError(Problem(status, error, detail))
+
+
+def key_refusal(header: str, error: str, detail: str) -> RequestRefusedError:
+    """Return the same for a request without the right key in *header*."""
+    return RequestRefusedError(
+        Problem(401, error, detail, headers=((b"www-authenticate", header.encode()),))
+    )
 
 
 def register(app: Flask) -> None:

@@ -8,7 +8,9 @@ has gone. It does not ask who may create an event.
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from sqlalchemy import select
 
 from fitflix import events, exports, registrations
@@ -18,6 +20,13 @@ from fitflix.tables import Activity, Plan
 app = FastAPI(title="FitFlix", summary="Plans, activities and events of a gym.")
 for module in (events, registrations, exports):
     app.include_router(module.router)
+
+
+@app.exception_handler(RequestValidationError)
+async def refuse(_: Request, error: RequestValidationError) -> Response:
+    """Say what is wrong without repeating it: that may be long, or what JSON cannot hold."""
+    told = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
+    return JSONResponse({"detail": told}, 422)
 
 
 @app.get("/plans")

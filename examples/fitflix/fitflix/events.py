@@ -1,7 +1,14 @@
-"""Events: lists of them by pages, one with its description, and what their organisers do.
+"""Events: lists of them by pages, one by itself, and what their organisers do.
 
-A list is kept until an event is made, changed or taken away; an event also until somebody takes one
-of its seats.
+The long description of an event is asked for by itself. What is kept goes when something happens:
+
+==================  ======================  ====================================================
+kept                its tags                goes when
+==================  ======================  ====================================================
+a page of a list    ``events``              an event is made, changed or taken away
+an event            ``event 7, seats 7``    it is changed, or somebody takes or leaves a seat
+its description     ``event 7``             it is changed
+==================  ======================  ====================================================
 """
 
 from __future__ import annotations
@@ -87,10 +94,21 @@ async def _page(query: Select[Any], after: str | None, limit: int) -> Row:
 
 @router.get("/{event_id}")
 async def event(event_id: Id) -> Row:
-    """Return one event, with its description and the seats that are left."""
+    """Return one event, with the seats that are left."""
     left = (Event.seats - Event.taken).label("left")
-    query = summaries().add_columns(left, Event.description).where(Event.id == event_id)
-    found = await kept_rows(("event", event_id), query, tags=["events", f"event {event_id}"])
+    query = summaries().add_columns(left).where(Event.id == event_id)
+    tags = [f"event {event_id}", f"seats {event_id}"]
+    found = await kept_rows(("event", event_id), query, tags)
+    if not found:
+        raise not_found(event_id)
+    return found[0]
+
+
+@router.get("/{event_id}/description")
+async def description(event_id: Id) -> Row:
+    """Return what is said about an event, at length."""
+    query = db.only(Event, "id", "description").where(Event.id == event_id)
+    found = await kept_rows(("description", event_id), query, [f"event {event_id}"])
     if not found:
         raise not_found(event_id)
     return found[0]
@@ -102,10 +120,11 @@ async def create(new: NewEvent, response: Response) -> Row:
     values = new.model_dump()
     try:
         async with engine.begin() as connection:
-            made = await connection.scalar(insert(Event).values(values).returning(Event.id))
+            stored = await connection.execute(insert(Event).values(values).returning(Event.id))
+            made = stored.scalar_one()
     except IntegrityError:
         raise HTTPException(422, f"there is no activity {new.activity_id}") from None
-    cache.invalidate("events")
+    _forget(made)
     response.headers["Location"] = f"/events/{made}"
     return {"id": made, **values, "starts_at": new.starts_at.astimezone(UTC)}
 
@@ -125,7 +144,7 @@ async def change(event_id: Id, new: EventChange) -> Row:
         raise HTTPException(409, "more seats than that are taken") from None
     if not changed.rowcount:
         raise not_found(event_id)
-    cache.invalidate("events")
+    _forget(event_id)
     return await event(event_id)
 
 
@@ -136,7 +155,12 @@ async def cancel(event_id: Id) -> None:
         gone = await connection.execute(delete(Event).where(Event.id == event_id))
     if not gone.rowcount:
         raise not_found(event_id)
-    cache.invalidate("events")
+    _forget(event_id)
+
+
+def _forget(event_id: int) -> None:
+    """Take out what an organiser's doing makes untrue; also that there is no such event."""
+    cache.invalidate("events", f"event {event_id}")
 
 
 def not_found(event_id: int) -> HTTPException:

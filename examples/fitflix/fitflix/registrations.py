@@ -44,7 +44,7 @@ async def register(event_id: Id, new: NewRegistration) -> Row:
             )
     except IntegrityError:
         raise HTTPException(409, f"{new.email} has a seat already") from None
-    cache.invalidate(f"event {event_id}")
+    cache.invalidate(f"seats {event_id}")
     return {"id": made, **values}
 
 
@@ -68,7 +68,7 @@ async def withdraw(
         gone = await connection.execute(delete(Registration).where(*own))
         if not (given_back.rowcount and gone.rowcount):
             raise HTTPException(404, "there is no such registration")
-    cache.invalidate(f"event {event_id}")
+    cache.invalidate(f"seats {event_id}")
 
 
 async def _take(connection: AsyncConnection, event_id: int) -> None:

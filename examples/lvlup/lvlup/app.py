@@ -1,7 +1,8 @@
 """LvlUp: what players do in games, counted. FastAPI over SQLite or PostgreSQL.
 
 What games send goes to ``ingest.py``; this is what the people ask who made them. An answer about a
-day is kept, by game and date.
+day is kept, by game and date, and where ``REDIS_URL`` names a Redis, for all instances; purchases
+are listed in pages.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
@@ -18,6 +19,7 @@ from lvlup import ingest
 from lvlup.database import DATA
 from lvlup.figures import figures
 from lvlup.ingest import Game
+from lvlup.purchases import page_of_purchases
 from tonnage import Cache, setup_logging
 
 # JSON on stdout in production; text, and files beside the database, in development.
@@ -27,6 +29,7 @@ setup_logging(directory=DATA / "logs")
 days: Cache[dict[str, Any]] = Cache("days", max_entries=100, max_bytes="1M", ttl="5m")
 TODAY_SECONDS = 10
 MOST_MISTAKES = 20
+MOST_ROWS = 100
 
 Day = Annotated[date, Field(ge=date(2000, 1, 1), lt=date(2100, 1, 1))]
 
@@ -49,3 +52,15 @@ async def about(game: Game, day: Day) -> dict[str, Any]:
     return await days.get_or_await(
         (game, day), lambda: figures(game, day), ttl=None if is_over else TODAY_SECONDS
     )
+
+
+@app.get("/games/{game}/revenue")
+async def purchases(
+    game: Game,
+    after: Annotated[
+        str | None, Query(max_length=300, description="the last page's `next`")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 20,
+) -> dict[str, Any]:
+    """Return a page of purchases, the latest first."""
+    return await page_of_purchases(game, after, limit)

@@ -57,7 +57,7 @@ const doing = (work) => async (event) => {
 
 at("join").onsubmit = doing(async () => {
   const body = new FormData(at("join"));
-  const member = await (await ask("/members", { method: "POST", body })).json();
+  const member = await (await ask("members", { method: "POST", body })).json();
   key = member.key;
   localStorage.setItem("fibuca-key", key);
   show("photo");
@@ -65,7 +65,7 @@ at("join").onsubmit = doing(async () => {
 
 at("leave").onclick = doing(async () => {
   if (!confirm("Leave the club? Your card and your photo will be gone.")) return;
-  await ask("/me", { method: "DELETE" });
+  await ask("me", { method: "DELETE" });
   forget();
 });
 
@@ -119,7 +119,7 @@ async function small(file) {
 // `fetch` does not tell how much it has sent.
 const upload = (body) => new Promise((done, fail) => {
   const request = new XMLHttpRequest();
-  request.open("POST", "/me/photo");
+  request.open("POST", "me/photo");
   request.setRequestHeader("X-Member-Key", key);
   request.responseType = "json";
   request.upload.onprogress = (sent) => stage("Sending your photo…", 100 * sent.loaded / sent.total);
@@ -162,12 +162,12 @@ at("send").onsubmit = doing(async () => {
   }
 });
 
-at("stop").onclick = doing(() => ask(`/me/photo/jobs/${job}`, { method: "DELETE" }));
+at("stop").onclick = doing(() => ask(`me/photo/jobs/${job}`, { method: "DELETE" }));
 
 // Return whether there is a portrait now.
 async function followed() {
   for (;;) {
-    const found = await (await ask(`/me/photo/jobs/${job}`)).json();
+    const found = await (await ask(`me/photo/jobs/${job}`)).json();
     // One that was stopped too late is `expired`: its portrait is there.
     if (found.status === "done" || found.status === "expired") return true;
     if (found.status === "cancelled") return false;
@@ -184,7 +184,7 @@ async function followed() {
 async function showCard() {
   for (const kind of ["png", "pdf"]) {
     URL.revokeObjectURL(at(kind).href);
-    at(kind).href = URL.createObjectURL(await (await ask(`/me/card.${kind}`)).blob());
+    at(kind).href = URL.createObjectURL(await (await ask(`me/card.${kind}`)).blob());
   }
   at("card").src = at("png").href;
   at("card").alt = "Your membership card";
@@ -198,7 +198,7 @@ at("back").onclick = () => { say(""); show("card"); };
 doing(async () => {
   if (!key) return show("join");
   try {
-    const member = await (await ask("/me")).json();
+    const member = await (await ask("me")).json();
     if (member.photo) await showCard();
     else show("photo");
   } catch (error) {

@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.CheckConstraint("length(currency) = 3"),
         sa.CheckConstraint("cents > 0"),
     )
-    op.create_index("revenue_of_a_day", "revenue", ["game", "at"])
+    op.create_index("revenue_by_time", "revenue", ["game", "at", "purchase"])
     op.create_table(
         "sessions",
         sa.Column("id", sa.String, primary_key=True),
