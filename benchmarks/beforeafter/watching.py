@@ -1,0 +1,142 @@
+"""Watching a backend in its box from before its start until after the load.
+
+    async with watching(box, port, services) as seen:
+        ...
+
+On the clock, each by itself: memory ten times a second, a probe four times a second, what Tonnage
+says of itself twice a second, and what the database takes every two seconds. A probe asks a route
+that costs nothing, and any answer that is not the server's own failure will do: it tells whether
+anybody is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from benchmarks.beforeafter.services import Services
+from benchmarks.beforeafter.site import Site
+from benchmarks.beforeafter.told import Told
+from benchmarks.box import MemoryBox
+from benchmarks.probe import Answer, every, fetch
+from tonnage.host.usage import CgroupMeter
+
+SAMPLE_SECONDS: Final = 0.1
+PROBE_SECONDS: Final = 0.25
+STATE_SECONDS: Final = 0.5
+DATABASE_SECONDS: Final = 2.0
+PROBE_TIMEOUT_SECONDS: Final = 2.0
+"""An answer that takes longer is none: most platforms' health checks think so too."""
+PATH: Final = "/health"
+STATE: Final = "/tonnage/state"
+
+_UNWELL: Final = (b'"WARNING"', b'"CRITICAL"', b'"EXHAUSTED"')
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen; times are of the monotonic clock, in the order of the looks.
+
+    ``used_bytes`` is the kernel's charge less the file cache it can take back.
+    """
+
+    sampled_at: list[float] = field(default_factory=list)
+    used_bytes: list[int] = field(default_factory=list)
+    kernel_kills: list[int] = field(default_factory=list)
+    answered: dict[float, bool] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
+
+    def used_between(self, first_at: float, last_at: float) -> list[int]:
+        """Return the samples of this time."""
+        both = zip(self.sampled_at, self.used_bytes, strict=True)
+        return [used for at, used in both if first_at <= at <= last_at]
+
+    def answered_between(self, first_at: float, last_at: float) -> list[bool]:
+        """Return what became of the probes that were sent in this time, in their order."""
+        return [ok for at, ok in sorted(self.answered.items()) if first_at <= at <= last_at]
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    box: MemoryBox, port: int, services: Services, *, asks_state: bool
+) -> AsyncIterator[Seen]:
+    """Watch; *asks_state*: the backend is Tonnage's, which says more of itself."""
+    seen = Seen()
+    meter = CgroupMeter(box.cgroup)
+
+    def sample() -> None:
+        seen.sampled_at.append(time.monotonic())
+        seen.used_bytes.append(meter.read().used_bytes)
+        seen.kernel_kills.append(box.kernel_kills)
+
+    async def probe() -> None:
+        sent_at = time.monotonic()
+        seen.answered[sent_at] = await answer(port) is not None
+
+    async with asyncio.TaskGroup() as group:
+        # Each probe is a task of its own: one that is slow does not delay the next.
+        acts: dict[float, Callable[[], object]] = {
+            SAMPLE_SECONDS: sample,
+            PROBE_SECONDS: lambda: group.create_task(probe()),
+            DATABASE_SECONDS: lambda: group.create_task(asyncio.to_thread(services.look)),
+        }
+        if asks_state:
+            acts[STATE_SECONDS] = lambda: group.create_task(_note_state(port, seen.told))
+        tickers = [group.create_task(every(seconds, act)) for seconds, act in acts.items()]
+        try:
+            yield seen
+        finally:
+            for ticker in tickers:
+                ticker.cancel()
+            sample()
+    meter.close()
+
+
+async def answer(port: int) -> Answer | None:
+    """Return what the backend answers a probe; None: nothing in time, or a failure of its own."""
+    with contextlib.suppress(OSError, EOFError, ValueError):
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            found = await fetch(port, PATH)
+            return found if found.status < 500 else None
+    return None
+
+
+async def first_answer(site: Site, within_seconds: float, *, gives_up: bool) -> bool:
+    """Wait until there is an answer; return whether there was one *within_seconds*.
+
+    With *gives_up* no longer than until the backend has ended by itself.
+    """
+    deadline = time.monotonic() + within_seconds
+    while time.monotonic() < deadline and not (gives_up and site.restarts):
+        if await answer(site.port) is not None:
+            return True
+        await asyncio.sleep(SAMPLE_SECONDS)
+    return False
+
+
+async def well_again(port: int, since: float, within_seconds: float) -> float:
+    """Return how long after *since* all is well: an answer, and no level but OK in it.
+
+    What is not well *within_seconds* is told as if it took that long.
+    """
+    await asyncio.sleep(max(0.0, since - time.monotonic()))
+    while time.monotonic() - since < within_seconds:
+        found = await answer(port)
+        if found is not None and not any(level in found.body for level in _UNWELL):
+            return time.monotonic() - since
+        await asyncio.sleep(SAMPLE_SECONDS)
+    return within_seconds
+
+
+async def _note_state(port: int, told: Told) -> None:
+    """Have *told* note what Tonnage says of itself now; nothing where it does not answer."""
+    with contextlib.suppress(OSError, EOFError, ValueError):
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            found = await fetch(port, STATE)
+        if found.status == 200:
+            told.note(json.loads(found.body))
