@@ -17,6 +17,7 @@ NAMES = (
     "overload", "mix", "recovery", "burst", "leak", "cache", "recycle",
     "hello", "path", "memory", "kill", "stop", "stores", "sharedlevel", "writers", "flood",
     "durable", "rows", "pools", "paging", "images", "jobs", "photos", "page", "operations",
+    "soak", "beforeafter",
 )  # fmt: skip
 """Each is a module here with ``SUMMARY``, ``add_options(parser)`` and ``run(chosen)``."""
 
@@ -58,7 +59,7 @@ def main() -> int:
 
 
 def measure(chosen: argparse.Namespace) -> int:
-    """Run one benchmark, print its table and save it."""
+    """Run one benchmark, print its table and save it; 1 if it says that a promise is broken."""
     module = importlib.import_module(f"benchmarks.{chosen.name}")
     try:
         result: record.Result = module.run(chosen)
@@ -70,12 +71,13 @@ def measure(chosen: argparse.Namespace) -> int:
         return 1
     result = replace(result, command=record.typed_command())
     print(f"\n{result.text()}\n\nwritten: {_shown(result.save(chosen.results))}")
-    return 0
+    return int(bool(result.details.get("broken_promises")))
 
 
 def write_report(results: Path) -> None:
-    """Write one page with every saved table and the command that made it."""
-    sections = [result.markdown() for result in record.load_all(results)]
+    """Write one page with every saved table and the command that made it; others stay in it."""
+    report = record.REPORT.read_text() if record.REPORT.exists() else ""
+    sections = record.merged(report, record.load_all(results))
     head = "# Benchmarks\n\nMade by `python -m benchmarks report`; see benchmarks/README.md.\n"
     record.REPORT.write_text("\n".join([head, *sections]))
     print(f"written: {_shown(record.REPORT)}")

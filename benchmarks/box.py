@@ -18,6 +18,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from tonnage.host.cgroups import MemoryCgroup
 
 EMPTYING_SECONDS = 5.0
 """How long the processes in a box may take to be gone after SIGKILL before we give up."""
@@ -33,7 +36,7 @@ class BoxError(Exception):
 class _Files:
     """What the kernel calls the same thing in the two versions of cgroups."""
 
-    version: int
+    version: Literal[1, 2]
     limit: str
     usage: str
     peak: str
@@ -92,6 +95,11 @@ class MemoryBox:
     def __exit__(self, *_: object) -> None:
         self.empty()
         self.path.rmdir()
+
+    @property
+    def cgroup(self) -> MemoryCgroup:
+        """The box as Tonnage's meters know it."""
+        return MemoryCgroup(self._files.version, self.path, self.path.name)
 
     def wrap(self, command: Sequence[str]) -> list[str]:
         """Return *command* so that it joins the box before it starts.

@@ -33,7 +33,7 @@ def add_clients(parser: argparse.ArgumentParser, *, seconds: float, clients: int
 
 def add_limit(parser: argparse.ArgumentParser, limit: str = "512M") -> None:
     """Declare ``--limit``, *limit* by default."""
-    parser.add_argument("--limit", type=_bytes, default=limit, help="memory limit of the cgroup")
+    parser.add_argument("--limit", type=size, default=limit, help="memory limit of the cgroup")
 
 
 def add_peers(parser: argparse.ArgumentParser, peers: str) -> None:
@@ -57,7 +57,8 @@ def add_rate(parser: argparse.ArgumentParser, per_second: float) -> None:
     parser.add_argument("--rate", type=float, default=per_second, help="requests a second")
 
 
-def _bytes(text: str) -> int:
+def size(text: str) -> int:
+    """Return how many bytes an option's *text* stands for."""
     try:
         return parse_bytes(text)
     except ConfigError as error:

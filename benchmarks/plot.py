@@ -27,19 +27,19 @@ IMAGES = HERE.parent / "docs" / "images"
 SHOWN = {"uvicorn": "uvicorn", "gunicorn2": "gunicorn, 2 workers", "tonnage": "tonnage run"}
 """One panel each, from top to bottom, and how it is called there."""
 
-_INK = "#1f2933"
-_FAINT = "#697586"
-_GRID = "#e4e7eb"
-_RED = "#d1383d"
+INK = "#1f2933"
+FAINT = "#697586"
+GRID = "#e4e7eb"
+RED = "#d1383d"
 _COLOURS = {"uvicorn": "#7c5cb5", "gunicorn2": "#d97f25", "tonnage": "#0b8a6a"}
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _FAINT,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": FAINT,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
     "svg.hashsalt": "tonnage",  # the same figures give the same file
 }
 
@@ -59,7 +59,7 @@ def draw(results: Path, images: Path = IMAGES) -> None:
     if missing:
         raise SystemExit(f"the overload was not measured with {', '.join(missing)}")
     images.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure = _figure(peers, result["details"]["limit_bytes"], result["title"])
         figure.savefig(images / "overload.png", dpi=200)
         figure.savefig(images / "overload.svg", metadata={"Date": None})
@@ -79,7 +79,7 @@ def _figure(peers: Mapping[str, Any], limit_bytes: int, title: str) -> Figure:
         fontsize=15,
         fontweight="bold",
     )
-    figure.text(0.022, 0.908, title[0].upper() + title[1:], fontsize=9.5, color=_FAINT)
+    figure.text(0.022, 0.908, title[0].upper() + title[1:], fontsize=9.5, color=FAINT)
     for axes, name in zip(panels, SHOWN, strict=True):
         _curve(axes, peers[name], _COLOURS[name])
         _headline(axes, SHOWN[name], _outcome(peers[name]), _COLOURS[name])
@@ -106,7 +106,7 @@ def _curve(axes: Axes, peer: Mapping[str, Any], colour: str) -> None:
         marker="x",
         s=26,
         linewidths=1.6,
-        color=_RED,
+        color=RED,
         zorder=5,
         clip_on=False,
     )
@@ -118,7 +118,7 @@ def _curve(axes: Axes, peer: Mapping[str, Any], colour: str) -> None:
             textcoords="offset points",
             va="center",
             fontsize=9,
-            color=_FAINT,
+            color=FAINT,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 3},
         )
 
@@ -139,7 +139,7 @@ def _outcome(peer: Mapping[str, Any]) -> str:
 def _headline(axes: Axes, name: str, outcome: str, colour: str) -> None:
     for text, x, side, shade, weight in (
         (name, 0, "left", colour, "bold"),
-        (outcome, 1, "right", _INK, "normal"),
+        (outcome, 1, "right", INK, "normal"),
     ):
         axes.annotate(
             text,
@@ -164,17 +164,17 @@ def _legend(axes: Axes, limit_bytes: int) -> None:
         textcoords="offset points",
         ha="right",
         fontsize=9,
-        color=_RED,
+        color=RED,
     )
 
 
 def _frame(axes: Axes, limit_bytes: int, longest_seconds: float) -> None:
     limit = limit_bytes / MIB
-    axes.axhline(limit, color=_RED, linewidth=1.0, linestyle=(0, (4, 3)))
+    axes.axhline(limit, color=RED, linewidth=1.0, linestyle=(0, (4, 3)))
     axes.set_xlim(0, longest_seconds)
     axes.set_ylim(0, limit * 1.1)
     axes.set_yticks([0, limit / 2, limit], ["0", f"{limit / 2:.0f}", f"{limit:.0f} MB"])
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelsize=9)
     for side in ("top", "right", "left"):

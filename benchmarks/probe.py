@@ -25,10 +25,14 @@ SAMPLE_SECONDS = 0.1
 
 @dataclass(slots=True)
 class Health:
-    """What became of the probes; at most one latency per ``PROBE_SECONDS`` of the run."""
+    """What became of the probes; at most one latency per ``PROBE_SECONDS`` of the run.
+
+    ``failures`` has when each failed one was sent and given up, by the monotonic clock.
+    """
 
     answered: int = 0
     failed: int = 0
+    failures: list[tuple[float, float]] = field(default_factory=list)
     latencies_seconds: array[float] = field(default_factory=lambda: array("d"))
 
     @property
@@ -66,6 +70,7 @@ async def probing(
             health.latencies_seconds.append(time.monotonic() - began)
         else:
             health.failed += 1
+            health.failures.append((began, time.monotonic()))
 
     async with asyncio.TaskGroup() as probes:  # at most TIMEOUT / PROBE = 20 at once
         ticker = probes.create_task(

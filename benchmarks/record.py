@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+import re
 import sys
 import time
 from array import array
@@ -39,6 +40,7 @@ class Result:
         machine: where and when, and how busy it was before (``machine()``).
         columns, rows: the table, as text.
         notes: what one must know to read it.
+        pictures: files in docs/images that show it.
         details: figures for machines: counts, series, what servers printed.
     """
 
@@ -49,6 +51,7 @@ class Result:
     notes: list[str]
     machine: dict[str, Any]
     command: str = ""
+    pictures: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
     def save(self, directory: Path) -> Path:
@@ -75,6 +78,8 @@ class Result:
         rule = ["---", *("---:" for _ in self.columns[1:])]
         table = ["| " + " | ".join(row) + " |" for row in (self.columns, rule, *self.rows)]
         notes = [f"- {note}" for note in self.notes]
+        for picture in self.pictures:
+            notes += ["", f"![{self.title}](../docs/images/{picture})"]
         about = (
             f"{self.machine['date']}, load average before: {self.machine['load_average']},"
             f" {self.machine['cpus']} CPUs ({self.machine['processor']}),"
@@ -83,6 +88,17 @@ class Result:
         )
         head = [f"## {self.name}", "", self.title, "", f"    {self.command}", ""]
         return "\n".join([*head, *table, "", *notes, "", f"*{about}*", ""])
+
+
+def merged(report: str, results: Iterable[Result]) -> list[str]:
+    """Return the sections of a new report: those of *results*, and of the old *report* the others.
+
+    So a report keeps what was measured before, and elsewhere; sections are in the order of names.
+    """
+    old = re.split(r"^(?=## )", report, flags=re.MULTILINE)[1:]
+    sections = {section.split("\n", 1)[0].removeprefix("## "): section for section in old}
+    sections |= {result.name: result.markdown() for result in results}
+    return [sections[name].rstrip("\n") + "\n" for name in sorted(sections)]
 
 
 def machine() -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The parts of the soak (``benchmarks.soak``), each for itself."""
