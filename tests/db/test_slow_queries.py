@@ -60,10 +60,16 @@ def test_a_query_that_is_quick_or_fails_is_not_logged(log: pytest.LogCaptureFixt
     assert "SELECT" not in log.text
 
 
-def test_route_and_request_are_named_where_they_are_known(log: pytest.LogCaptureFixture) -> None:
-    """As they are under ``tonnage run``."""
+@pytest.mark.parametrize(
+    ("has_ended", "named"),
+    [(False, ", GET /events, request 3f2a: SELECT 1"), (True, ", request 3f2a: SELECT 1")],
+)
+def test_route_and_request_are_named_where_they_are_known(
+    log: pytest.LogCaptureFixture, has_ended: bool, named: str
+) -> None:
+    """As they are under ``tonnage run``; a driver's own task outlives the request it began in."""
     route = RouteCost("GET /events", memoryview(bytearray(8 * 64)).cast("d"))
-    request = current_request.set(Request(route, 0.0))
+    request = current_request.set(Request(route, 0.0, has_ended=has_ended))
     identified = context.current.set("3f2a")
     try:
         SlowQueries(0.5, now=lambda: 12.0, limit=LineLimit()).note(10.0, "SELECT 1", -1)
@@ -71,7 +77,8 @@ def test_route_and_request_are_named_where_they_are_known(log: pytest.LogCapture
         current_request.reset(request)
         context.current.reset(identified)
     assert log.messages[0].startswith("slow query: 2 s, at ")
-    assert log.messages[0].endswith(", GET /events, request 3f2a: SELECT 1")
+    assert log.messages[0].endswith(named)
+    assert ("GET /events" in log.messages[0]) is not has_ended
 
 
 def test_only_some_lines_come_a_second_and_the_others_are_counted(

@@ -309,3 +309,37 @@ def test_a_storm_of_log_ins_leaves_threads_to_others(member: Visitor, server: Ru
         thread.join()
     assert over == [401] * 40
     assert before_the_last < 35
+
+
+def test_where_memory_lacks_to_hash_nobody_has_guessed_wrong(tmp_path: Path) -> None:
+    """It is 503 as elsewhere: neither a wrong password, which is counted, nor a fault."""
+    story = """
+import resource
+from eventide.accounts import _hashed, _is_right
+
+known = _hashed("correct horse")
+assert _is_right(known, "correct horse") and not _is_right(known, "wrong horse")
+with open("/proc/self/statm") as statm:
+    data = int(statm.read().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (data, -1))
+taken = []
+try:
+    while True:
+        taken.append(bytearray(2**20))  # what hashing has left free
+except MemoryError:
+    pass
+for attempt in (lambda: _hashed("correct horse"), lambda: _is_right(known, "correct horse")):
+    try:
+        attempt()
+    except MemoryError:
+        print("no memory")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", story],
+        cwd=HERE,
+        env=clean_environment() | {"EVENTIDE_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "no memory\n" * 2, done.stderr

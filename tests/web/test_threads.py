@@ -186,6 +186,33 @@ def test_a_request_with_two_threads_is_busy_until_the_second_ends() -> None:
     run(story())
 
 
+def test_what_a_request_has_left_behind_works_for_itself() -> None:
+    """A task that outlives it, such as a driver's own, has its context; it left its place once."""
+
+    async def story() -> None:
+        world = World()
+        world.install()
+        left_behind: list[asyncio.Task[None]] = []
+        has_answered, go_on = asyncio.Event(), threading.Event()
+
+        async def work() -> None:
+            await has_answered.wait()
+            await asyncio.to_thread(go_on.wait, 5)
+
+        async def handle(world: World, scope: Scope) -> None:
+            left_behind.append(asyncio.create_task(work()))
+
+        world.handlers["/work"] = handle
+        await world.start("/work")[0]
+        has_answered.set()
+        await turns()
+        assert world.executor.busy == set()
+        go_on.set()
+        await left_behind[0]
+
+    run(story())
+
+
 def test_work_handed_in_by_a_thread_is_left_to_that_thread() -> None:
     """There is no event loop to tell of its end."""
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import jwt
 from argon2 import PasswordHasher
-from argon2.exceptions import VerificationError
+from argon2.exceptions import HashingError, VerificationError, VerifyMismatchError
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
@@ -54,7 +54,7 @@ async def register(request: Request, new: Credentials) -> dict[str, int]:
     """Make a user."""
     monitor.check(request)
     async with hashing:
-        password_hash = await asyncio.to_thread(hasher.hash, new.password)
+        password_hash = await asyncio.to_thread(_hashed, new.password)
     number = await next_id("users")
     user = {"_id": number, "email": new.email.lower(), "password_hash": password_hash}
     try:
@@ -82,11 +82,21 @@ async def login(request: Request, given: Credentials) -> dict[str, str | float]:
     return {"access_token": token, "token_type": "bearer", "expires_in": LASTS.total_seconds()}
 
 
+def _hashed(password: str) -> str:
+    try:
+        return hasher.hash(password)
+    except HashingError as error:
+        raise MemoryError(f"{error}") from None
+
+
 def _is_right(password_hash: str, password: str) -> bool:
+    """Return whether it is; where there is no memory to find out, nobody has guessed wrong."""
     try:
         return hasher.verify(password_hash, password)
-    except VerificationError:
+    except VerifyMismatchError:
         return False
+    except VerificationError as error:
+        raise MemoryError(f"{error}") from None
 
 
 def _current_user(

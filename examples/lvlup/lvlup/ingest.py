@@ -30,6 +30,9 @@ Name = Annotated[Text, Field(min_length=1, max_length=60)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Value = Annotated[Text, Field(max_length=200)] | Whole | FiniteFloat | bool | None
 
+# By then the writer has tried again, where the database is back.
+RETRY_SECONDS = 5
+
 logger = logging.getLogger("lvlup")
 
 
@@ -104,7 +107,8 @@ async def take_purchase(game: Game, new: Purchase) -> dict[str, Any]:
     try:
         await revenue.add({"game": game, "at": datetime.now(UTC), **new.model_dump()})
     except WriterFullError:
-        raise HTTPException(503, "too many purchases wait for the database: try again") from None
+        reason = "too many purchases wait for the database: try again"
+        raise HTTPException(503, reason, {"Retry-After": f"{RETRY_SECONDS}"}) from None
     return {"purchase": new.purchase}
 
 

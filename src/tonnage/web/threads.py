@@ -122,8 +122,9 @@ class MeteredExecutor(ThreadPoolExecutor):
     ) -> Future[Any]:
         request, loop = current_request.get(), _running_loop()
         future = submit(freeing(function), *args, **kwargs or {})
-        # Work handed in by a thread is part of what that thread does for its request.
-        if request is not None and loop is not None:
+        # Work handed in by a thread is part of what that thread does for its request; and what a
+        # request has left behind works for itself.
+        if request is not None and not request.has_ended and loop is not None:
             request.threads += 1
             self._work[future] = request
             self._pulse.start()

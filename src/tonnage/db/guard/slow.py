@@ -91,7 +91,8 @@ class SlowQueries:
             parts.append(f"{rows} rows")
         parts.append(f"at {here()}")
         request = current_request.get()
-        if request is not None:
+        # What a request has left behind, such as a driver's own task, goes on after it.
+        if request is not None and not request.has_ended:
             parts.append(request.route.name)
         if (known := request_id()) is not None:
             parts.append(f"request {known}")
