@@ -64,7 +64,7 @@ class Judged:
 # fmt: off
 CLAIMS: Final = (
     Claim("peak", "fitflix", "75 % lower peak memory", "peak_bytes", "lower by", 0.75),
-    Claim("faster", "fitflix", "30 % faster responses", "p50_seconds", "lower by", 0.30, "naive"),
+    Claim("faster", "fitflix", "30 % faster responses", "p50_seconds", "lower by", 0.30),
     Claim("hits", "fitflix", "95 % cache hit rate", "cache_hits_share", "at least", 0.95),
     Claim("recovery", "fitflix", "recovery in 1 to 2 minutes",
           "recovery_seconds", "at most", 120, "naive"),

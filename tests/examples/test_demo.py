@@ -19,7 +19,7 @@ from tests.support.server import Response, Running
 from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 # In place of `python -m tonnage run`; what follows that goes to the demonstration.
 LAUNCHER = ("sh", "-c", 'shift 3; exec "$0" -m examples.demo "$@"')

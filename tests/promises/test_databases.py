@@ -38,7 +38,7 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(params=["engine", "async_pool", "pool"])
+@pytest.fixture(params=[pytest.param("engine", marks=pytest.mark.soak), "async_pool", "pool"])
 def server(postgres: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Running]:
     """Yield four workers with five connections each."""
     environment = {

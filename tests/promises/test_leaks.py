@@ -1,6 +1,6 @@
 """A leak costs no request: workers are replaced before it matters, and the report names the line.
 
-64 KB a request at 300 requests/s are 19 MB/s, so a box of 192 MB would be full after 6 s.
+64 KB a request at 300 requests/s are 19 MB/s, so a box of 256 MB would be full after 9 s.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ LEAK = Kind("leak", "/leak?kb=64")
 
 
 def test_a_leak_costs_no_request() -> None:
-    """Memory is a saw-tooth under the limit: at least two workers are replaced in 15 s."""
+    """Memory is a saw-tooth under the limit: at least two workers are replaced in 20 s."""
     pytest.importorskip("fastapi")
     need_cgroup()
-    with MemoryBox(192 * MIB) as box, Running(APP, "--workers", "1", box=box) as server:
+    with MemoryBox(256 * MIB) as box, Running(APP, "--workers", "1", box=box) as server:
         first = server.worker_pids()
         seen: set[int] = set(first)
-        found = run(_leaking(server, 15.0, seen))
+        found = run(_leaking(server, 20.0, seen))
 
         tally = found.tallies["leak"]
         assert (tally.broken, tally.other, tally.refused) == (0, 0, 0)
-        assert tally.ok > 15 * PER_SECOND * 0.8
+        assert tally.ok > 20 * PER_SECOND * 0.8
         assert len(seen) >= 3
         assert box.kills() == 0
-        assert box.peak() < 192 * MIB
+        assert box.peak() < 256 * MIB
         reported = _bytes_a_request(server)
         assert reported == pytest.approx(LEAK_BYTES, rel=0.2)
 

@@ -15,7 +15,7 @@ from tests.support.server import Running
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone, pytest.mark.cgroup2]
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "benchmarks.greedy:app"
 FILE_MB = 450
@@ -50,6 +50,7 @@ def test_a_large_file_read_three_times_over_triggers_nothing(big_file: Path) -> 
         _nothing_happened(server, box, levels)
 
 
+@pytest.mark.cgroup2
 def test_a_large_file_written_triggers_nothing(big_file: Path) -> None:
     """It is dirty until the kernel has brought it to the disk, half a minute later."""
     with MemoryBox(512 * MIB) as box, _server(box) as server:
@@ -59,6 +60,7 @@ def test_a_large_file_written_triggers_nothing(big_file: Path) -> None:
         _nothing_happened(server, box, levels)
 
 
+@pytest.mark.cgroup2
 def test_memory_is_there_for_requests_while_the_cache_is_dirty(big_file: Path) -> None:
     """The kernel writes it out and gives it back; nobody is refused and nobody killed."""
     with MemoryBox(512 * MIB) as box, _server(box) as server:

@@ -28,7 +28,7 @@ READY_SECONDS = 0.15
 BUSY_SECONDS = 1.0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_after_so_many_requests(workers: int) -> None:
     """Each worker is replaced after 400 or so: many times in five seconds at 500/s."""
     options = ("--max-requests", "400", "--max-requests-jitter", "40")

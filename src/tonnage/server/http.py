@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import itertools
 import logging
 import resource
 import select
@@ -24,6 +25,7 @@ from tonnage.server.connections import limits_from
 from tonnage.server.noise import flood, hush
 from tonnage.server.protocol import Connection
 from tonnage.server.reading import Reader
+from tonnage.server.steadily import steadily
 from tonnage.server.sweeper import Sweeper
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ logger = logging.getLogger("tonnage.worker")
 # about to send its next request gets an answer with "Connection: close" instead of a reset.
 LINGER_SECONDS = 0.5
 _STEP_SECONDS = 0.02
+# uvicorn's own; with every tenth it writes the date anew.
+_TICK_SECONDS = 0.1
 # Of the time to stop, so much is kept for the application's own shutdown, a quarter at most.
 _SHUTDOWN_SECONDS = 2.0
 
@@ -193,6 +197,11 @@ class HttpServer(uvicorn.Server):
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
+
+    async def main_loop(self) -> None:
+        """Tick until it is time to stop; a moment without memory is no reason."""
+        ticks = itertools.count()
+        await steadily(lambda: self.on_tick(next(ticks)), _TICK_SECONDS)
 
     async def on_tick(self, counter: int) -> bool:
         """Look after the connections; called ten times a second."""

@@ -40,6 +40,7 @@ from tonnage.server.loader import Loaded, load_all, load_or_tell
 from tonnage.server.orders import Orders
 from tonnage.server.ownmemory import OwnMemory
 from tonnage.server.settling import leave_in_child, settle_process
+from tonnage.server.steadily import steadily
 from tonnage.server.upkeep import Upkeep
 from tonnage.units import MIB
 from tonnage.web.awaited import is_gone
@@ -169,7 +170,7 @@ class Worker:
         end_with_parent(signal.SIGCONT)
         self._threads.bind()
         os.register_at_fork(after_in_child=lambda: leave_in_child(self._assignment, self._channel))
-        heartbeat = asyncio.create_task(self._beat())
+        heartbeat = asyncio.create_task(steadily(self._beat, HEARTBEAT_SECONDS))
         try:
             await self._server.serve(sockets=[self._assignment.listening])
         finally:
@@ -317,21 +318,20 @@ class Worker:
     def _stop(self) -> None:
         self._server.should_exit = True
 
-    async def _beat(self) -> None:
-        slot = self._slot
-        while True:
-            now = time.monotonic_ns()
-            slot.heartbeat_nanoseconds = now
-            slot.connections = self._server.open_connections
-            try:
-                self._gate.beat()
-                self._upkeep.beat(now / 1e9)
-                self._allow_huge_pages()
-                self._telling.beat(now / 1e9)
-            except MemoryError:
-                # A thread of a request has just taken the last of it; the heart must go on.
-                self._upkeep.slacken()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+    async def _beat(self) -> bool:
+        """Do what is due ten times a second; it never ends by itself."""
+        slot, now = self._slot, time.monotonic_ns()
+        slot.heartbeat_nanoseconds = now
+        slot.connections = self._server.open_connections
+        try:
+            self._gate.beat()
+            self._upkeep.beat(now / 1e9)
+            self._allow_huge_pages()
+            self._telling.beat(now / 1e9)
+        except MemoryError:
+            # A thread of a request has just taken the last of it.
+            self._upkeep.slacken()
+        return False
 
     def _allow_huge_pages(self) -> None:
         """Allow huge pages once requests are seen to need large blocks.
