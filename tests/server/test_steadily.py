@@ -9,7 +9,8 @@ from tonnage.server.steadily import steadily
 
 def test_a_step_that_lacks_memory_is_tried_again() -> None:
     """And the end is the step's own."""
-    steps = [MemoryError(), False, MemoryError(), MemoryError(), False, True, False]
+    short, on, end = MemoryError(), False, True
+    steps: list[bool | MemoryError] = [short, on, short, short, on, end, on]
 
     async def step() -> bool:
         next_one = steps.pop(0)
@@ -19,7 +20,7 @@ def test_a_step_that_lacks_memory_is_tried_again() -> None:
 
     asyncio.run(steadily(step, 0.0))
 
-    assert steps == [False]
+    assert steps == [on]
 
 
 def test_a_timer_that_lacks_memory_is_made_again() -> None:
