@@ -111,7 +111,8 @@ def result(
             " What was asked for and not acknowledged may be stored or not.",
             "memory: the slope (Theil and Sen) of the floor, the least working set of each"
             f" {FLOOR_SECONDS:g} s, in the last two thirds of the time, and its 95 % interval. It"
-            f" grows if that lies above {format_bytes(FLAT_BYTES_PER_HOUR)} an hour.",
+            f" grows if that lies above {format_bytes(FLAT_BYTES_PER_HOUR)} an hour, and does not"
+            " if it lies below; a shorter soak has a wider interval.",
             "meant: a status that whoever asks knows what to do with, such as 409 for an event that"
             " is sold out. A request breaks with a killed worker if it was under way then, or sent"
             f" in the {DYING_SECONDS:g} s after it.",

@@ -20,6 +20,9 @@ from tonnage.units import MIB
 
 WHY: Final = Path(__file__).with_name("why.toml")
 
+#: Of Tonnage's requests: where more fail, no claim is reached.
+MOST_FAILED_SHARE: Final = 0.01
+
 _TO_BE_EXPLAINED: Final = ("not reached", "see below")
 
 #: The figures of each run of one backend, by way: ``naive-wide``, ``naive``, ``tonnage``.
@@ -115,6 +118,8 @@ def judge(claim: Claim, runs: Runs) -> Judged:
         measured = f"{written(claim.figure, theirs)} → {measured}"
     if claim.rule == "instead":
         return Judged(claim, measured, "see below")
+    if faults := _faults(runs.get("tonnage", ())):
+        return Judged(claim, f"{measured}; {faults}", "not reached")
     if claim.rule == "lower by":
         if not theirs:
             return Judged(claim, measured, "not measured")
@@ -124,6 +129,16 @@ def judge(claim: Claim, runs: Runs) -> Judged:
     if claim.rule == "at least":
         return Judged(claim, measured, _verdict(ours >= claim.bound))
     return Judged(claim, measured, _verdict(ours <= claim.bound))
+
+
+def _faults(runs: Sequence[Figures]) -> str:
+    """Return why nothing that these runs show counts: refusing and being killed are no feats."""
+    killed = sum(run.get("kernel_kills", 0.0) for run in runs)
+    failed = median(runs, "error_share") or 0.0
+    return ", ".join(
+        [f"killed {killed:.0f} times"] * (killed > 0)
+        + [f"{failed:.1%} of requests failed"] * (failed > MOST_FAILED_SHARE)
+    )
 
 
 def reasons(path: Path = WHY) -> dict[str, str]:

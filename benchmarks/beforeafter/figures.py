@@ -40,7 +40,7 @@ TITLES: Final = {
     "timeout_share": "of all requests, timed out",
     "cache_hits_share": "found in caches",
     "dropped_share": "records dropped, as it says",
-    "lost_share": "records acknowledged and not stored",
+    "lost_share": "records acknowledged and not stored, of the worst table",
     "writer_bytes": "writers' buffers, most",
     "heartbeat_bytes": "heartbeats, most",
     "log_queue_bytes": "log lines that wait, most",
@@ -111,7 +111,7 @@ def of_probes(answered: Sequence[bool], every_seconds: float) -> dict[str, float
 
 
 def of_records(acknowledged: Mapping[str, int], made: Mapping[str, int]) -> dict[str, float]:
-    """Return the share of *acknowledged* records that were not *made*, both by table.
+    """Return the share of *acknowledged* records that were not *made*, of the worst table.
 
     A table that is not among *made* has nothing to compare with. More rows than were acknowledged
     are those of clients who had no answer: nothing is lost there.
@@ -119,8 +119,8 @@ def of_records(acknowledged: Mapping[str, int], made: Mapping[str, int]) -> dict
     known = {table: count for table, count in acknowledged.items() if table in made and count}
     if not known:
         return {}
-    lost = sum(max(0, count - made[table]) for table, count in known.items())
-    return {"lost_share": lost / sum(known.values())}
+    lost = [max(0, count - made[table]) / count for table, count in known.items()]
+    return {"lost_share": max(lost)}
 
 
 def median(runs: Iterable[Figures], name: str) -> float | None:

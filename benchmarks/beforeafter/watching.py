@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ async def first_answer(site: Site, within_seconds: float, *, gives_up: bool) -> 
 async def well_again(port: int, since: float, within_seconds: float) -> float:
     """Return how long after *since* all is well: an answer, and no level but OK in it.
 
-    What is not well *within_seconds* is told as if it took that long.
+    What is not well *within_seconds* never is: infinite.
     """
     await asyncio.sleep(max(0.0, since - time.monotonic()))
     while time.monotonic() - since < within_seconds:
@@ -130,7 +131,7 @@ async def well_again(port: int, since: float, within_seconds: float) -> float:
         if found is not None and not any(level in found.body for level in _UNWELL):
             return time.monotonic() - since
         await asyncio.sleep(SAMPLE_SECONDS)
-    return within_seconds
+    return math.inf
 
 
 async def _note_state(port: int, told: Told) -> None:

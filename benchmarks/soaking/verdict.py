@@ -35,7 +35,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One promise; ``is_kept`` is None where the soak was too short to tell."""
+    """One promise; ``is_kept`` is None where the soak cannot tell."""
 
     promise: str
     found: str
@@ -43,7 +43,7 @@ class Verdict:
 
     def row(self) -> list[str]:
         """Return the row of the table."""
-        kept = {True: "kept", False: "BROKEN", None: "too short to tell"}[self.is_kept]
+        kept = {True: "kept", False: "BROKEN", None: "cannot be told"}[self.is_kept]
         return [self.promise, self.found, kept]
 
 
@@ -71,7 +71,7 @@ def verdicts(found: Found) -> list[Verdict]:
         Verdict(
             "memory does not grow",
             "-" if trend is None else _shown(trend),
-            None if trend is None else trend.least <= FLAT_BYTES_PER_HOUR,
+            None if trend is None else _is_flat(trend),
         ),
         Verdict(
             "the level is OK in the end",
@@ -105,6 +105,13 @@ def verdicts(found: Found) -> list[Verdict]:
             found.exit_status == 0,
         ),
     ]
+
+
+def _is_flat(trend: Trend) -> bool | None:
+    """Return None where the interval holds both: it is not known well enough."""
+    if trend.most <= FLAT_BYTES_PER_HOUR:
+        return True
+    return False if trend.least > FLAT_BYTES_PER_HOUR else None
 
 
 def _shown(trend: Trend) -> str:

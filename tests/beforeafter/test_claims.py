@@ -61,6 +61,21 @@ def test_who_has_answered_nobody_is_compared_by_what_it_could_with_more() -> Non
     assert judge(faster, runs).measured == "400 ms → 100 ms (−75 %)"
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [({"error_share": 0.02}, "2.0% of requests failed"), ({"kernel_kills": 1.0}, "killed 1 times")],
+)
+def test_who_refuses_or_is_killed_has_reached_nothing(fault: figures.Figures, told: str) -> None:
+    """However little memory that took."""
+    small = {"peak_bytes": float(MIB)}
+    runs = {"naive-wide": [{"peak_bytes": 9.0 * MIB}], "tonnage": [{**small, **fault}]}
+
+    found = judge(claim("peak_bytes", "lower by", 0.5), runs)
+
+    assert found.verdict == "not reached"
+    assert told.split()[0] in found.measured
+
+
 def test_each_claim_has_a_key_and_a_figure_of_its_own() -> None:
     """Keys are what reasons are found by; figures are those of the tables."""
     keys = [each.key for each in CLAIMS]

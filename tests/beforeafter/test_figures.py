@@ -53,7 +53,8 @@ def test_records_are_lost_where_fewer_were_made_than_acknowledged() -> None:
     acknowledged = {"events": 100, "revenue": 100, "beat": 7}
     found = figures.of_records(acknowledged, {"events": 90, "revenue": 120, "users": 3})
 
-    assert found == {"lost_share": pytest.approx(0.05)}
+    # None of 100 purchases may hide behind many events.
+    assert found == {"lost_share": pytest.approx(0.1)}
     assert figures.of_records({"beat": 7}, {"events": 90}) == {}
 
 

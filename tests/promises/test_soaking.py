@@ -147,7 +147,14 @@ def test_all_is_kept_where_nothing_is_wrong() -> None:
     """A soak too short for a trend breaks nothing, and says that it is."""
     assert broken(GOOD) == []
     short = verdicts(replace(GOOD, trend=None))
-    assert [each.row()[2] for each in short if each.is_kept is None] == ["too short to tell"]
+    assert [each.row()[2] for each in short if each.is_kept is None] == ["cannot be told"]
+
+
+def test_memory_is_not_called_flat_where_that_is_not_known() -> None:
+    """An interval that holds both is no proof of either."""
+    unknown = Trend(0, -FLAT_BYTES_PER_HOUR, 2 * FLAT_BYTES_PER_HOUR)
+    (told,) = [each for each in verdicts(replace(GOOD, trend=unknown)) if "memory" in each.promise]
+    assert told.is_kept is None
 
 
 GROWING = Trend(2 * FLAT_BYTES_PER_HOUR, FLAT_BYTES_PER_HOUR + 1, 3 * FLAT_BYTES_PER_HOUR)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -35,6 +36,10 @@ logger = logging.getLogger("eventide")
 
 # JSON on stdout in production; text, and files beside the database, in development.
 setup_logging(directory=DATA / "logs")
+if "EVENTIDE_SECRET" not in os.environ:
+    logger.warning(
+        "EVENTIDE_SECRET is not set: log-ins end with this server, which alone knows them"
+    )
 
 EventId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 

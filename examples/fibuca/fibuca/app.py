@@ -150,7 +150,8 @@ def member_with_photo() -> members.Known:
         RequestRefusedError: the key is nobody's, or there is no photo yet.
     """
     member = current_member()
-    if member.photo_type is None:
+    # A new place may have the database, and not the files.
+    if member.photo_type is None or not photos.portrait_of(member.number).is_file():
         raise refusal(404, "no_photo", "there is no photo of yours yet: send one with POST")
     return member
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from fibuca.database import engine
 from fibuca.refusals import key_refusal
-from fibuca.tables import Member, Photo
+from fibuca.tables import Member, Photo, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def note_photo(number: int, type: str, size_bytes: int) -> bool:
 
     Return whether there still is such a member.
     """
-    values: dict[str, Any] = {"type": type, "size_bytes": size_bytes}
+    values: dict[str, Any] = {"type": type, "size_bytes": size_bytes, "sent_at": now()}
     insert_here = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     statement: Any = insert_here(Photo).values(number=number, **values)
     try:

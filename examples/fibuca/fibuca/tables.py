@@ -12,7 +12,8 @@ from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """Return this moment, in UTC."""
     return datetime.now(UTC)
 
 
@@ -30,7 +31,7 @@ class Member(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
     key_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
-    joined_at: Mapped[datetime] = mapped_column(default=_now)
+    joined_at: Mapped[datetime] = mapped_column(default=now)
 
     __table_args__ = (
         CheckConstraint("length(name) BETWEEN 1 AND 100"),
@@ -49,7 +50,7 @@ class Photo(Base):
     )
     type: Mapped[str] = mapped_column(String(20))
     size_bytes: Mapped[int]
-    sent_at: Mapped[datetime] = mapped_column(default=_now, onupdate=_now)
+    sent_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
 
     __table_args__ = (
         CheckConstraint("length(type) BETWEEN 1 AND 20"),
@@ -65,7 +66,7 @@ class Application(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(ForeignKey("members.number", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(20))
-    sent_at: Mapped[datetime] = mapped_column(default=_now)
+    sent_at: Mapped[datetime] = mapped_column(default=now)
     # By far the largest: whoever wants it says so.
     statement: Mapped[str] = mapped_column(String(4000), deferred=True, deferred_raiseload=True)
 
