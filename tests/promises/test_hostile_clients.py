@@ -145,7 +145,7 @@ def test_one_byte_a_second(fortress: Fortress, begun: bytes) -> None:
     assert answers["408"] > CROWD / 2
 
 
-@pytest.mark.parametrize("coding", ["br", "zstd"])
+@pytest.mark.parametrize("coding", ["br", pytest.param("zstd", marks=pytest.mark.soak)])
 def test_packed_bodies_that_stop(fortress: Fortress, coding: str) -> None:
     """What decompressors hold for a hundred clients is bounded, wherever each of them stops."""
     packed = unfinished(coding)

@@ -50,7 +50,6 @@ def test_a_large_file_read_three_times_over_triggers_nothing(big_file: Path) -> 
         _nothing_happened(server, box, levels)
 
 
-@pytest.mark.cgroup2
 def test_a_large_file_written_triggers_nothing(big_file: Path) -> None:
     """It is dirty until the kernel has brought it to the disk, half a minute later."""
     with MemoryBox(512 * MIB) as box, _server(box) as server:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.real, pytest.mark.alone]
 AT_ONCE = 12
 
 
-@pytest.mark.parametrize("asked_by", ["engine", "pool"])
+@pytest.mark.parametrize("asked_by", ["engine", pytest.param("pool", marks=pytest.mark.soak)])
 def test_many_large_results_at_once_never_make_the_kernel_kill(asked_by: str) -> None:
     """12 of 28 MB in a box of 200: most wait for their turn."""
     need_cgroup()

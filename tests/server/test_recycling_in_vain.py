@@ -16,7 +16,7 @@ from tests.support.waiting import await_true
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = [pytest.mark.real, pytest.mark.alone, pytest.mark.soak]
 
 CLIENTS = 4
 PAUSE_SECONDS = 0.05
