@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.ports import free_port
-from tests.support.server import ROOT, clean_environment
+from tests.support.server import ROOT, Response, clean_environment, connection_to, exchange
 from tests.support.waiting import await_true
 
 # What each of the two says once it takes connections.
@@ -45,3 +47,17 @@ def naive(
     finally:
         server.terminate()
         server.wait(20)
+
+
+def ask(
+    url: str,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Ask the server at *url*, with *body* as JSON, as one asks a twin and ours alike."""
+    sent = None if body is None else json.dumps(body).encode()
+    with connection_to(url, 20.0) as connection:
+        told = {"content-type": "application/json", **(headers or {})}
+        return exchange(connection, method, path, sent, told)

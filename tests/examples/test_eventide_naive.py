@@ -14,14 +14,12 @@ from typing import Any
 
 import pytest
 from tests.examples.client import BEHIND_A_PROXY
-from tests.examples.naive import naive
+from tests.examples.naive import ask, naive
 from tests.support.mongo import mongo_urls
 from tests.support.server import (
     ROOT,
     Response,
     Running,
-    connection_to,
-    exchange,
 )
 
 pytestmark = pytest.mark.real
@@ -127,12 +125,10 @@ class Side:
 
     def ask(self, address: str, who: str, method: str, path: str, body: Any) -> Response:
         """Ask as *who*, from *address*; both servers believe that a proxy in front says so."""
-        headers = {"content-type": "application/json", "x-forwarded-for": address or "192.0.2.1"}
+        headers = {"x-forwarded-for": address or "192.0.2.1"}
         if who:
             headers["authorization"] = f"Bearer {self.tokens[who]}"
-        sent = None if body is None else json.dumps(body).encode()
-        with connection_to(self.url, 20.0) as connection:
-            return exchange(connection, method, path, sent, headers)
+        return ask(self.url, method, path, body, headers)
 
     def travel(self, steps: list[Step], address: str) -> list[tuple[Step, int, Any]]:
         """Take *steps* from *address*; return each with its status and what was answered."""

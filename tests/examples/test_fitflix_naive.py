@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 from tests.examples.databases import sqlite_url
-from tests.examples.naive import naive
+from tests.examples.naive import ask, naive
 from tests.support.server import (
     ROOT,
     Response,
     Running,
     connection_to,
-    exchange,
 )
 
 pytestmark = pytest.mark.real
@@ -122,13 +121,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             made.execute("VACUUM INTO ?", [str(other / "app.sqlite3")])
         with naive("fitflix", {"DATABASE_URL": sqlite_url(other)}, other / "log") as url:
             yield Pair(ours.url, url)
-
-
-def ask(url: str, method: str, path: str, body: Any = None) -> Response:
-    """Ask a server, with *body* as JSON."""
-    sent = None if body is None else json.dumps(body).encode()
-    with connection_to(url, 20.0) as connection:
-        return exchange(connection, method, path, sent, {"content-type": "application/json"})
 
 
 def travel(url: str, steps: list[Step]) -> list[tuple[Step, int, str]]:

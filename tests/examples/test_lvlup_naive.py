@@ -5,7 +5,6 @@ What only one of them has, its limits and what it keeps, is in ``test_lvlup.py``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,15 +14,13 @@ from typing import Any
 
 import pytest
 from tests.examples.databases import count, migrate
-from tests.examples.naive import naive
+from tests.examples.naive import ask, naive
 from tests.support.disk import on_a_disk
 from tests.support.postgres import postgres_urls
 from tests.support.server import (
     ROOT,
     Response,
     Running,
-    connection_to,
-    exchange,
 )
 from tests.support.waiting import await_true
 
@@ -83,13 +80,6 @@ class Pair:
         """Return how both answer."""
         ours, naive = (ask(url, method, path, body) for url in self.urls)
         return ours, naive
-
-
-def ask(url: str, method: str, path: str, body: Any = None) -> Response:
-    """Ask a server, with *body* as JSON."""
-    sent = None if body is None else json.dumps(body).encode()
-    with connection_to(url, 20.0) as connection:
-        return exchange(connection, method, path, sent, {"content-type": "application/json"})
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import resource
 import threading
@@ -124,7 +125,9 @@ def test_one_that_ends_before_it_begins_is_a_memory_error() -> None:
     in_child(story)
 
 
-def test_it_is_found_beside_others_that_begin_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_found_beside_threads_that_python_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """At the latest when the time is up."""
     monkeypatch.setattr(threadstart, "MOST_SECONDS", 0.2)
 
@@ -133,7 +136,7 @@ def test_it_is_found_beside_others_that_begin_meanwhile(monkeypatch: pytest.Monk
 
         class WithAnother(Stillborn):
             def _bootstrap(self) -> None:
-                threading.Thread(target=leave.wait, daemon=True).start()
+                _thread.start_new_thread(leave.wait, ())
                 super()._bootstrap()
 
         make_room_for_threads(no_limit)

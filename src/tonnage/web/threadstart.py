@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NEEDED_BYTES: Final = 3 * MIB
 # How often who waits looks whether the thread is still there; most begin within 0.1 ms.
 LOOK_SECONDS: Final = 0.1
-# Threads that others start meanwhile may hide that this one has ended.
+# A thread of a library's own, which Python does not know, may hide that this one has ended.
 MOST_SECONDS: Final = 5.0
 
 
@@ -66,10 +66,6 @@ def make_room_for_threads(read: Callable[[], StatmSample]) -> None:
 class _Begun(threading.Event):
     """Set by a thread when it begins; the wait for that ends with the thread as well."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._others = _threads()
-
     def wait(self, timeout: float | None = None) -> bool:
         if timeout is not None:
             return super().wait(timeout)
@@ -77,11 +73,17 @@ class _Begun(threading.Event):
             if super().wait(LOOK_SECONDS):
                 return True
             # It may have begun, and be done, since.
-            if _threads() <= self._others and not self.is_set():
+            if not _unknown_threads() and not self.is_set():
                 break
         raise MemoryError("a new thread found no memory to begin with")
 
 
-def _threads() -> set[str]:
-    """Return the kernel's numbers of this process's threads."""
-    return set(os.listdir("/proc/self/task"))
+def _unknown_threads() -> set[int]:
+    """Return the threads of this process that Python does not know, or not yet.
+
+    One that is about to begin is among them. Looked at only where one is late: each request may
+    start a thread.
+    """
+    there = {int(name) for name in os.listdir("/proc/self/task")}
+    known = {thread.native_id for thread in threading.enumerate()}
+    return there - known - {os.getpid(), threading.get_native_id()}
