@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -24,6 +25,8 @@ NAMES = (
 
 def main() -> int:
     """Run what was asked for; return the exit status."""
+    # Peers are compiled when they are installed; a checkout would be compiled at each start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Leave through the context managers, so that no server and no cgroup stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(

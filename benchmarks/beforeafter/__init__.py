@@ -2,9 +2,9 @@
 
 Each backend has a scenario, ``examples/<app>/load.toml``, and a naive twin, ``naive.py``. Three
 ways are run in turn, each from a cold start: as it was with all the memory that it can want, as it
-was in the limit, and on Tonnage in the limit. What comes out: a table and a picture for each
-backend, and what the originals claimed beside what was measured. ``--saved`` measures nothing, and
-judges and draws what was saved.
+was in the limit, and on Tonnage in the limit; each run begins with another. What comes out: a table
+and a picture for each backend, and what the originals claimed beside what was measured. ``--saved``
+measures nothing, and judges and draws what was saved.
 
 A run is :mod:`benchmarks.beforeafter.measuring`; the clients are ``crowd``, the claims ``claims``.
 """
@@ -74,7 +74,7 @@ def measure(scenario: Scenario, chosen: argparse.Namespace) -> Result:
         way.name: {"title": way.title.format(**sizes), "runs": []} for way in measuring.WAYS
     }
     for number in range(1, chosen.runs + 1):
-        for way in measuring.WAYS:
+        for way in measuring.turns(number):
             limit_bytes = chosen.wide if way.is_wide else chosen.limit
             done = measuring.measure(
                 scenario, way, uploads, seconds=seconds, limit_bytes=limit_bytes

@@ -90,7 +90,7 @@ CLAIMS: Final = (
     Claim("image-memory", "fibuca", "image processing in 200 MB instead of 500",
           "job_bytes", "at most", 200 * MIB),
     Claim("concurrency", "fibuca", "10 to 15 concurrent requests instead of 3 to 5",
-          "concurrency", "at least", 10, "naive"),
+          "clients_served", "at least", 10, "naive"),
     Claim("timeouts", "fibuca", "timeouts 20-30 % → under 1 %",
           "timeout_share", "at most", 0.01, "naive"),
     Claim("database-memory", "fibuca", "database memory −40 %",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from benchmarks.beforeafter.scenario import Scenario, Step
-from benchmarks.beforeafter.visits import Visitor, find, request_of
+from benchmarks.beforeafter.visits import Visitor, find, keys_of, request_of
 from benchmarks.beforeafter.wire import Connection
 
 OK: Final = "ok"
@@ -35,15 +35,18 @@ LOOK_SECONDS: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One request: in which visit, when it was sent and answered, and what it came to.
+    """One request: in which visit of whom, when it was sent and answered, and what it came to.
 
-    *outcome* is ``OK``, ``TIMED_OUT``, ``BROKEN``, or a status that was not good, as a text.
+    *outcome* is ``OK``, ``TIMED_OUT``, ``BROKEN``, or a status that was not good, as a text. Some
+    servers answer a file (*is_file*) only when they are done with it.
     """
 
     visit: str
+    client: int
     sent_at: float
     done_at: float
     outcome: str
+    is_file: bool = False
 
     @property
     def seconds(self) -> float:
@@ -59,14 +62,14 @@ class Played:
         began_at, ended_at: when nothing had begun yet, and after when nothing new began.
         answers: every request, in the order in which they were answered.
         files_seconds: from each file that was sent until what became of it was there.
-        stored: how many records servers have said that they took, by the last part of the path.
+        acknowledged: the keys of what servers have said that they took, by kind.
     """
 
     began_at: float
     ended_at: float
     answers: list[Answer] = field(default_factory=list)
     files_seconds: list[float] = field(default_factory=list)
-    stored: dict[str, int] = field(default_factory=dict)
+    acknowledged: dict[str, set[str]] = field(default_factory=dict)
 
 
 async def play(
@@ -102,6 +105,7 @@ class _Client:
         played: Played,
     ) -> None:
         self._scenario = scenario
+        self._number = number
         self._visitor = Visitor(scenario, number)
         self._connection = Connection(port, address_of(number))
         self._uploads = uploads
@@ -157,7 +161,7 @@ class _Client:
         waits_until = time.monotonic() + self._scenario.load.timeout_seconds
         while not _is_so(step.until, content):
             if time.monotonic() > waits_until:
-                self._note(visit, waits_until, TIMED_OUT)
+                self._note(visit, step, waits_until, TIMED_OUT)
                 raise _FailedError(TIMED_OUT)
             await asyncio.sleep(LOOK_SECONDS)
             content = await self._ask(visit, step, names)
@@ -165,7 +169,7 @@ class _Client:
             try:
                 names[name] = str(find(content, path))
             except (LookupError, ValueError, TypeError):
-                self._note(visit, time.monotonic(), f"no {path} in it")
+                self._note(visit, step, time.monotonic(), f"no {path} in it")
                 raise _FailedError(path) from None
 
     async def _ask(self, visit: str, step: Step, names: Mapping[str, str]) -> Any:
@@ -185,21 +189,20 @@ class _Client:
             outcome = BROKEN
         else:
             outcome = OK if reply.status in step.ok else str(reply.status)
-        self._note(visit, sent_at, outcome)
+        self._note(visit, step, sent_at, outcome)
         if outcome != OK:
             raise _FailedError(outcome)
         # Good for the scenario may also be that there is no room left, and nothing is stored.
-        if step.method == "POST" and reply.status < 300:
-            self._note_stored(request.path, step.json)
+        if reply.status < 300 and _is_so(step.until, content):
+            for kind, keys in keys_of(step, names).items():
+                self._played.acknowledged.setdefault(kind, set()).update(keys)
         return content
 
-    def _note(self, visit: str, sent_at: float, outcome: str) -> None:
-        self._played.answers.append(Answer(visit, sent_at, time.monotonic(), outcome))
-
-    def _note_stored(self, path: str, sent: Any) -> None:
-        kind = path.partition("?")[0].rpartition("/")[2]
-        count = len(sent) if isinstance(sent, list) else 1
-        self._played.stored[kind] = self._played.stored.get(kind, 0) + count
+    def _note(self, visit: str, step: Step, sent_at: float, outcome: str) -> None:
+        is_file = step.file is not None
+        self._played.answers.append(
+            Answer(visit, self._number, sent_at, time.monotonic(), outcome, is_file)
+        )
 
     def _goes_on(self) -> bool:
         return time.monotonic() < self._played.ended_at

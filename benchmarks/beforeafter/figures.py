@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.beforeafter.crowd import OK, TIMED_OUT, Answer, Played
@@ -20,19 +22,23 @@ from tonnage.units import MIB
 Figures = Mapping[str, float]
 
 IN_TIME_SECONDS: Final = 2.0
-"""What takes longer is not taken for served at once with others."""
+"""Whoever waits longer for an answer is not being served."""
+WINDOW_SECONDS: Final = 5.0
+"""How long somebody has to be served without a break to count."""
 
 TITLES: Final = {
     "start_bytes": "memory at start",
     "mean_bytes": "memory under load, mean",
-    "peak_bytes": "memory, peak",
+    "peak_bytes": "memory, peak of samples",
+    "charged_bytes": "charged by the kernel at most, file cache included",
     "kernel_kills": "killed by the kernel",
     "restarts": "started again by the platform",
-    "silent_seconds": "time without an answer",
-    "longest_silence_seconds": "longest time without an answer",
-    "up_share": "time with an answer",
+    "silent_seconds": "time in which users were not served",
+    "longest_silence_seconds": "the longest of it",
+    "up_share": "time in which users were served",
+    "health_share": "health checks answered",
     "recovery_seconds": "all well again after the load",
-    "concurrency": f"most requests at once, answered in {IN_TIME_SECONDS:g} s",
+    "clients_served": "clients served at once",
     "per_second": "good answers a second",
     "p50_seconds": "answered in, p50",
     "p99_seconds": "answered in, p99",
@@ -40,7 +46,7 @@ TITLES: Final = {
     "timeout_share": "of all requests, timed out",
     "cache_hits_share": "found in caches",
     "dropped_share": "records dropped, as it says",
-    "lost_share": "records acknowledged and not stored, of the worst table",
+    "lost_share": "records acknowledged and not found, of the worst kind",
     "writer_bytes": "writers' buffers, most",
     "heartbeat_bytes": "heartbeats, most",
     "log_queue_bytes": "log lines that wait, most",
@@ -59,8 +65,7 @@ TITLES: Final = {
 def of_answers(played: Played) -> dict[str, float]:
     """Return the figures that follow from what became of the requests."""
     answers = played.answers
-    in_time = [each for each in _good(answers) if each.seconds <= IN_TIME_SECONDS]
-    found = {"per_second": _rate(played), "concurrency": float(most_at_once(in_time))}
+    found = {"per_second": _rate(played), "clients_served": float(clients_served(played))}
     if answers:
         outcomes = outcomes_of(answers)
         found["error_share"] = 1 - outcomes[OK] / len(answers)
@@ -76,51 +81,90 @@ def outcomes_of(answers: Iterable[Answer]) -> Counter[str]:
     return Counter(each.outcome for each in answers)
 
 
-def most_at_once(answers: Iterable[Answer]) -> int:
-    """Return how many of *answers* were under way at one moment, at most."""
-    # Those that end at a moment are over before those that begin then.
-    moments = sorted(
-        moment for each in answers for moment in ((each.sent_at, 1), (each.done_at, -1))
+def clients_served(played: Played) -> int:
+    """Return how many clients are served at once, in the median of windows of 5 seconds.
+
+    Served in a window is whose requests that are under way in it all get good answers, each within
+    ``IN_TIME_SECONDS``; a file may take as long as whoever sends it waits. Not the best moment,
+    which a server has for an instant.
+    """
+    seconds = played.ended_at - played.began_at
+    count = max(1, int(seconds // WINDOW_SECONDS))
+
+    def window_of(moment: float) -> int:
+        return int((moment - played.began_at) * count / seconds)
+
+    served: list[set[int]] = [set() for _ in range(count)]
+    not_served: list[set[int]] = [set() for _ in range(count)]
+    for each in played.answers:
+        is_in_time = each.is_file or each.seconds <= IN_TIME_SECONDS
+        windows = served if each.outcome == OK and is_in_time else not_served
+        for clients in windows[window_of(each.sent_at) : window_of(each.done_at) + 1]:
+            clients.add(each.client)
+    return statistics.median_low(
+        len(well - badly) for well, badly in zip(served, not_served, strict=True)
     )
-    most = now = 0
-    for _, change in moments:
-        now += change
-        most = max(most, now)
-    return most
 
 
 def of_memory(bytes_used: Sequence[int]) -> dict[str, float]:
-    """Return mean and peak of samples that were taken at equal distances."""
+    """Return mean and peak of samples that were taken at equal distances.
+
+    The kernel's own mark of the highest charge is no such peak: the file cache is in it, which
+    anybody fills who reads files, and which costs nothing. Of the working set it keeps no mark.
+    """
     if not bytes_used:
         return {}
     return {"mean_bytes": statistics.fmean(bytes_used), "peak_bytes": float(max(bytes_used))}
 
 
-def of_probes(answered: Sequence[bool], every_seconds: float) -> dict[str, float]:
-    """Return how long there was no answer, from probes *every_seconds* in their order."""
+def of_probes(
+    served: Sequence[bool], healthy: Sequence[bool], every_seconds: float
+) -> dict[str, float]:
+    """Return how long users were not served, from probes *every_seconds* in their order.
+
+    Users are served while what they ask is answered. A health check, which costs nothing, may be
+    answered all the same; that is told apart.
+    """
     longest = run = 0
-    for is_answered in answered:
-        run = 0 if is_answered else run + 1
+    for is_served in served:
+        run = 0 if is_served else run + 1
         longest = max(longest, run)
-    silent = sum(not each for each in answered)
+    silent = sum(not each for each in served)
     found = {
         "silent_seconds": silent * every_seconds,
         "longest_silence_seconds": longest * every_seconds,
     }
-    return found | ({"up_share": 1 - silent / len(answered)} if answered else {})
+    if served:
+        found["up_share"] = 1 - silent / len(served)
+    if healthy:
+        found["health_share"] = sum(healthy) / len(healthy)
+    return found
 
 
-def of_records(acknowledged: Mapping[str, int], made: Mapping[str, int]) -> dict[str, float]:
-    """Return the share of *acknowledged* records that were not *made*, of the worst table.
+@dataclass(frozen=True, slots=True)
+class Records:
+    """How many records of a kind were acknowledged, and how many of those are not there."""
 
-    A table that is not among *made* has nothing to compare with. More rows than were acknowledged
-    are those of clients who had no answer: nothing is lost there.
+    acknowledged: int
+    lost: int
+
+
+def records(
+    acknowledged: Mapping[str, AbstractSet[str]], stored: Callable[[str], AbstractSet[str]]
+) -> dict[str, Records]:
+    """Look for each *acknowledged* record of each kind by its key among those that are *stored*.
+
+    What is stored besides is of clients who had no answer, or was there before.
     """
-    known = {table: count for table, count in acknowledged.items() if table in made and count}
-    if not known:
-        return {}
-    lost = [max(0, count - made[table]) / count for table, count in known.items()]
-    return {"lost_share": max(lost)}
+    return {
+        kind: Records(len(keys), len(keys - stored(kind))) for kind, keys in acknowledged.items()
+    }
+
+
+def of_records(found: Mapping[str, Records]) -> dict[str, float]:
+    """Return the share of acknowledged records that are lost, of the worst kind."""
+    shares = [each.lost / each.acknowledged for each in found.values() if each.acknowledged]
+    return {"lost_share": max(shares)} if shares else {}
 
 
 def median(runs: Iterable[Figures], name: str) -> float | None:

@@ -2,8 +2,8 @@
 
     run = measure(scenario, WAYS[2], uploads, seconds=60, limit_bytes=512 * MIB)
 
-A run ends with an orderly end of the backend, after which its records are counted: what it still
-had in its buffers is stored by then, or lost.
+A run ends with an orderly end of the backend, after which what it has acknowledged is looked for,
+each record by its key: what it still had in its buffers is stored by then, or lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +24,14 @@ from tests.support.server import clean_environment
 from benchmarks import storm
 from benchmarks.beforeafter import figures
 from benchmarks.beforeafter.crowd import Played, play
+from benchmarks.beforeafter.figures import Records
 from benchmarks.beforeafter.scenario import PORTRAIT, Scenario
 from benchmarks.beforeafter.services import Services, services
 from benchmarks.beforeafter.site import Site
 from benchmarks.beforeafter.watching import (
     PROBE_SECONDS,
     Seen,
+    asked_between,
     first_answer,
     watching,
     well_again,
@@ -63,6 +65,15 @@ WAYS: Final = (
 )
 
 
+def turns(number: int) -> tuple[Way, ...]:
+    """Return all ways in the order of the run of this *number*, from 1.
+
+    Each run begins with another, so that what one leaves behind, as a warm disk, favours none.
+    """
+    first = (number - 1) % len(WAYS)
+    return WAYS[first:] + WAYS[:first]
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What one run has shown.
@@ -70,12 +81,14 @@ class Run:
     Attributes:
         figures: by their names (``benchmarks.beforeafter.figures``).
         outcomes: how many requests came to what, by visit.
+        records: what was acknowledged, and what of it is lost, by kind.
         series: memory in bytes and kills by the kernel so far, by seconds since the load began.
         printed: the end of what the backend has printed.
     """
 
     figures: dict[str, float]
     outcomes: dict[str, dict[str, int]]
+    records: dict[str, Records]
     series: list[tuple[float, int, int]]
     printed: str
 
@@ -125,13 +138,18 @@ def measure(
             site.stop()
             found |= given.figures()
             found |= figures.of_answers(played)
-            found |= figures.of_records(played.stored, given.rows_made())
+            records = figures.records(
+                played.acknowledged, lambda kind: given.keys(kind, place / "data")
+            )
+            found |= figures.of_records(records)
+            if box.peak_bytes:
+                found["charged_bytes"] = float(box.peak_bytes)
             found |= {
                 "kernel_kills": float(box.kernel_kills),
                 "restarts": float(site.restarts),
                 "log_bytes": float(_size_of_logs(place)),
             }
-            return Run(found, _outcomes(played), _series(seen, played), site.printed())
+            return Run(found, _outcomes(played), records, _series(seen, played), site.printed())
 
 
 async def _load(
@@ -147,7 +165,9 @@ async def _load(
     found: dict[str, float] = {}
     # The twin may not even start in so little memory; the load shows that. Others have to.
     must_start = way.side == "tonnage" or way.is_wide
-    async with watching(box, site.port, given, asks_state=way.side == "tonnage") as seen:
+    async with watching(
+        box, site.port, given, scenario.probe, asks_state=way.side == "tonnage"
+    ) as seen:
         played: Played | None = None
         has_started = await first_answer(site, START_SECONDS, gives_up=must_start)
         if has_started:
@@ -155,7 +175,9 @@ async def _load(
             found["start_bytes"] = float(seen.used_bytes[-1])
         if has_started or not must_start:
             ends_at = time.monotonic() + seconds
-            recovery = asyncio.create_task(well_again(site.port, ends_at, RECOVERY_SECONDS))
+            recovery = asyncio.create_task(
+                well_again(site.port, scenario.probe, ends_at, RECOVERY_SECONDS)
+            )
             played = await play(scenario, site.port, uploads, seconds=seconds)
             found["recovery_seconds"] = await recovery
     if played is None:
@@ -163,7 +185,9 @@ async def _load(
     found |= figures.of_memory(seen.used_between(played.began_at, played.ended_at))
     found["peak_bytes"] = float(max(seen.used_bytes))
     found |= figures.of_probes(
-        seen.answered_between(played.began_at, played.ended_at), PROBE_SECONDS
+        asked_between(seen.served, played.began_at, played.ended_at),
+        asked_between(seen.healthy, played.began_at, played.ended_at),
+        PROBE_SECONDS,
     )
     return played, seen, found | seen.told.figures()
 
@@ -203,6 +227,7 @@ def details(run: Run) -> dict[str, Any]:
     return {
         "figures": {name: round(value, 6) for name, value in run.figures.items()},
         "outcomes": run.outcomes,
+        "records": {kind: asdict(each) for kind, each in run.records.items()},
         "series": [[seconds, used, kills] for seconds, used, kills in run.series],
         "printed": run.printed,
     }

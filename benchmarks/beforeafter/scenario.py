@@ -4,7 +4,9 @@
 
 It has these tables; a file says no more than it needs, and what it does not know is refused:
 
+    notes       what one must know to read the figures; they stand below the table
     [load]      clients, think_seconds, seconds, timeout_seconds, seed
+    [probe]     a step that anybody can take at any time: users are served while it is answered
     [needs]     database = "sqlite" or "postgresql", redis = true, mongo = true
     [naive]     command and env of the backend as it was; {port} in the command is its port
     [tonnage]   the same, of the backend on Tonnage
@@ -14,7 +16,12 @@ It has these tables; a file says no more than it needs, and what it does not kno
 
 A step is a request: ``method``, ``path``, ``headers``, one of ``json``, ``form`` and ``file``, the
 answers that are ``ok``, and what to ``keep`` of the JSON of the answer. With ``until`` it is asked
-again until that JSON has these values. What a {name} stands for is filled in as text.
+again until that JSON has these values. ``stores`` says what is stored once it is answered, as
+``{purchases = "shop-{visit}"}``: the kind, and the key by which it is found in the end
+(``benchmarks.stored``). A list that is sent has a record for each object.
+
+What a {name} stands for is filled in as text. Known everywhere are {client} and {visit}, by their
+numbers, and {record}, the place of an object in a list, from 1.
 
 Pure, but for the reading. Who plays the scenario is :mod:`benchmarks.beforeafter.crowd`; what
 {names} stand for in a visit says :mod:`benchmarks.beforeafter.visits`.
@@ -29,17 +36,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import stored
+
 SIDES: Final = ("naive", "tonnage")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 DATABASES: Final = ("sqlite", "postgresql")
-#: Known in every visit: the number of the client, and that of the visit.
-ALWAYS: Final = frozenset({"client", "visit"})
+ALWAYS: Final = frozenset({"client", "visit", "record"})
 #: A photo that is made, and not beside the scenario.
 PORTRAIT: Final = "portrait.jpg"
 
 NAME: Final = re.compile(r"\{(\w+)\}")
 
-_STEP_KEYS = frozenset({"method", "path", "headers", "json", "form", "file", "ok", "keep", "until"})
+_STEP_KEYS = frozenset(
+    {"method", "path", "headers", "json", "form", "file", "ok", "keep", "until", "stores"}
+)
 
 
 class ScenarioError(Exception):
@@ -68,10 +78,11 @@ class Step:
     ok: frozenset[int]
     keep: Mapping[str, str]
     until: Mapping[str, Any]
+    stores: Mapping[str, str]
 
     def names(self) -> set[str]:
         """Return the {names} that this step needs."""
-        sent = (self.path, self.headers, self.json, self.form)
+        sent = (self.path, self.headers, self.json, self.form, self.stores)
         return {name for text in _texts(sent) for name in NAME.findall(text)}
 
 
@@ -118,7 +129,9 @@ class Scenario:
 
     app: str
     directory: Path
+    notes: tuple[str, ...]
     load: Load
+    probe: Step
     needs: Needs
     sides: Mapping[str, Side]
     values: Mapping[str, range | tuple[str, ...]]
@@ -142,12 +155,14 @@ def read(path: Path) -> Scenario:
 
 
 def _scenario(table: _Table, path: Path) -> Scenario:
-    table.allow({"load", "needs", *SIDES, "values", "once", "visit"})
+    table.allow({"notes", "load", "probe", "needs", *SIDES, "values", "once", "visit"})
     values = table.table("values", optional=True)
     scenario = Scenario(
         app=path.resolve().parent.name,
         directory=path.resolve().parent,
+        notes=_notes(table),
         load=_load(table.table("load")),
+        probe=_probe(table.table("probe")),
         needs=_needs(table.table("needs", optional=True)),
         sides={name: _side(table.table(name)) for name in SIDES},
         values={name: _value(values, name) for name in values.found},
@@ -167,6 +182,20 @@ def _load(table: _Table) -> Load:
         timeout_seconds=table.number("timeout_seconds", 30, least=0.1),
         seed=int(table.number("seed", 1, whole=True)),
     )
+
+
+def _notes(table: _Table) -> tuple[str, ...]:
+    found = table.found.get("notes", [])
+    if not (isinstance(found, list) and all(isinstance(each, str) for each in found)):
+        raise table.error("notes", "give a list of texts")
+    return tuple(found)
+
+
+def _probe(table: _Table) -> Step:
+    step = _step(table)
+    if names := step.names():
+        raise table.error("path", f"a probe is no visit, and has no {{{min(names)}}}: write it out")
+    return step
 
 
 def _needs(table: _Table) -> Needs:
@@ -225,7 +254,16 @@ def _step(table: _Table) -> Step:
         ok=frozenset(ok),
         keep=table.texts("keep"),
         until=table.table("until", optional=True).found,
+        stores=_stores(table),
     )
+
+
+def _stores(table: _Table) -> dict[str, str]:
+    found = table.texts("stores")
+    if unknown := found.keys() - stored.KINDS:
+        kinds = ", ".join(sorted(stored.KINDS))
+        raise table.error("stores", f"nobody can look for {min(unknown)}: name one of {kinds}")
+    return found
 
 
 def _upload(table: _Table) -> Upload:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from benchmarks.beforeafter import claims, figures
 from benchmarks.beforeafter.crowd import OK
-from benchmarks.beforeafter.scenario import Scenario
+from benchmarks.beforeafter.scenario import Scenario, Step
 from benchmarks.record import Result, machine
 
 NAME: Final = "beforeafter"
@@ -47,12 +47,22 @@ def of_backend(
             "The median of the runs, and in parentheses from where to where they went. -: it cannot"
             " be told.",
             "memory: what the kernel charges, less the file cache it can take back. At start: two"
-            " seconds after the first answer; peak: from the start of the backend on.",
+            " seconds after the first answer. Peak: from the start of the backend on, of samples,"
+            " ten a second. Of the highest charge the kernel itself keeps a mark, but with the file"
+            " cache in it: the true peak lies between the two.",
             "killed: the cgroup's own counter. started again: what ended as a whole, a second"
-            " later. without an answer: probes, four times a second, that had none in two seconds.",
+            " later.",
+            f"served: probes, four times a second, with {_shown(scenario.probe)}; one that has no"
+            " good answer in two seconds is time without. health: `GET /health`, as often. well"
+            " again: both, and the level is OK.",
+            f"clients served at once: of {scenario.load.clients}, those who for"
+            f" {figures.WINDOW_SECONDS:g} s get good answers only, each within"
+            f" {figures.IN_TIME_SECONDS:g} s, but to a file; the median of all such times.",
             "p50, p99: of good answers. failed: no answer, or a status that the scenario does not"
             f" take for good; a client gives up after {scenario.load.timeout_seconds:g} s.",
             "Clients, backend and database share the machine's processors.",
+            *scenario.notes,
+            *_records(ways),
             *_failures(ways),
         ],
         machine=before,
@@ -76,7 +86,7 @@ def of_claims(saved: Mapping[str, Result]) -> Result:
         notes=[
             "measured: the backend as it was → on Tonnage in the limit; as it was: with all the"
             " memory that it can want, and for times, failures and concurrency in the limit, if it"
-            " answered anybody there.",
+            " answered anybody there. What figures of a backend depend on stands below its table.",
             *claims.notes(found, why),
         ],
         machine=max((each.machine for each in saved.values()), key=_date, default=machine()),
@@ -90,6 +100,29 @@ def of_claims(saved: Mapping[str, Result]) -> Result:
 
 def _figures_of(way: Mapping[str, Any]) -> list[figures.Figures]:
     return [each["figures"] for each in way["runs"]]
+
+
+def _shown(step: Step) -> str:
+    return f"`{step.method} {step.path}`"
+
+
+def _records(ways: Ways) -> list[str]:
+    """Return, for each way, what was acknowledged and what of it is lost, of all its runs."""
+    notes = []
+    for way in ways.values():
+        acknowledged: Counter[str] = Counter()
+        lost: Counter[str] = Counter()
+        for each in way["runs"]:
+            for kind, found in each.get("records", {}).items():
+                acknowledged[kind] += found["acknowledged"]
+                lost[kind] += found["lost"]
+        if acknowledged:
+            told = ", ".join(
+                f"{count:,} {kind}, {lost[kind]:,} lost"
+                for kind, count in sorted(acknowledged.items())
+            )
+            notes.append(f"acknowledged, {way['title']}: {told}.")
+    return notes
 
 
 def _failures(ways: Ways) -> list[str]:

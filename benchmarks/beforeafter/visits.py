@@ -30,7 +30,7 @@ class Visitor:
     """
 
     def __init__(self, scenario: Scenario, number: int) -> None:
-        self.names = {"client": str(number), "visit": str(number)}
+        self.names = {"client": str(number), "visit": str(number), "record": "1"}
         self._scenario = scenario
         self._number = number
         self._visits = 0
@@ -92,6 +92,15 @@ def request_of(step: Step, names: Mapping[str, str], uploads: Mapping[str, bytes
     return Request(step.method, fill(step.path, quoted), headers, body)
 
 
+def keys_of(step: Step, names: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return what *step* has stored once it has succeeded: keys, by kind."""
+    count = len(step.json) if isinstance(step.json, list) else 1
+    return {
+        kind: [fill(key, {**names, "record": str(place)}) for place in range(1, count + 1)]
+        for kind, key in step.stores.items()
+    }
+
+
 def fill(text: str, names: Mapping[str, str]) -> str:
     """Return *text* with each {name} replaced by what it stands for."""
     return NAME.sub(lambda found: names[found[1]], text)
@@ -114,7 +123,9 @@ def _filled(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, Mapping):
         return {key: _filled(each, names) for key, each in value.items()}
     if isinstance(value, list):
-        return [_filled(each, names) for each in value]
+        return [
+            _filled(each, {**names, "record": str(place)}) for place, each in enumerate(value, 1)
+        ]
     return value
 
 

@@ -4,9 +4,9 @@
         ...
 
 On the clock, each by itself: memory ten times a second, a probe four times a second, what Tonnage
-says of itself twice a second, and what the database takes every two seconds. A probe asks a route
-that costs nothing, and any answer that is not the server's own failure will do: it tells whether
-anybody is there.
+says of itself twice a second, and what the database takes every two seconds. A probe asks twice:
+for health, which costs nothing, and what the scenario names as an ordinary request of its users.
+The first tells whether anybody is there, the second whether anybody is served.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from benchmarks.beforeafter.scenario import Step
 from benchmarks.beforeafter.services import Services
 from benchmarks.beforeafter.site import Site
 from benchmarks.beforeafter.told import Told
+from benchmarks.beforeafter.visits import request_of
+from benchmarks.beforeafter.wire import Connection
 from benchmarks.box import MemoryBox
 from benchmarks.probe import Answer, every, fetch
 from tonnage.host.usage import CgroupMeter
@@ -43,13 +46,15 @@ _UNWELL: Final = (b'"WARNING"', b'"CRITICAL"', b'"EXHAUSTED"')
 class Seen:
     """What was seen; times are of the monotonic clock, in the order of the looks.
 
-    ``used_bytes`` is the kernel's charge less the file cache it can take back.
+    ``used_bytes`` is the kernel's charge less the file cache it can take back. ``served`` and
+    ``healthy`` have what became of the two questions of each probe, by when they were asked.
     """
 
     sampled_at: list[float] = field(default_factory=list)
     used_bytes: list[int] = field(default_factory=list)
     kernel_kills: list[int] = field(default_factory=list)
-    answered: dict[float, bool] = field(default_factory=dict)
+    served: dict[float, bool] = field(default_factory=dict)
+    healthy: dict[float, bool] = field(default_factory=dict)
     told: Told = field(default_factory=Told)
 
     def used_between(self, first_at: float, last_at: float) -> list[int]:
@@ -57,16 +62,20 @@ class Seen:
         both = zip(self.sampled_at, self.used_bytes, strict=True)
         return [used for at, used in both if first_at <= at <= last_at]
 
-    def answered_between(self, first_at: float, last_at: float) -> list[bool]:
-        """Return what became of the probes that were sent in this time, in their order."""
-        return [ok for at, ok in sorted(self.answered.items()) if first_at <= at <= last_at]
+
+def asked_between(asked: Mapping[float, bool], first_at: float, last_at: float) -> list[bool]:
+    """Return what became of the probes that were sent in this time, in their order."""
+    return [ok for at, ok in sorted(asked.items()) if first_at <= at <= last_at]
 
 
 @contextlib.asynccontextmanager
 async def watching(
-    box: MemoryBox, port: int, services: Services, *, asks_state: bool
+    box: MemoryBox, port: int, services: Services, ordinary: Step, *, asks_state: bool
 ) -> AsyncIterator[Seen]:
-    """Watch; *asks_state*: the backend is Tonnage's, which says more of itself."""
+    """Watch, with *ordinary* for a probe.
+
+    *asks_state*: the backend is Tonnage's, which says more of itself.
+    """
     seen = Seen()
     meter = CgroupMeter(box.cgroup)
 
@@ -75,15 +84,23 @@ async def watching(
         seen.used_bytes.append(meter.read().used_bytes)
         seen.kernel_kills.append(box.kernel_kills)
 
-    async def probe() -> None:
+    async def ask_health() -> None:
         sent_at = time.monotonic()
-        seen.answered[sent_at] = await answer(port) is not None
+        seen.healthy[sent_at] = await answer(port) is not None
+
+    async def ask_ordinary() -> None:
+        sent_at = time.monotonic()
+        seen.served[sent_at] = await is_served(port, ordinary)
+
+    def probe() -> None:
+        group.create_task(ask_health())
+        group.create_task(ask_ordinary())
 
     async with asyncio.TaskGroup() as group:
         # Each probe is a task of its own: one that is slow does not delay the next.
         acts: dict[float, Callable[[], object]] = {
             SAMPLE_SECONDS: sample,
-            PROBE_SECONDS: lambda: group.create_task(probe()),
+            PROBE_SECONDS: probe,
             DATABASE_SECONDS: lambda: group.create_task(asyncio.to_thread(services.look)),
         }
         if asks_state:
@@ -99,12 +116,27 @@ async def watching(
 
 
 async def answer(port: int) -> Answer | None:
-    """Return what the backend answers a probe; None: nothing in time, or a failure of its own."""
+    """Return what the backend says of its health; None: nothing in time, or its own failure."""
     with contextlib.suppress(OSError, EOFError, ValueError):
         async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
             found = await fetch(port, PATH)
             return found if found.status < 500 else None
     return None
+
+
+async def is_served(port: int, ordinary: Step) -> bool:
+    """Return whether an *ordinary* request, on a connection of its own, is answered in time."""
+    connection = Connection(port, "127.0.0.1")
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            reply = await connection.ask(
+                request_of(ordinary, {}, {}).encode(), is_head=ordinary.method == "HEAD"
+            )
+            return reply.status in ordinary.ok
+    except (OSError, EOFError, ValueError):
+        return False
+    finally:
+        connection.close()
 
 
 async def first_answer(site: Site, within_seconds: float, *, gives_up: bool) -> bool:
@@ -120,15 +152,16 @@ async def first_answer(site: Site, within_seconds: float, *, gives_up: bool) -> 
     return False
 
 
-async def well_again(port: int, since: float, within_seconds: float) -> float:
-    """Return how long after *since* all is well: an answer, and no level but OK in it.
+async def well_again(port: int, ordinary: Step, since: float, within_seconds: float) -> float:
+    """Return how long after *since* all is well: users are served, and no level but OK is told.
 
     What is not well *within_seconds* never is: infinite.
     """
     await asyncio.sleep(max(0.0, since - time.monotonic()))
     while time.monotonic() - since < within_seconds:
         found = await answer(port)
-        if found is not None and not any(level in found.body for level in _UNWELL):
+        is_well = found is not None and not any(level in found.body for level in _UNWELL)
+        if is_well and await is_served(port, ordinary):
             return time.monotonic() - since
         await asyncio.sleep(SAMPLE_SECONDS)
     return math.inf

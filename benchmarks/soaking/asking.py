@@ -1,23 +1,27 @@
 """People who ask the four backends, each from an address of their own, and what they are answered.
 
 Every request is counted once: meant (a status that the one who asks knows what to do with), refused
-(429, 503), unmeant (any other status), or broken (no whole answer). Who is refused waits as long as
-``Retry-After`` says before the next request, but no longer than ``PATIENCE_SECONDS``.
+(429, 503), unmeant (any other status), or broken (no whole answer). Answers to requests that met no
+fault are counted a second time, for themselves. Who is refused waits as long as ``Retry-After``
+says before the next request, but no longer than ``PATIENCE_SECONDS``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+
+from benchmarks.soaking.timetable import Spell, is_calm
 
 TIMEOUT_SECONDS = 40.0
 """Longer than the backends' own 30 s: they are to answer, also where they have to give up."""
@@ -46,6 +50,9 @@ class Tally:
 
     statuses: Counter[int] = field(default_factory=Counter)
     refused: int = 0
+    #: Answers while nothing went wrong, and how many of them were refusals.
+    calm: int = 0
+    calm_refused: int = 0
     #: Refusals without ``Retry-After``, and answers that nobody meant: what was asked and answered.
     bare: list[str] = field(default_factory=list)
     unmeant: list[str] = field(default_factory=list)
@@ -56,9 +63,12 @@ class Tally:
         """All requests."""
         return self.statuses.total() + len(self.broken)
 
-    def note(self, what: str, answer: httpx.Response, means: Collection[int]) -> None:
-        """Count an answer."""
+    def note(
+        self, what: str, answer: httpx.Response, means: Collection[int], *, is_calm: bool
+    ) -> None:
+        """Count an answer; *is_calm*: nothing went wrong meanwhile."""
         self.statuses[answer.status_code] += 1
+        self.calm += is_calm
         if answer.status_code in means:
             return
         number = answer.headers.get("x-request-id", "")  # as the server's log has it
@@ -67,6 +77,7 @@ class Tally:
             self.unmeant.append(said)
             return
         self.refused += 1
+        self.calm_refused += is_calm
         if "retry-after" not in answer.headers:
             self.bare.append(said)
 
@@ -94,7 +105,19 @@ class World:
     client: httpx.AsyncClient
     chance: random.Random
     tally: Tally = field(default_factory=Tally)
+    #: One for each fault of the timetable.
+    spells: list[Spell] = field(default_factory=list)
     is_over: bool = False
+
+    @contextlib.contextmanager
+    def spell(self, kind: str) -> Iterator[None]:
+        """Note that something goes wrong as long as the block lasts."""
+        spell = Spell(kind, time.monotonic())
+        self.spells.append(spell)
+        try:
+            yield
+        finally:
+            spell.ended = time.monotonic()
 
 
 class Person:
@@ -109,18 +132,29 @@ class Person:
         self._pause_seconds = pause_seconds
 
     async def ask(
-        self, method: str, path: str, means: Collection[int] = (200,), **content: Any
+        self,
+        method: str,
+        path: str,
+        means: Collection[int] = (200,),
+        *,
+        is_owed: bool = False,
+        **content: Any,
     ) -> httpx.Response | None:
         """Send a request and return the answer, if its status is one of those that *means* has.
 
-        *content* is httpx's: ``json``, ``data``, ``content``, ``headers``.
+        Args:
+            method: as in the request.
+            path: as in the request.
+            means: the statuses that whoever asks knows what to do with.
+            is_owed: what is asked was promised before the end, so it is asked for after it as well.
+            content: httpx's: ``json``, ``data``, ``content``, ``headers``.
 
         Raises:
             OverError: the world is over.
         """
         if self._pause_seconds:
             await asyncio.sleep(self.chance.expovariate(1 / self._pause_seconds))
-        if self._world.is_over:
+        if self._world.is_over and not is_owed:
             raise OverError
         what, began = f"{method} {path}", time.monotonic()
         headers = self.headers | content.pop("headers", {})
@@ -130,7 +164,8 @@ class Person:
             named = f"{what}: {type(error).__name__}"
             self._world.tally.broken.append(Broken(named, began, time.monotonic()))
             return None
-        self._world.tally.note(what, answer, means)
+        calm = is_calm(self._world.spells, began, time.monotonic())
+        self._world.tally.note(what, answer, means, is_calm=calm)
         if answer.status_code in means:
             return answer
         if answer.status_code in _REFUSED:

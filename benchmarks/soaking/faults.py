@@ -39,7 +39,7 @@ _SMALL_BUFFER_BYTES = 4096
 
 @dataclass(slots=True)
 class Scene:
-    """Where it happens, and when which worker was killed by the monotonic clock."""
+    """Where it happens, and when a worker was killed by the monotonic clock."""
 
     server: Running
     postgres: PostgresServer

@@ -64,9 +64,15 @@ class Ledger:
     bookings: Claims[tuple[int, int]] = field(default_factory=Claims)
     #: Fibuca's members, by name.
     members: Claims[str] = field(default_factory=Claims)
-    #: Fibuca's portraits, by the member's number: acknowledged when the job is said to be done.
-    portraits: Claims[int] = field(default_factory=Claims)
+    #: Fibuca's applications, by what they state.
+    applications: Claims[str] = field(default_factory=Claims)
+    #: Fibuca's photos, by the member's number: acknowledged when one is taken, and given back where
+    #: its sender is told that it became no portrait.
+    photos: Claims[int] = field(default_factory=Claims)
+    #: Why photos became no portrait, as their senders were told.
+    failures: Counter[str] = field(default_factory=Counter)
 
     def acknowledged(self) -> dict[str, int]:
         """Return how many of each kind are acknowledged."""
-        return {each.name: len(getattr(self, each.name)) for each in fields(self)}
+        held = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: len(claims) for name, claims in held.items() if isinstance(claims, Claims)}

@@ -7,6 +7,7 @@ own. Where a request is refused or gets no answer, the visit goes on with the ne
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -52,8 +53,8 @@ async def _register(person: Person, ledger: Ledger, event: int) -> None:
     ledger.registrations.acknowledge(key)
     if person.chance.random() < 0.2:
         ledger.registrations.ask_back(key)
-        where = f"{path}/{taken.json()['id']}"
-        if await person.ask("DELETE", where, (204,), params={"email": key[1]}) is not None:
+        where = f"{path}/{taken.json()['id']}/withdrawal"
+        if await person.ask("POST", where, (204,), json={"email": key[1]}) is not None:
             ledger.registrations.acknowledge_back(key)
 
 
@@ -102,9 +103,12 @@ async def at_fibuca(person: Person, ledger: Ledger) -> None:
     """Join, apply for a membership, and see what was applied for."""
     if await join(person, ledger) is None:
         return
-    for _ in range(LOOKS):
-        form = {"kind": "single", "statement": "I would like to."}
-        await person.ask("POST", "/fibuca/me/applications", (201,), data=form)
+    for turn in range(LOOKS):
+        key = f"soak-{person.number}-{turn}"
+        ledger.applications.ask(key)
+        form = {"kind": "single", "statement": key}
+        if await person.ask("POST", "/fibuca/me/applications", (201,), data=form) is not None:
+            ledger.applications.acknowledge(key)
         await person.ask("GET", "/fibuca/me/applications")
         await person.ask("GET", "/fibuca/me")
 
@@ -123,26 +127,33 @@ async def join(person: Person, ledger: Ledger) -> int | None:
 
 
 async def send_photo(person: Person, ledger: Ledger, photo: bytes) -> None:
-    """Join, send a photo, and ask for the card when the portrait is done."""
+    """Join, send a photo, and ask for the card when the portrait is done.
+
+    A photo that was taken has to be there in the end, unless its sender is told that it has failed.
+    """
     number = await join(person, ledger)
     if number is None:
         return
-    ledger.portraits.ask(number)
+    ledger.photos.ask(number)
     kind = {"content-type": "image/jpeg"}
     sent = await person.ask("POST", "/fibuca/me/photo", (202,), content=photo, headers=kind)
     if sent is None:
         return
+    ledger.photos.acknowledge(number)
     job = await _finished(person, f"/fibuca/me/photo/jobs/{sent.json()['id']}")
     if job.get("status") == "done":
-        ledger.portraits.acknowledge(number)
         await person.ask("GET", "/fibuca/me/card.png")
+    elif job.get("status") == "failed":
+        ledger.photos.ask_back(number)
+        ledger.failures[job["problem"]["error"]] += 1
 
 
 async def _finished(person: Person, path: str) -> dict[str, Any]:
     """Return what is said of a job when it is over; nothing, where that took too long."""
-    for _ in range(int(PORTRAIT_SECONDS)):
+    until = time.monotonic() + PORTRAIT_SECONDS
+    while time.monotonic() < until:
         await asyncio.sleep(1.0)
-        said = await person.ask("GET", path)
+        said = await person.ask("GET", path, is_owed=True)
         if said is not None and said.json()["status"] not in ("waiting", "running"):
             job: dict[str, Any] = said.json()
             return job

@@ -6,23 +6,18 @@ Beside what people have made there is made data, which is left out: all that is 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]
 from tests.support.mongo import direct
 
 from benchmarks.soaking.ledger import Ledger
+from benchmarks.stored import keys, rows
 
-_PURCHASES = "SELECT purchase FROM revenue WHERE purchase LIKE 'soak-%'"
-_REGISTRATIONS = "SELECT event_id, email FROM registrations WHERE email LIKE '%@soak.example'"
-_MEMBERS = "SELECT name FROM members WHERE name LIKE 'Soak %'"
-_PHOTOS = (
-    "SELECT number, size_bytes FROM photos JOIN members USING (number) WHERE name LIKE 'Soak %'"
-)
-_THEIRS = {"$regex": "@soak[.]example$"}
 _OVERSOLD = """
     SELECT count(*) FROM events e
     LEFT JOIN (SELECT event_id, count(*) AS sold FROM registrations GROUP BY event_id) r
@@ -52,54 +47,58 @@ class Databases:
 
 async def compare(databases: Databases, ledger: Ledger) -> Stored:
     """Return what is wrong with what is stored."""
-    purchases = await _rows(databases.lvlup, _PURCHASES)
-    registrations = await _rows(databases.fitflix, _REGISTRATIONS)
-    oversold = (await _rows(databases.fitflix, _OVERSOLD))[0][0]
-    members = await _rows(databases.fibuca, _MEMBERS)
-    photos = await _rows(databases.fibuca, _PHOTOS)
-    booked, overbooked = _bookings(databases.eventide)
-    portraits = (
-        number
-        for number, size_bytes in photos
-        if _size_bytes(databases.portraits / f"{number}.jpg") == size_bytes
-    )
-    return Stored(
-        {
-            "purchases": ledger.purchases.faults(purchase for (purchase,) in purchases),
-            "registrations": ledger.registrations.faults(map(tuple, registrations)),
-            "bookings": ledger.bookings.faults(booked),
-            "members": ledger.members.faults(name for (name,) in members),
-            "portraits": ledger.portraits.faults(portraits),
-        },
-        oversold + overbooked,
-    )
-
-
-def _bookings(url: str) -> tuple[list[tuple[int, int]], int]:
-    """Return the bookings of people, and how many events have more bookings than seats."""
-    with direct(url) as client:
-        database: Any = client.get_default_database()
-        theirs = {each["_id"] for each in database["users"].find({"email": _THEIRS})}
-        bookings = [(each["event_id"], each["user_id"]) for each in database["bookings"].find()]
-        seats = {each["_id"]: each["seats"] for each in database["events"].find()}
-    sold = Counter(event for event, _ in bookings)
-    overbooked = sum(count > seats[event] for event, count in sold.items())
-    return [booking for booking in bookings if booking[1] in theirs], overbooked
+    return await asyncio.to_thread(_compare, databases, ledger)
 
 
 async def purchases_stored(url: str) -> int:
     """Return how many purchases of theirs LvlUp's database at *url* has."""
-    return len(await _rows(url, _PURCHASES))
+    return len(await asyncio.to_thread(_purchases, url))
 
 
-async def _rows(url: str, statement: str) -> list[Any]:
-    connection = await asyncpg.connect(url)
-    try:
-        rows: list[Any] = await connection.fetch(statement)
-    finally:
-        await connection.close()
-    return rows
+def _compare(databases: Databases, ledger: Ledger) -> Stored:
+    data = databases.portraits.parent
+    registrations = keys("registrations", databases.fitflix, data)
+    members = keys("members", databases.fibuca, data)
+    applications = keys("applications", databases.fibuca, data)
+    portraits = keys("portraits", databases.fibuca, data)
+    bookings = keys("bookings", databases.eventide, data)
+    oversold: int = rows(databases.fitflix, _OVERSOLD)[0][0]
+    return Stored(
+        {
+            "purchases": ledger.purchases.faults(_purchases(databases.lvlup)),
+            "registrations": ledger.registrations.faults(
+                (event, email) for event, email in registrations if _is_theirs(email)
+            ),
+            "bookings": ledger.bookings.faults(
+                (event, user) for event, user, email in bookings if _is_theirs(email)
+            ),
+            "members": ledger.members.faults(name for (name,) in members if _is_member(name)),
+            "applications": ledger.applications.faults(
+                stated for (stated,) in applications if stated.startswith("soak-")
+            ),
+            "photos": ledger.photos.faults(
+                number for number, name in portraits if _is_member(name)
+            ),
+        },
+        oversold + _overbooked(databases.eventide, (event for event, _, _ in bookings)),
+    )
 
 
-def _size_bytes(path: Path) -> int | None:
-    return path.stat().st_size if path.exists() else None
+def _purchases(url: str) -> list[str]:
+    return [each for (each,) in keys("purchases", url, Path()) if each.startswith("soak-")]
+
+
+def _is_theirs(email: str) -> bool:
+    return email.endswith("@soak.example")
+
+
+def _is_member(name: str) -> bool:
+    return name.startswith("Soak ")
+
+
+def _overbooked(url: str, booked: Iterable[int]) -> int:
+    """Return how many of Eventide's events have more bookings than seats."""
+    with direct(url) as client:
+        database: Any = client.get_default_database()
+        seats = {each["_id"]: each["seats"] for each in database["events"].find()}
+    return sum(count > seats[event] for event, count in Counter(booked).items())

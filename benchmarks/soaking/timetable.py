@@ -1,4 +1,4 @@
-"""When what goes wrong: a timetable from a seed, so that two runs suffer the same.
+"""When what goes wrong: a timetable from a seed, so that two runs suffer the same; and when it did.
 
 Faults come one at a time, so that whatever breaks has one suspect. Pure: what a fault does is in
 :mod:`benchmarks.soaking.faults`.
@@ -6,14 +6,18 @@ Faults come one at a time, so that whatever breaks has one suspect. Pure: what a
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 CALM_SECONDS = 30.0
 """Without faults, at the beginning and at the end; less where the whole is short."""
 
 CALM_SHARE = 0.1
+
+SETTLE_SECONDS = 5.0
+"""How long after its end a fault may be felt: connections are made anew, memory is given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,20 @@ class Fault:
     kind: str
     at_seconds: float
     seconds: float
+
+
+@dataclass(slots=True)
+class Spell:
+    """A fault as it was, by the monotonic clock; it lasts until ``ended`` is set."""
+
+    kind: str
+    began: float
+    ended: float = math.inf
+
+
+def is_calm(spells: Iterable[Spell], began: float, ended: float) -> bool:
+    """Return whether from *began* to *ended* none of *spells* was to be felt."""
+    return all(ended < spell.began or spell.ended + SETTLE_SECONDS < began for spell in spells)
 
 
 def timetable(

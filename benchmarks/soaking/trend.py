@@ -2,8 +2,8 @@
 
 The slope is Theil and Sen's, the median of the slopes of all pairs, with Sen's 95 % interval
 (J. Am. Stat. Assoc. 63, 1968): a fault's peak moves neither by much. What is looked at is the
-floor, the least of some minutes, since a request, a job or a leak that is given back lies above it.
-Pure.
+floor, the lowest decile of a minute: requests, jobs and leaks that are given back lie above it, and
+the second in which a killed worker is not there yet lies below. Pure.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
-FLOOR_SECONDS = 120.0
-"""In so long there are quiet moments, and most often a new worker."""
+FLOOR_SECONDS = 60.0
+FLOOR_SHARE = 0.1
 
 LEAST_POINTS = 6
 _SIGMAS = 1.96  # of a normal distribution, 95 % are within
@@ -23,11 +23,12 @@ _SIGMAS = 1.96  # of a normal distribution, 95 % are within
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A slope in bytes an hour, and the ends of its 95 % interval."""
+    """A slope in bytes an hour, the ends of its 95 % interval, and how long was looked at."""
 
     bytes_per_hour: float
     least: float
     most: float
+    hours: float
 
 
 def trend(seconds: Sequence[float], used_bytes: Sequence[int]) -> Trend | None:
@@ -49,17 +50,20 @@ def trend(seconds: Sequence[float], used_bytes: Sequence[int]) -> Trend | None:
     count = len(floor)
     spread = _SIGMAS * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
     lowest = max(0, math.floor((len(slopes) - spread) / 2) - 1)
-    return Trend(median(slopes), slopes[lowest], slopes[-1 - lowest])
+    hours = (late[-1][0] - late[0][0]) / 3600
+    return Trend(median(slopes), slopes[lowest], slopes[-1 - lowest], hours)
 
 
 def floors(points: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Return the lowest of the *points* in each whole FLOOR_SECONDS, with the moment it was at."""
+    """Return the floor of the *points* in each whole FLOOR_SECONDS, with the middle of that."""
     if not points:
         return []
-    found: dict[int, tuple[float, int]] = {}
+    begin, found = points[0][0], dict[int, list[int]]()
     for at, used in points:
-        turn = int((at - points[0][0]) / FLOOR_SECONDS)
-        if turn not in found or used < found[turn][1]:
-            found[turn] = (at, used)
-    whole = int((points[-1][0] - points[0][0]) / FLOOR_SECONDS)
-    return [found[turn] for turn in sorted(found) if turn < whole]
+        found.setdefault(int((at - begin) / FLOOR_SECONDS), []).append(used)
+    whole = int((points[-1][0] - begin) / FLOOR_SECONDS)
+    return [
+        (begin + (turn + 0.5) * FLOOR_SECONDS, sorted(each)[int(FLOOR_SHARE * len(each))])
+        for turn, each in found.items()
+        if turn < whole
+    ]

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from prometheus_client.parser import text_string_to_metric_families
 from tests.support.cgroup import MemoryBox
 from tests.support.server import Running
 
@@ -32,6 +33,14 @@ def level_of(server: Running) -> str:
     """Return the level, as the supervisor itself has it."""
     level: str = server.ask_supervisor("/health").json()["status"]
     return level
+
+
+def deaths_of(server: Running) -> dict[str, int]:
+    """Return how many workers have ended unasked, by cause, as the supervisor has counted them."""
+    text = server.ask_supervisor("/metrics").body.decode()
+    families = {each.name: each for each in text_string_to_metric_families(text)}
+    deaths = families["tonnage_worker_deaths"].samples
+    return {each.labels["why"]: int(each.value) for each in deaths}
 
 
 @contextlib.asynccontextmanager

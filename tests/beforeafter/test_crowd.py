@@ -20,6 +20,8 @@ clients = {clients}
 think_seconds = 0.005
 seconds = 1
 timeout_seconds = 0.1
+[probe]
+path = "/"
 [naive]
 command = "x {{port}}"
 [tonnage]
@@ -129,20 +131,21 @@ async def test_first_steps_are_taken_until_they_succeed(tmp_path: Path) -> None:
 
     assert asked.paths[:4] == ["/register", "/register", "/register", "/look/42"]
     assert outcomes(done)["503"] == 2
-    assert done.stored == {"register": 1}
 
 
-async def test_only_what_was_taken_counts_as_stored(tmp_path: Path) -> None:
-    """By the last part of the path; each object of a list is a record."""
+async def test_only_what_was_taken_counts_as_acknowledged(tmp_path: Path) -> None:
+    """Each by its key; an object of a list has its place in it."""
     text = (
         '[[visit]]\nname = "plays"\n[[visit.step]]\nmethod = "POST"\npath = "/chess/events?a=b"\n'
         "json = [{n = 1}, {n = 2}, {n = 3}]\nok = [200, 409]\n"
+        'stores = {events = "{visit}-{record}"}\n'
     )
     full = b"HTTP/1.1 409 X\r\nContent-Length: 0\r\n\r\n"
     async with serving(lambda path, asked: full if len(asked.paths) > 4 else PLAIN) as asked:
         done = await played(tmp_path, asked, text)
 
-    assert done.stored == {"events": 12}
+    visits, records = range(2, 6), range(1, 4)
+    assert done.acknowledged == {"events": {f"{v}-{n}" for v in visits for n in records}}
     assert outcomes(done)[OK] == len(asked.paths) > 4
 
 
@@ -159,3 +162,12 @@ async def test_a_step_is_asked_again_until_it_is_so(tmp_path: Path) -> None:
         await play(scenario, asked.port, {}, seconds=1.0)
 
     assert asked.paths[:3] == ["/look", "/look", "/then"]
+
+
+async def test_what_takes_a_while_is_acknowledged_when_it_is_done(tmp_path: Path) -> None:
+    """Not when somebody has asked for it."""
+    text = LOOKS + 'until = {state = "done"}\nstores = {portraits = "Visitor {client}"}\n'
+    for state, acknowledged in (("wait", {}), ("done", {"portraits": {"Visitor 1"}})):
+        data = b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{"state": "%s"}' % state.encode()
+        async with serving(partial(_always, data)) as asked:
+            assert (await played(tmp_path, asked, text)).acknowledged == acknowledged

@@ -12,7 +12,7 @@ from tonnage.units import MIB
 
 def played(*answers: tuple[float, float, str]) -> Played:
     """Return a load of ten seconds with these answers."""
-    return Played(0.0, 10.0, [Answer("looks", *each) for each in answers])
+    return Played(0.0, 10.0, [Answer("looks", 1, *each) for each in answers])
 
 
 def test_requests_are_counted_once_each() -> None:
@@ -29,33 +29,57 @@ def test_requests_are_counted_once_each() -> None:
 
 def test_without_any_answer_there_are_no_times() -> None:
     """What is not known is left out."""
-    assert figures.of_answers(played()) == {"per_second": 0, "concurrency": 0}
+    assert figures.of_answers(played()) == {"per_second": 0, "clients_served": 0}
 
 
-def test_only_good_answers_in_time_count_as_served_at_once() -> None:
-    """One that ends as another begins is not at once with it."""
-    done = played((0, 2, OK), (1, 3, OK), (2, 4, OK), (0, 1, "500"), (0, 9, OK))
-    assert figures.of_answers(done)["concurrency"] == 2
+def test_served_at_once_are_those_who_get_good_answers_and_no_others() -> None:
+    """In each window of five seconds: one who fails, or waits, is not served in it."""
+    answers = [
+        Answer("looks", client, at, at + 0.1, OK) for client in range(1, 5) for at in range(15)
+    ]
+    done = Played(0.0, 15.0, answers)
+    assert figures.of_answers(done)["clients_served"] == 4
+
+    # The first fails in two windows of three, the second waits in two; each spoils two.
+    answers += [Answer("looks", 1, 1, 1.2, "503"), Answer("looks", 1, 6, 6.1, "503")]
+    answers += [Answer("looks", 2, 4, 6.5, OK)]
+    assert figures.of_answers(done)["clients_served"] == 2
+
+    # But to a file, for which some servers let people wait until they are done with it.
+    answers += [Answer("sends", 3, 4, 14.5, OK, is_file=True)]
+    assert figures.of_answers(done)["clients_served"] == 2
+
+
+def test_the_best_moment_is_not_what_is_told() -> None:
+    """Forty at once for a moment, and nobody else in a minute."""
+    burst = [Answer("looks", client, 0.0, 1.0, OK) for client in range(40)]
+    assert figures.of_answers(Played(0.0, 60.0, burst))["clients_served"] == 0
+    # One window is the least, however short a load is.
+    assert figures.of_answers(Played(0.0, 2.0, burst))["clients_served"] == 40
 
 
 def test_times_without_an_answer_are_summed_and_the_longest_is_told() -> None:
     """From probes at equal distances."""
-    found = figures.of_probes([True, False, False, True, False], 0.25)
+    found = figures.of_probes([True, False, False, True, False], [True, True, True, False], 0.25)
     assert found == {
         "silent_seconds": 0.75,
         "longest_silence_seconds": 0.5,
         "up_share": pytest.approx(0.4),
+        # Health may be answered while users are not.
+        "health_share": 0.75,
     }
 
 
-def test_records_are_lost_where_fewer_were_made_than_acknowledged() -> None:
-    """More may be made than was acknowledged; paths that are no tables do not count."""
-    acknowledged = {"events": 100, "revenue": 100, "beat": 7}
-    found = figures.of_records(acknowledged, {"events": 90, "revenue": 120, "users": 3})
+def test_each_acknowledged_record_is_looked_for_by_its_key() -> None:
+    """As many others as there may be do not stand in for it."""
+    acknowledged = {"events": {"1-1", "1-2", "1-3", "1-4"}, "purchases": {"shop-1", "shop-2"}}
+    stored = {"events": {"1-1", "1-2", "1-3", "1-4"}, "purchases": {"shop-1", "made-1", "made-2"}}
+    found = figures.records(acknowledged, stored.__getitem__)
 
-    # None of 100 purchases may hide behind many events.
-    assert found == {"lost_share": pytest.approx(0.1)}
-    assert figures.of_records({"beat": 7}, {"events": 90}) == {}
+    assert found == {"events": figures.Records(4, 0), "purchases": figures.Records(2, 1)}
+    # Purchases do not hide behind many events.
+    assert figures.of_records(found) == {"lost_share": 0.5}
+    assert figures.of_records({}) == {}
 
 
 def test_a_cell_has_the_median_and_the_range_of_those_who_know() -> None:

@@ -12,6 +12,8 @@ MINIMAL = """
 [load]
 clients = 2
 seconds = 3
+[probe]
+path = "/events"
 [naive]
 command = "uvicorn naive:app --port {port}"
 [tonnage]
@@ -23,12 +25,17 @@ path = "/events"
 """
 
 WHOLE = """
+notes = ["the load is small"]
 [load]
 clients = 40
 think_seconds = 0.1
 seconds = 60
 timeout_seconds = 30
 seed = 9
+[probe]
+method = "PUT"
+path = "/beat"
+ok = [202]
 [needs]
 database = "postgresql"
 redis = true
@@ -59,6 +66,7 @@ keep = {job = "id"}
 [[visit.step]]
 path = "/jobs/{job}"
 until = {state = "done"}
+stores = {portraits = "Visitor {client}"}
 """
 
 
@@ -79,6 +87,7 @@ def test_little_needs_to_be_said(tmp_path: Path) -> None:
     (step,) = scenario.visits[0].steps
     assert (step.method, set(step.ok)) == ("GET", {200})
     assert step.json is step.file is None
+    assert (scenario.notes, step.stores) == ((), {})
 
 
 def test_all_that_can_be_said(tmp_path: Path) -> None:
@@ -95,6 +104,13 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
     assert photo.file == Upload("photo", "portrait.jpg", "image/jpeg")
     assert photo.names() == {"event", "month", "token"}
     assert job.until == {"state": "done"}
+    assert job.stores == {"portraits": "Visitor {client}"}
+    assert (scenario.probe.method, scenario.probe.path, set(scenario.probe.ok)) == (
+        "PUT",
+        "/beat",
+        {202},
+    )
+    assert scenario.notes == ("the load is small",)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +128,13 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
         ("[1, 24]", "[]", "[values] event", "a list of texts"),
         ('method = "POST"', 'method = "FETCH"', "[[once]] 1 method", "name one"),
         ('"/register"', '"register"', "[[once]] 1 path", "add it"),
-        ("ok = [202]", "ok = 202", "[[visit]] 1 [[step]] 1 ok", "a list of statuses"),
-        ("ok = [202]", 'form = {a = "b"}', "[[visit]] 1 [[step]] 1 json, form, file", "leave one"),
+        ("ok = [202]\nkeep", "ok = 202\nkeep", "[[visit]] 1 [[step]] 1 ok", "a list of statuses"),
+        ("keep = {job", 'form = {a = "b"}\nkeep = {job', "1 json, form, file", "leave one"),
+        ("[probe]", "[probes]", "probes", "take it out"),
+        ('"/beat"', '"/beat/{visit}"', "[probe] path", "write it out"),
+        ("{portraits =", "{pictures =", "[[step]] 2 stores", "name one of"),
+        ("Visitor {client}", "Visitor {number}", "/jobs/{job}", "{number}"),
+        ('["the load is small"]', '"small"', "notes", "a list of texts"),
         ('"portrait.jpg"', '"me.jpg"', "[[visit]] 1 [[step]] 1 [file] path", "put it there"),
         ("/jobs/{job}", "/jobs/{jbo}", "'sends a photo' /jobs/{jbo}", "add it to [values]"),
         ("c{client}", "c{token}", "[[once]] /register", "{token}"),
@@ -146,3 +167,6 @@ def test_those_of_the_reference_backends_can_be_played(app: str) -> None:
 
     assert scenario.app == app
     assert scenario.visits
+    assert scenario.notes
+    # Whatever it takes from users is looked for in the end.
+    assert any(step.stores for visit in scenario.visits for step in visit.steps)

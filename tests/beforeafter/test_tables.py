@@ -24,8 +24,21 @@ def test_a_backend_has_a_row_for_each_figure_that_is_known(tmp_path: Path) -> No
     found = tables.of_backend(read(write(tmp_path, MINIMAL)), ways, 3, 512 * 2**20, machine())
 
     assert found.columns == ["", "as it was", "on Tonnage"]
-    assert found.rows == [["memory, peak", "600 MB (500 MB to 700 MB)", "100 MB"]]
+    assert found.rows == [["memory, peak of samples", "600 MB (500 MB to 700 MB)", "100 MB"]]
     assert found.notes[-1] == "failed, as it was: 21x 503 in 'looks'."
+
+
+def test_what_a_figure_depends_on_stands_below_it(tmp_path: Path) -> None:
+    """What the scenario says of itself, by what is probed, and what became of each kind."""
+    naive = way("as it was", 500, 700)
+    for run in naive["runs"]:
+        run["records"] = {"events": {"acknowledged": 1000, "lost": 2}}
+    scenario = read(write(tmp_path, f'notes = ["The load fits the cache."]\n{MINIMAL}'))
+    found = tables.of_backend(scenario, {"naive": naive}, 3, 512 * 2**20, machine())
+
+    assert "The load fits the cache." in found.notes
+    assert any("`GET /events`" in note for note in found.notes)
+    assert "acknowledged, as it was: 2,000 events, 4 lost." in found.notes
 
 
 def test_the_claims_are_judged_by_what_is_saved(tmp_path: Path) -> None:

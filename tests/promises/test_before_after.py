@@ -22,6 +22,8 @@ clients = 24
 think_seconds = 0.02
 seconds = 2.5
 timeout_seconds = 10
+[probe]
+path = "/"
 [naive]
 command = "uvicorn app:app --app-dir {ROOT}/examples/hello --log-level warning --port {{port}}"
 [tonnage]
@@ -59,5 +61,6 @@ def test_the_kernel_kills_before_and_not_after(tmp_path: Path) -> None:
     assert naive["error_share"] > 0
     assert (ours["kernel_kills"], ours["restarts"], ours["error_share"]) == (0, 0, 0)
     assert ours["peak_bytes"] < 128 * 2**20
-    assert ours["up_share"] == 1
+    assert ours["peak_bytes"] <= ours["charged_bytes"]
+    assert ours["up_share"] == ours["health_share"] == 1
     assert ["killed by the kernel", "0", str(int(naive["kernel_kills"])), "0"] in result.rows

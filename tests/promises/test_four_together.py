@@ -36,4 +36,4 @@ def test_no_promise_is_broken(tmp_path: Path) -> None:
     done = soak.measure(chosen)
 
     assert {fault["kind"] for fault in done.details["faults"]} == set(FAULTS.split(","))
-    assert done.details["broken_promises"] == [], done.text()
+    assert done.details["broken_promises"] == [], f"{done.text()}\n{done.details['unmeant']}"

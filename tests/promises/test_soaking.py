@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
 import httpx
 import pytest
 from benchmarks.soaking.asking import Broken, Tally, unexplained
-from benchmarks.soaking.ledger import Claims
-from benchmarks.soaking.timetable import timetable
+from benchmarks.soaking.ledger import Claims, Ledger
+from benchmarks.soaking.timetable import SETTLE_SECONDS, Spell, is_calm, timetable
 from benchmarks.soaking.trend import Trend, floors, trend
-from benchmarks.soaking.verdict import FLAT_BYTES_PER_HOUR, Found, verdicts
+from benchmarks.soaking.verdict import FLAT_SHARE, Found, unordered, verdicts
 
 from tonnage.units import MIB
 
@@ -38,6 +39,20 @@ def test_faults_come_one_at_a_time(seconds: float) -> None:
     assert planned[-1].at_seconds + planned[-1].seconds <= seconds - min(30, seconds / 10)
     for one, other in pairwise(planned):
         assert one.at_seconds + one.seconds < other.at_seconds
+
+
+def test_it_is_calm_where_no_fault_is_felt() -> None:
+    """A fault is felt for a while after its end; one that has not ended is felt still."""
+    over, lasts = Spell("leak", 100.0, 110.0), Spell("leak", 200.0)
+    settled = 110.0 + SETTLE_SECONDS
+
+    assert is_calm([], 0.0, 1.0)
+    assert is_calm([over, lasts], 98.0, 99.0)
+    assert not is_calm([over], 99.0, 101.0)
+    assert not is_calm([over], settled - 1.0, settled + 1.0)
+    assert is_calm([over, lasts], settled + 1.0, 199.0)
+    assert not is_calm([over, lasts], 199.0, 201.0)
+    assert not is_calm([lasts], 1000.0, 1001.0)
 
 
 def test_what_was_acknowledged_has_to_be_there() -> None:
@@ -70,6 +85,21 @@ def test_what_was_given_back_has_to_be_gone() -> None:
     assert claims.faults(["seat"]) == ["1 never asked for, or given back"]
 
 
+def test_a_photo_may_fail_if_its_sender_is_told() -> None:
+    """It may be there all the same; how many have failed is no kind of record."""
+    ledger = Ledger()
+    for number in (1, 2):
+        ledger.photos.ask(number)
+        ledger.photos.acknowledge(number)
+    assert ledger.photos.faults([1]) == ["1 lost"]
+
+    ledger.photos.ask_back(2)
+    ledger.failures["jobs_busy"] += 1
+
+    assert ledger.photos.faults([1]) == ledger.photos.faults([1, 2]) == []
+    assert (ledger.acknowledged()["photos"], "failures" in ledger.acknowledged()) == (1, False)
+
+
 def test_a_saw_is_flat_and_what_its_floor_gains_is_seen() -> None:
     """In half an hour, looked at twice a second: teeth of 100 MB in 100 s."""
     seconds = [number / 2 for number in range(3600)]
@@ -87,16 +117,16 @@ def test_a_saw_is_flat_and_what_its_floor_gains_is_seen() -> None:
 
 
 def test_a_short_run_has_no_trend() -> None:
-    """Of a quarter of an hour ten minutes count: five floors."""
-    seconds = [float(number) for number in range(901)]
+    """Of eight minutes five and a third count: five floors."""
+    seconds = [float(number) for number in range(481)]
     assert trend(seconds, [MIB] * len(seconds)) is None
     assert trend([], []) is None
 
 
-def test_a_floor_is_the_least_of_each_whole_while() -> None:
-    """With its moment."""
-    points = [(0.0, 5), (60.0, 3), (119.0, 4), (120.0, 7), (180.0, 8), (240.0, 1)]
-    assert floors(points) == [(60.0, 3), (120.0, 7)]
+def test_a_floor_is_the_lowest_tenth_of_each_whole_minute() -> None:
+    """With its middle. What is lower for a moment is none: a worker that was killed."""
+    points = [(float(at), 3 if at == 10 else 100 + at) for at in range(130)]
+    assert floors(points) == [(30.0, 105), (90.0, 166)]
 
 
 def test_a_request_may_break_with_a_killed_worker() -> None:
@@ -113,22 +143,40 @@ def test_a_refusal_has_to_say_when_to_come_again() -> None:
     """Any other status that nobody meant is no refusal."""
     tally = Tally()
     for status, headers in ((200, {}), (503, {"retry-after": "1"}), (429, {}), (500, {})):
-        tally.note("GET /", httpx.Response(status, headers=headers, text="why"), (200,))
+        answer = httpx.Response(status, headers=headers, text="why")
+        tally.note("GET /", answer, (200,), is_calm=status != 503)
 
     assert (tally.total, tally.refused) == (4, 2)
+    assert (tally.calm, tally.calm_refused) == (3, 1)
     assert tally.bare == ["GET /: 429 why"]
     assert tally.unmeant == ["GET /: 500 why"]
+
+
+def test_deaths_are_explained_by_kills_and_by_nothing_else() -> None:
+    """One that was killed while it was leaving is no death."""
+    assert unordered({"signal": 3, "oom": 0}, kills=3) == 0
+    assert unordered({"signal": 2}, kills=3) == 0
+    assert unordered({"signal": 4}, kills=3) == 1
+    assert unordered({"signal": 2, "crash": 1, "brake": 1}, kills=3) == 2
+
+
+def tally(**worse: object) -> Tally:
+    """Return what became of 20,000 requests: a half met no fault, and ten of these were refused."""
+    good = Tally(statuses=Counter({200: 19_000, 503: 1_000}), refused=1_000, calm=10_000,
+                 calm_refused=10)  # fmt: skip
+    return replace(good, **worse)  # type: ignore[arg-type]
 
 
 GOOD = Found(
     kernel_kills=0,
     peak_bytes=400 * MIB,
     limit_bytes=512 * MIB,
-    trend=Trend(MIB, -2 * MIB, 3 * MIB),
+    trend=Trend(MIB, -2 * MIB, 3 * MIB, hours=0.5),
     last_level="OK",
     calm_after_seconds=1.0,
-    tally=Tally(),
+    tally=tally(),
     kills=[10.0],
+    deaths={"signal": 1, "oom": 0},
     health_answered=1000,
     health_failures=[Broken("GET /health", 10.1, 10.2)],
     acknowledged={"purchases": 5},
@@ -136,6 +184,9 @@ GOOD = Found(
     oversold=0,
     exit_status=0,
 )
+
+
+BOUND = FLAT_SHARE * GOOD.limit_bytes
 
 
 def broken(found: Found) -> list[str]:
@@ -152,12 +203,19 @@ def test_all_is_kept_where_nothing_is_wrong() -> None:
 
 def test_memory_is_not_called_flat_where_that_is_not_known() -> None:
     """An interval that holds both is no proof of either."""
-    unknown = Trend(0, -FLAT_BYTES_PER_HOUR, 2 * FLAT_BYTES_PER_HOUR)
+    unknown = Trend(0, -BOUND, BOUND + 1, hours=1.0)
     (told,) = [each for each in verdicts(replace(GOOD, trend=unknown)) if "memory" in each.promise]
     assert told.is_kept is None
 
 
-GROWING = Trend(2 * FLAT_BYTES_PER_HOUR, FLAT_BYTES_PER_HOUR + 1, 3 * FLAT_BYTES_PER_HOUR)
+def test_a_soak_in_which_all_is_refused_is_none() -> None:
+    """Nor is one that has asked nothing."""
+    refused = Tally(statuses=Counter({503: 100}), refused=100, calm=50, calm_refused=50)
+    assert len(broken(replace(GOOD, tally=refused))) == 2
+    assert len(broken(replace(GOOD, tally=Tally()))) == 2
+
+
+GROWING = Trend(4 * BOUND, 2 * BOUND + 1, 6 * BOUND, hours=0.5)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +227,14 @@ GROWING = Trend(2 * FLAT_BYTES_PER_HOUR, FLAT_BYTES_PER_HOUR + 1, 3 * FLAT_BYTES
         {"oversold": 1},
         {"trend": GROWING},
         {"last_level": "WARNING"},
-        {"tally": Tally(bare=["GET /: 503"])},
-        {"tally": Tally(unmeant=["GET /: 500"])},
-        {"tally": Tally(broken=[Broken("GET /", 1.0, 2.0)])},
+        {"deaths": {"signal": 2}},
+        {"deaths": {"crash": 1}},
+        {"tally": tally(refused=2_001)},
+        {"tally": tally(calm_refused=11)},
+        {"tally": tally(calm=0, calm_refused=0)},
+        {"tally": tally(bare=["GET /: 503"])},
+        {"tally": tally(unmeant=["GET /: 500"])},
+        {"tally": tally(broken=[Broken("GET /", 1.0, 2.0)])},
         {"health_failures": [Broken("GET /health", 1.0, 2.0)]},
         {"exit_status": 1},
     ],
