@@ -12,6 +12,7 @@ when it is alone, and then the database.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ def main() -> int:
     port = None if os.environ.get("MONGO_URL") else free_port()
     if port is not None:
         os.environ["MONGO_URL"] = f"mongodb://127.0.0.1:{port}/eventide"
+    # Else Eventide warns of what is as it should be here: log-ins end with the server.
+    os.environ.setdefault("EVENTIDE_SECRET", secrets.token_hex(32))
     server = start("-m", "tonnage", "run", *sys.argv[1:])
     # A terminal would send them to all at once, and a second one ends a server at once.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -28,7 +28,7 @@ from bson import ObjectId
 from eventide.schema import LARGEST_ID, Row, prepare, shown, utc
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -61,11 +61,15 @@ cache: dict[str, Any] = {}
 # S7: grows for ever, and each attempt to log in looks through all of it.
 security_events: list[Row] = []
 
+Email = Annotated[
+    str, Field(pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(str.lower), Field(max_length=254)
+]
+
 
 class Credentials(BaseModel):
     """What somebody logs in with."""
 
-    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)
+    email: Email
     password: str = Field(min_length=10, max_length=128)
 
 
@@ -161,11 +165,11 @@ async def register(request: Request, new: Credentials) -> dict[str, int]:
     # M4: as many at once as the pool has threads, with 19 MB each; the more processors, the more.
     password_hash = await asyncio.to_thread(hasher.hash, new.password)
     number = await next_id("users")
-    user = {"_id": number, "email": new.email.lower(), "password_hash": password_hash}
+    user = {"_id": number, "email": new.email, "password_hash": password_hash}
     try:
         await users.insert_one(user)
     except DuplicateKeyError:
-        raise HTTPException(409, "there is a user with that address already") from None
+        raise HTTPException(409, "this address has a user: log in, or take another") from None
     return {"id": number}
 
 
@@ -173,7 +177,7 @@ async def register(request: Request, new: Credentials) -> dict[str, int]:
 async def login(request: Request, given: Credentials) -> dict[str, str | float]:
     """Return a token for the header ``Authorization: Bearer ...``."""
     check(request)
-    user = await users.find_one({"email": given.email.lower()})
+    user = await users.find_one({"email": given.email})
     try:
         if user is None:
             raise VerificationError
@@ -256,7 +260,9 @@ async def change(user: User, event_id: EventId, changed: Change) -> Row:
         return_document=ReturnDocument.AFTER,
     )
     if done is None:
-        raise HTTPException(409, "more seats than that are taken already")
+        raise HTTPException(
+            409, "more seats than that are taken, or it was changed meanwhile: look, and try again"
+        )
     forget("/events")
     forget(f"/events/{event_id}")
     return shown(done)
@@ -269,13 +275,15 @@ async def book(user: User, event_id: EventId) -> dict[str, Any]:
         {"_id": event_id, "seats_left": {"$gt": 0}}, {"$inc": {"seats_left": -1}}
     )
     if not taken.modified_count:
-        raise HTTPException(409, "there is no such event, or no seat left at it")
+        if await events.find_one({"_id": event_id}, ["_id"]) is None:
+            raise HTTPException(404, f"there is no event {event_id}")
+        raise HTTPException(409, "no seat is left at it: choose another event")
     booking = {"event_id": event_id, "user_id": user, "booked_at": utc()}
     try:
         made = await bookings.insert_one(booking)
     except DuplicateKeyError:
         await events.update_one({"_id": event_id}, {"$inc": {"seats_left": 1}})
-        raise HTTPException(409, "you have a seat at it already") from None
+        raise HTTPException(409, "you have a seat at it already: see /bookings") from None
     forget(f"/events/{event_id}")
     return {"booking": str(made.inserted_id), "event": event_id}
 

@@ -22,8 +22,9 @@ from fastapi import FastAPI, Header, HTTPException, Path, Query, Request, Respon
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, StreamingResponse
+from fitflix.clock import now
 from fitflix.tables import Activity, Event, Plan, Registration
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from pydantic_core import to_json
 from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -44,7 +45,12 @@ Start = Annotated[
 ]
 Seats = Annotated[int, Field(ge=1, le=1000)]
 Description = Annotated[Text, Field(max_length=5000)]
-Email = Annotated[str, Field(pattern=r"^[^@\s\x00]+@[^@\s\x00]+$", max_length=254)]
+Email = Annotated[
+    str,
+    Field(pattern=r"^[^@\s\x00]+@[^@\s\x00]+$"),
+    AfterValidator(str.lower),
+    Field(max_length=254),
+]
 
 
 class NewEvent(BaseModel):
@@ -71,6 +77,12 @@ class NewRegistration(BaseModel):
 
     name: Text = Field(min_length=1, max_length=60)
     email: Email
+
+
+class Withdrawal(BaseModel):
+    """Somebody who gives a seat back."""
+
+    email: Email = Field(description="as registered")
 
 
 # D1: as many connections as the library allows by itself, 15, and that in each worker.
@@ -157,9 +169,7 @@ async def events(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Row:
     """Return a page of events. D2: all of them are loaded, and kept, to cut it out."""
-    query = whole().order_by(Event.starts_at, Event.id)
-    if since is not None:
-        query = query.where(Event.starts_at >= since)
+    query = whole().where(Event.starts_at >= (since or now())).order_by(Event.starts_at, Event.id)
     found = await cached(f"events {since}", lambda: rows(query))
     if after is not None and not after.isdecimal():
         raise HTTPException(400, "after is none of ours")
@@ -221,7 +231,7 @@ async def change(event_id: Id, new: EventChange) -> Row:
                 update(Event).where(Event.id == event_id).values(values)
             )
     except IntegrityError:
-        raise HTTPException(409, "more seats than that are taken") from None
+        raise HTTPException(409, "more seats than that are taken: give it as many") from None
     if not changed.rowcount:
         raise not_found(event_id)
     forget("events", f"event {event_id}")
@@ -253,7 +263,7 @@ async def register(event_id: Id, new: NewRegistration) -> Row:
             if not (await connection.execute(take)).rowcount:
                 if await connection.scalar(select(Event.id).where(Event.id == event_id)) is None:
                     raise not_found(event_id)
-                raise HTTPException(409, "all seats are taken")
+                raise HTTPException(409, "all seats are taken: choose another event")
             made = await connection.scalar(
                 insert(Registration).values(values).returning(Registration.id)
             )
@@ -263,17 +273,15 @@ async def register(event_id: Id, new: NewRegistration) -> Row:
     return {"id": made, **values}
 
 
-@app.delete("/events/{event_id}/registrations/{registration_id}", status_code=204)
-async def withdraw(
-    event_id: Id, registration_id: Id, email: Annotated[Email, Query(description="as registered")]
-) -> None:
+@app.post("/events/{event_id}/registrations/{registration_id}/withdrawal", status_code=204)
+async def withdraw(event_id: Id, registration_id: Id, who: Withdrawal) -> None:
     """Give a seat back."""
     async with engine.begin() as connection:
         gone = await connection.execute(
             delete(Registration).where(
                 Registration.id == registration_id,
                 Registration.event_id == event_id,
-                Registration.email == email,
+                Registration.email == who.email,
             )
         )
         if not gone.rowcount:
@@ -317,7 +325,7 @@ async def live(
 
 
 async def news(last: int | None) -> AsyncIterator[str]:
-    """Yield new events; the database is asked each second."""
+    """Yield new events. D1: whoever listens asks the database by themselves, each second."""
     if last is None:
         last = (await rows(select(func.coalesce(func.max(Event.id), 0).label("id"))))[0]["id"]
     yield ": listening\n\n"

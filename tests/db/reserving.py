@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tonnage.errors import MemoryShortError
 from tonnage.governor import reservations
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 
 class Granting:

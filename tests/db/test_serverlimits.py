@@ -10,7 +10,6 @@ from tonnage.db.pooling.serverlimits import (
     allowed,
     place_of,
     read,
-    read_mongodb,
     statement,
 )
 from tonnage.db.urls import read_url
@@ -97,12 +96,6 @@ def test_a_row_is_read() -> None:
     assert read(("151", "0", 0, "10", -1, "1")).usable == 10
     assert statement("sqlite") is None
     assert "max_connections" in str(statement("mysql"))
-
-
-def test_mongodbs_answer_is_read() -> None:
-    """It says how many there are, and how many may come."""
-    status = {"connections": {"current": 12, "available": 488, "totalCreated": 90}}
-    assert read_mongodb(status) == ServerLimits(max_connections=500, in_use=12)
 
 
 def test_all_pools_at_a_server_are_measured_together() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tonnage import db
 from tonnage.db import settings as database_settings
 from tonnage.db.parameters import OURS, PASSED_ON
 from tonnage.db.urls import DatabaseUrl, read_url, wanted_url
@@ -418,6 +419,14 @@ def test_without_a_url_the_environment_says_it(monkeypatch: pytest.MonkeyPatch) 
     assert wanted_url("sqlite:///app.db").dialect == "sqlite"
     given = wanted_url("mongodb://db/?maxPoolSize=2", for_mongo=True)
     assert given.pool.connection_limit == 2
+
+
+@pytest.mark.usefixtures("no_url")
+def test_drivers_get_the_url_without_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would take pools' parameters for their own; the password stays, as they need it."""
+    monkeypatch.setenv("DATABASE_URL", f"postgres://u:{SECRET}@db/shop?connection_limit=3")
+    assert db.driver_url() == f"postgresql://u:{SECRET}@db/shop"
+    assert db.driver_url("sqlite:///app.db") == "sqlite:///app.db"
 
 
 @pytest.mark.usefixtures("no_url")

@@ -20,14 +20,19 @@ KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")
 
 
 @contextmanager
-def database(kind: Kind, example: str, directory: Path) -> Iterator[str]:
-    """Yield the URL of a database for *example*; a file in *directory*, or a server's."""
+def database(
+    kind: Kind, example: str, directory: Path, env: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Yield the URL of a database for *example*; a file in *directory*, or a server's.
+
+    What the example makes there depends on *env*, as what it does later.
+    """
     if kind == "sqlite":
         yield sqlite_url(directory)
         return
     with postgres_urls() as make:
         url = make()
-        migrate(example, {"DATABASE_URL": url})
+        migrate(example, {"DATABASE_URL": url, **(env or {})})
         yield url
 
 

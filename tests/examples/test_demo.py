@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +17,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.browser.chromium import need_browser, program
 from tests.examples.portraits import finished, write_model
 from tests.support.mongo import need_mongo
-from tests.support.server import Response, Running
+from tests.support.server import Response, Running, clean_environment
 from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
 
@@ -199,10 +201,28 @@ def test_a_button_has_the_figures_move(server: Running, browser: Browser) -> Non
     expect(page.locator("#means")).to_contain_text("until memory is free")
     stop.click()
 
-    expect(page.locator("#status")).to_contain_text("The level was OK")
+    expect(page.locator("#status")).to_contain_text("Level and memory were back after")
     expect(page.get_by_role("button", name="Start large requests")).to_be_focused()
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") == width
     page.close()
     assert wrong == []
+
+
+def test_what_a_leak_has_left_is_told(server: Running, browser: Browser) -> None:
+    """That the level is OK is not all: how much is held, and until when."""
+    page = browser.new_page()
+    page.goto(server.url)
+    expect(page.locator("#level")).to_have_text("OK")
+    held = server.health_memory()["used"]
+    page.get_by_role("button", name="Start a leak").click()
+    await_true(lambda: server.health_memory()["used"] > held + 64, "a leak", 30)
+    page.get_by_role("button", name="Stop").click()
+
+    told = re.compile(r"The level is \w+; \d+ MB more than before are in use: what has leaked goes")
+    expect(page.locator("#status")).to_have_text(told)
+    command = [sys.executable, "-m", "tonnage", "recycle", "--control", str(server.control)]
+    subprocess.run(command, env=clean_environment(), check=True, capture_output=True, timeout=60)
+    expect(page.locator("#status")).to_contain_text("Level and memory were back after")
+    page.close()

@@ -33,6 +33,7 @@ EVENT = {
     "seats": 2,
     "description": "Bring a boat.",
 }
+LOG_IN = ("", "POST", "/auth/login", {"email": "ann@example.org", "password": PASSWORD})
 GUESS = ("", "POST", "/auth/login", {"email": "ann@example.org", "password": "wrong horse"})
 FORGED = ("mallory", "GET", "/bookings", None)
 
@@ -178,3 +179,13 @@ def test_both_answer_the_same(sides: tuple[Side, Side], journey: str) -> None:
     ours, theirs = (side.travel(JOURNEYS[journey], address) for side in sides)
     for one, other in zip(ours, theirs, strict=True):
         assert one == other
+
+
+def test_who_guesses_is_kept_waiting_and_nobody_else(sides: tuple[Side, Side]) -> None:
+    """By what either has noted of that address: with the right password as well."""
+    for side in sides:
+        guesser, owner = (f"198.51.100.{next(_addresses)}" for _ in range(2))
+        guessed = side.travel([GUESS] * 5 + [LOG_IN, FORGED], guesser)
+        assert [status for _, status, _ in guessed] == [401] * 5 + [429, 429]
+        logged_in = side.travel([GUESS] * 4 + [LOG_IN, FORGED], owner)
+        assert [status for _, status, _ in logged_in] == [401] * 4 + [200, 401]

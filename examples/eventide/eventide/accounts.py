@@ -18,7 +18,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import HashingError, VerificationError, VerifyMismatchError
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pymongo.errors import DuplicateKeyError
 
 from eventide.database import next_id, users
@@ -41,11 +41,16 @@ accounts = APIRouter(tags=["accounts"])
 # What is compared where there is no such user, so that the answer takes as long.
 nobodys_hash = hasher.hash(secrets.token_hex(16))
 
+#: Of one person, however it is written.
+Email = Annotated[
+    str, Field(pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(str.lower), Field(max_length=254)
+]
+
 
 class Credentials(BaseModel):
     """What somebody logs in with."""
 
-    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)
+    email: Email
     password: str = Field(min_length=10, max_length=128)
 
 
@@ -56,11 +61,11 @@ async def register(request: Request, new: Credentials) -> dict[str, int]:
     async with hashing:
         password_hash = await asyncio.to_thread(_hashed, new.password)
     number = await next_id("users")
-    user = {"_id": number, "email": new.email.lower(), "password_hash": password_hash}
+    user = {"_id": number, "email": new.email, "password_hash": password_hash}
     try:
         await users.insert_one(user)
     except DuplicateKeyError:
-        raise HTTPException(409, "there is a user with that address already") from None
+        raise HTTPException(409, "this address has a user: log in, or take another") from None
     return {"id": number}
 
 
@@ -68,7 +73,7 @@ async def register(request: Request, new: Credentials) -> dict[str, int]:
 async def login(request: Request, given: Credentials) -> dict[str, str | float]:
     """Return a token for the header ``Authorization: Bearer ...``."""
     monitor.check(request)
-    user = await users.find_one({"email": given.email.lower()})
+    user = await users.find_one({"email": given.email})
     password_hash = nobodys_hash if user is None else user["password_hash"]
     async with hashing:
         is_right = await asyncio.to_thread(_is_right, password_hash, given.password)

@@ -26,7 +26,7 @@ from eventide.accounts import User, accounts
 from eventide.database import DATA, bookings, events, mongo, next_id, ready, settle
 from eventide.schema import LARGEST_ID, LISTED, Row, shown, utc
 from tonnage import Cache, setup_logging
-from tonnage.db.mongodb.gate import MongoAwayError
+from tonnage.errors import DatabaseAwayError
 
 ROWS_AT_ONCE = 100
 # How long a worker waits for MongoDB before it takes requests.
@@ -72,7 +72,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(START_SECONDS):
             await ready()
-    except (MongoAwayError, TimeoutError):
+    except (DatabaseAwayError, TimeoutError):
         logger.warning(
             "MongoDB is not at %s: requests are answered with 503 until it is; MONGO_URL says"
             " where, and the README how to do without",
@@ -163,7 +163,9 @@ async def change(user: User, event_id: EventId, changed: Change) -> Row:
         return_document=ReturnDocument.AFTER,
     )
     if done is None:
-        raise HTTPException(409, "more seats than that are taken already")
+        raise HTTPException(
+            409, "more seats than that are taken, or it was changed meanwhile: look, and try again"
+        )
     cache.invalidate("events")
     return shown(done)
 
@@ -179,14 +181,16 @@ async def book(user: User, event_id: EventId) -> dict[str, Any]:
         {"$inc": {"seats_left": -1}, "$set": {"taken_at": utc()}},
     )
     if not taken.modified_count:
-        raise HTTPException(409, "there is no such event, or no seat left at it")
+        if await events.find_one({"_id": event_id}, ["_id"]) is None:
+            raise HTTPException(404, f"there is no event {event_id}")
+        raise HTTPException(409, "no seat is left at it: choose another event")
     booking = {"event_id": event_id, "user_id": user, "booked_at": utc()}
     try:
         # Unique for a person and an event: whoever tries twice at once gets one.
         made = await bookings.insert_one(booking)
     except DuplicateKeyError:
         await events.update_one({"_id": event_id}, {"$inc": {"seats_left": 1}})
-        raise HTTPException(409, "you have a seat at it already") from None
+        raise HTTPException(409, "you have a seat at it already: see /bookings") from None
     # The lists say how many seats are left, too; they may be late by a lifetime.
     cache.invalidate(f"event:{event_id}")
     return {"booking": str(made.inserted_id), "event": event_id}

@@ -34,7 +34,7 @@ async def ready() -> None:
     """Prepare the database, unless this worker has done so.
 
     Raises:
-        MongoAwayError: it is not there; a request is answered with 503.
+        DatabaseAwayError: it is not there; a request is answered with 503.
     """
     global _is_prepared  # one for a worker
     if not _is_prepared:

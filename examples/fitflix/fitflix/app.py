@@ -13,12 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
 
-from fitflix import events, exports, registrations
+from fitflix import events, exports, live, registrations
 from fitflix.database import Row, kept_rows
 from fitflix.tables import Activity, Plan
 
 app = FastAPI(title="FitFlix", summary="Plans, activities and events of a gym.")
-for module in (events, registrations, exports):
+for module in (events, registrations, exports, live):
     app.include_router(module.router)
 
 

@@ -6,6 +6,7 @@ The long description of an event is asked for by itself. What is kept goes when 
 kept                its tags                goes when
 ==================  ======================  ====================================================
 a page of a list    ``events``              an event is made, changed or taken away
+what is new         ``events``              likewise
 an event            ``event 7, seats 7``    it is changed, or somebody takes or leaves a seat
 its description     ``event 7``             it is changed
 ==================  ======================  ====================================================
@@ -21,7 +22,8 @@ from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy import Select, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from fitflix.database import LARGEST_ID, Row, cache, engine, kept_rows
+from fitflix.clock import now
+from fitflix.database import LARGEST_ID, Row, cache, engine, kept, kept_rows
 from fitflix.tables import Activity, Event
 from tonnage import db
 
@@ -68,6 +70,11 @@ def summaries() -> Select[Any]:
     )
 
 
+def whole() -> Select[Any]:
+    """Return the query for events with their descriptions."""
+    return summaries().add_columns(Event.description)
+
+
 @router.get("")
 async def events(
     since: Start | None = None,
@@ -76,17 +83,14 @@ async def events(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 20,
 ) -> Row:
-    """Return a page of events in the order in which they begin, without their descriptions."""
-    query = summaries().order_by(Event.starts_at, Event.id)
-    if since is not None:
-        query = query.where(Event.starts_at >= since)
-    page: Row = await cache.get_or_await(
-        ("events", since, after, limit), lambda: _page(query, after, limit), tags=["events"]
+    """Return a page of events from now on, or from *since* on, without their descriptions."""
+    return await kept(
+        ("events", since, after, limit), lambda: _page(since or now(), after, limit), ["events"]
     )
-    return page
 
 
-async def _page(query: Select[Any], after: str | None, limit: int) -> Row:
+async def _page(since: datetime, after: str | None, limit: int) -> Row:
+    query = summaries().where(Event.starts_at >= since).order_by(Event.starts_at, Event.id)
     async with engine.connect() as connection:
         page = await db.page(connection, query, size=limit, after=after)
     return {"events": [dict(row._mapping) for row in page.rows], "next": page.next}
@@ -141,7 +145,7 @@ async def change(event_id: Id, new: EventChange) -> Row:
                 update(Event).where(Event.id == event_id).values(values)
             )
     except IntegrityError:
-        raise HTTPException(409, "more seats than that are taken") from None
+        raise HTTPException(409, "more seats than that are taken: give it as many") from None
     if not changed.rowcount:
         raise not_found(event_id)
     _forget(event_id)

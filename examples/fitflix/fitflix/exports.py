@@ -1,29 +1,26 @@
-"""What goes out in large: events as JSON, as CSV, and as they happen.
+"""What goes out in large: events as JSON, and as CSV.
 
-JSON goes out whole, so its rows are read as a stream and kept as text only. CSV and news go out for
-as long as the client takes, so they hold no connection meanwhile: each part is a query of its own.
+JSON goes out whole, so its rows are read as a stream and kept as text only. CSV goes out for as
+long as the client takes, so it holds no connection meanwhile: each part is a query of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
-from sqlalchemy import Select, func, select
+from sqlalchemy import select
 
-from fitflix.database import LARGEST_ID, engine, rows
-from fitflix.events import MOST_ROWS, summaries
+from fitflix.database import engine
+from fitflix.events import MOST_ROWS, whole
 from fitflix.tables import Event
 from tonnage import db
-
-POLL_SECONDS = 1.0
 
 router = APIRouter(tags=["exports"])
 
@@ -62,7 +59,7 @@ async def export_csv() -> StreamingResponse:
 
 async def _lines() -> AsyncIterator[str]:
     """Yield all events as CSV, a page of them at a time."""
-    query = _whole().order_by(Event.id)
+    query = whole().order_by(Event.id)
     after = None
     while True:
         async with engine.connect() as connection:
@@ -77,32 +74,3 @@ def _as_csv(found: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(found)
     return text.getvalue()
-
-
-@router.get("/live")
-async def live(
-    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_ID)] = None,
-) -> StreamingResponse:
-    """Send each event that is created from now on, or after *last_event_id*, as it happens."""
-    return StreamingResponse(_news(last_event_id), media_type="text/event-stream")
-
-
-async def _news(last: int | None) -> AsyncIterator[str]:
-    """Yield new events; the database is asked each second, since any worker may make them.
-
-    Of two that are made in the same moment, PostgreSQL may show the later one first; then the
-    earlier is not told of.
-    """
-    if last is None:
-        last = (await rows(select(func.coalesce(func.max(Event.id), 0).label("id"))))[0]["id"]
-    yield ": listening\n\n"
-    while True:
-        new = _whole().where(Event.id > last).order_by(Event.id).limit(MOST_ROWS)
-        for row in await rows(new):
-            last = row["id"]
-            yield f"id: {last}\ndata: {to_json(row).decode()}\n\n"
-        await asyncio.sleep(POLL_SECONDS)
-
-
-def _whole() -> Select[Any]:
-    return summaries().add_columns(Event.description)

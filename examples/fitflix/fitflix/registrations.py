@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, HTTPException
+from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +20,13 @@ from fitflix.database import Row, cache, engine
 from fitflix.events import Id, Text, not_found
 from fitflix.tables import Event, Registration
 
-Email = Annotated[str, Field(pattern=r"^[^@\s\x00]+@[^@\s\x00]+$", max_length=254)]
+#: Of one person, however it is written.
+Email = Annotated[
+    str,
+    Field(pattern=r"^[^@\s\x00]+@[^@\s\x00]+$"),
+    AfterValidator(str.lower),
+    Field(max_length=254),
+]
 
 router = APIRouter(prefix="/events/{event_id}/registrations", tags=["registrations"])
 
@@ -30,6 +36,12 @@ class NewRegistration(BaseModel):
 
     name: Text = Field(min_length=1, max_length=60)
     email: Email
+
+
+class Withdrawal(BaseModel):
+    """Somebody who gives a seat back."""
+
+    email: Email = Field(description="as registered")
 
 
 @router.post("", status_code=201)
@@ -48,15 +60,13 @@ async def register(event_id: Id, new: NewRegistration) -> Row:
     return {"id": made, **values}
 
 
-@router.delete("/{registration_id}", status_code=204)
-async def withdraw(
-    event_id: Id, registration_id: Id, email: Annotated[Email, Query(description="as registered")]
-) -> None:
-    """Give a seat back."""
+@router.post("/{registration_id}/withdrawal", status_code=204)
+async def withdraw(event_id: Id, registration_id: Id, who: Withdrawal) -> None:
+    """Give a seat back; the address comes in the body, since URLs are kept in logs."""
     own = (
         Registration.id == registration_id,
         Registration.event_id == event_id,
-        Registration.email == email,
+        Registration.email == who.email,
     )
     give_back = (
         update(Event)
@@ -82,4 +92,4 @@ async def _take(connection: AsyncConnection, event_id: int) -> None:
         return
     if await connection.scalar(select(Event.id).where(Event.id == event_id)) is None:
         raise not_found(event_id)
-    raise HTTPException(409, "all seats are taken")
+    raise HTTPException(409, "all seats are taken: choose another event")

@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import Select
 
 from tonnage import db
-from tonnage.db.urls import wanted_url
 
 Query = Select[*tuple[Any, ...]]
 
@@ -22,8 +21,8 @@ Query = Select[*tuple[Any, ...]]
 DATA = Path(os.environ.get("LVLUP_DATA", "data"))
 DATA.mkdir(parents=True, exist_ok=True)
 
-#: Without what is said of pools in it, which writers do not need.
-URL = wanted_url(None).address
+#: For the writers: without what it says of pools, of which they have none.
+URL = db.driver_url()
 
 # It connects when it is used, in each worker.
 engine = db.async_engine()

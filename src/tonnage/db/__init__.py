@@ -20,6 +20,7 @@
 ``db.statistics()``          connections of every pool of this process
 ``db.db_connections()``      how many they are, in one number
 ``db.arguments_for(kind)``   what a driver's own pool is told, for who makes one by himself
+``db.driver_url(url)``       ``DATABASE_URL`` as drivers and sinks take it
 ``db.migrate(directory)``    Alembic's migrations, one process at a time
 ===========================  =====================================================================
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from tonnage.db.pooling.counting import db_connections, statistics
     from tonnage.db.pools import async_pool, pool
     from tonnage.db.streaming import stream
+    from tonnage.db.urls import driver_url
 
 __all__ = [
     "PageQuery",
@@ -49,6 +51,7 @@ __all__ = [
     "async_engine",
     "async_pool",
     "db_connections",
+    "driver_url",
     "engine",
     "migrate",
     "mongo",
@@ -65,6 +68,7 @@ _WHERE = {
     "async_engine": "engines.engine",
     "async_pool": "pools",
     "db_connections": "pooling.counting",
+    "driver_url": "urls",
     "engine": "engines.engine",
     "migrate": "migrations",
     "mongo": "mongodb.client",

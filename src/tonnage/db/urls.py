@@ -156,6 +156,18 @@ def wanted_url(url: UrlLike | None, *, for_mongo: bool = False) -> DatabaseUrl:
     return found
 
 
+def driver_url(url: UrlLike | None = None) -> str:
+    """Return *url* as drivers take it: what is said of pools, which is ours, is left out.
+
+    Args:
+        url: of a database that speaks SQL; None: as ``DATABASE_URL`` says.
+
+    Raises:
+        ConfigError: nobody has said which, or it makes no sense.
+    """
+    return wanted_url(url).address
+
+
 def _as_text(url: UrlLike) -> str:
     if isinstance(url, str):
         return url

@@ -24,10 +24,10 @@ yaml: Any = pytest.importorskip("yaml")
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 # The example that each of the originals is deployed by, and where to.
 DEPLOYED = {
-    "fitflix": "render",
-    "lvlup": "railway",
-    "fibuca": "compose",
-    "eventide": "kubernetes",
+    "fitflix": ["render"],
+    "lvlup": ["railway"],
+    "fibuca": ["compose"],
+    "eventide": ["kubernetes", "--secret", "EVENTIDE_SECRET"],
 }
 PYPROJECT = """
 [project]
@@ -80,6 +80,20 @@ def test_secrets_are_names_only(platform: str, monkeypatch: pytest.MonkeyPatch) 
     texts = "".join(init(platform).values())
     assert "hunter2" not in texts
     assert "TONNAGE_ADMIN_TOKEN" in texts
+
+
+@everywhere
+def test_the_applications_own_secrets_are_named(platform: str) -> None:
+    """Beside those of the server; what is no name is not repeated."""
+    texts = "".join(init(platform, "--secret", "SIGNING_KEY", "--secret", "MAIL_KEY").values())
+    for name in ("SIGNING_KEY", "MAIL_KEY"):
+        assert texts.count(name) >= texts.count("TONNAGE_ADMIN_TOKEN") > 0
+
+
+def test_a_secret_in_place_of_its_name_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused instead of written into a file."""
+    assert main(["init", "docker", "--secret", "hunter2=="]) == 2
+    assert "hunter2" not in capsys.readouterr().err
 
 
 @everywhere
@@ -411,7 +425,7 @@ def test_examples_have_what_init_makes(example: str, monkeypatch: pytest.MonkeyP
     """The files beside each example are those that init makes today."""
     made = Path("made").resolve()
     monkeypatch.chdir(EXAMPLES / example)
-    assert main(["init", DEPLOYED[example], "--output", str(made)]) == 0
+    assert main(["init", *DEPLOYED[example], "--output", str(made)]) == 0
     for path in made.iterdir():
         assert (EXAMPLES / example / path.name).read_text() == path.read_text(), path.name
 

@@ -34,7 +34,7 @@ from tonnage.db.guard.slow import LineLimit
 from tonnage.db.mongodb.events import under_way
 from tonnage.db.pooling.away import RETRY_AFTER_SECONDS, away, busy, said
 from tonnage.errors import DatabaseAwayError, PoolBusyError
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

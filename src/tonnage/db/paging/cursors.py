@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from tonnage.errors import ConfigError, DatabaseError, PageCursorError
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -29,8 +29,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import DatabaseAwayError, DatabaseError, PoolBusyError
+from tonnage.problem import Problem
 from tonnage.stores.redis.breaker import Breaker, State, backoff_seconds
-from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

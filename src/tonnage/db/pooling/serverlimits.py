@@ -8,7 +8,7 @@ comes from it is 1 at least, with a warning where even that is too many. Each wa
 set. Decides without asking: the statements are for whoever has a connection. Others may open
 connections later: what is free now is told, and not divided.
 
-SQLite has no server; ask MongoDB with the command ``serverStatus`` (:func:`read_mongodb`).
+SQLite has no server; what a MongoDB server allows is not asked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tonnage.db.urls import DatabaseUrl
 
@@ -120,13 +120,6 @@ def read(row: Sequence[Any]) -> ServerLimits:
         database_limit=database if database >= 0 else None,
         in_use=in_use,
     )
-
-
-def read_mongodb(status: Mapping[str, Any]) -> ServerLimits:
-    """Return what MongoDB's answer to ``{"serverStatus": 1}`` means."""
-    connections = status["connections"]
-    current = int(connections["current"])
-    return ServerLimits(max_connections=current + int(connections["available"]), in_use=current)
 
 
 def allowed(

@@ -6,18 +6,21 @@ and of the environment only the names of variables count, since it is not deploy
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from tonnage.config import load_settings
-from tonnage.errors import TargetError
+from tonnage.errors import TargetError, UsageError
 from tonnage.ops.deploying import PLATFORMS
 from tonnage.ops.deploying.installed import doubts
 from tonnage.ops.deploying.project import STORES, look
 from tonnage.ops.deploying.told import tell
 from tonnage.ops.deploying.writing import write
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Wanted:
         prints: Whether they are printed and not written.
         force: Whether files that are in the way are overwritten.
         stores: Stores that are used beside those that are found.
+        secrets: Variables that the application reads and nobody else may see, by their names.
     """
 
     platform: str
@@ -37,6 +41,7 @@ class Wanted:
     prints: bool = False
     force: bool = False
     stores: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 def init(
@@ -69,7 +74,13 @@ def init(
             f" tonnage init {wanted.platform} main:app, or target in [tool.tonnage]"
         )
     named = [store for store, variable in STORES.items() if variable in variables]
-    told = tell(wanted.platform, settings, flags, look(directory, target), (*named, *wanted.stores))
+    stores = (*named, *wanted.stores)
+    for each in wanted.secrets:
+        if not _VARIABLE.fullmatch(each):
+            # Not repeated: it may be the secret itself.
+            raise UsageError("--secret takes the name of a variable, such as SIGNING_KEY")
+    project = look(directory, target)
+    told = tell(wanted.platform, settings, flags, project, stores, wanted.secrets)
     files = PLATFORMS[wanted.platform](told)
     if wanted.prints:
         out.write("\n".join(f"===> {file.name} <===\n{file.text}" for file in files))

@@ -88,7 +88,7 @@ def _render_variables(told: Told) -> str:
         f"      - key: {STORES[store]}\n{source}"
         for store, source in sources.items()
         if store in told.stores
-    )
+    ) + "".join(f"      - key: {name}\n        generateValue: true\n" for name in told.secrets)
 
 
 def _render_redis(told: Told) -> str:
@@ -113,7 +113,8 @@ def railway(told: Told) -> tuple[File, ...]:
         )
         if store in told.stores
     ]
-    text = told.head(*_ONE, *variables, "and TONNAGE_ADMIN_TOKEN, sealed.") + (
+    sealed = ", ".join(("TONNAGE_ADMIN_TOKEN", *told.secrets))
+    text = told.head(*_ONE, *variables, f"and {sealed}, sealed.") + (
         "[build]\n"
         'builder = "DOCKERFILE"\n'
         'dockerfilePath = "Dockerfile"\n\n'
@@ -215,6 +216,7 @@ def _app_json(told: Told) -> str:
             "generator": "secret",
         }
     }
+    env |= {name: {"generator": "secret"} for name in told.secrets}
     if "mongo" in told.stores:
         env["MONGO_URL"] = {"description": "Where MongoDB is: mongodb+srv://...", "required": True}
     addons = {"postgres": "heroku-postgresql:essential-0", "redis": "heroku-redis:mini"}

@@ -172,7 +172,8 @@ def _list(words: Collection[str]) -> str:
 def _environment(told: Told, *, admin: bool) -> str:
     lines = [f"      {name}: {value}\n" for name, value in _urls(told)]
     if admin:
-        lines.append("      TONNAGE_ADMIN_TOKEN: ${TONNAGE_ADMIN_TOKEN:-}\n")
+        secrets = ("TONNAGE_ADMIN_TOKEN", *told.secrets)
+        lines += [f"      {name}: ${{{name}:-}}\n" for name in secrets]
         lines += [f"      {name}: {_DATA}/{folder}\n" for name, folder in told.unplaced]
     return "    environment:\n" + "".join(lines) if lines else ""
 
@@ -198,7 +199,8 @@ def _volumes(told: Told) -> list[str]:
 
 def _env_lines(told: Told) -> list[str]:
     password = ["POSTGRES_PASSWORD=..., of letters and digits"] if "postgres" in told.stores else []
-    return [*password, "TONNAGE_ADMIN_TOKEN=..., for what only operators may see"]
+    own = [f"{name}=..., the application's own" for name in told.secrets]
+    return [*password, "TONNAGE_ADMIN_TOKEN=..., for what only operators may see", *own]
 
 
 def _postgres(told: Told) -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tonnage.budget import Plan, make_plan
-from tonnage.budget.command import wishes_from
 from tonnage.budget.connections import connections_per_worker
+from tonnage.budget.wishes import wishes_from
 from tonnage.ops.deploying.project import STORES, Project
 from tonnage.options import OPTIONS
 from tonnage.units import MIB, format_bytes
@@ -63,6 +63,7 @@ class Told:
         stop_seconds: How long the server takes to finish requests, at most.
         migrate: The words that bring the database up to date, or None.
         stores: The stores that are used.
+        secrets: The application's own secret variables.
         unplaced: The variables of directories that have to last and that nobody has placed, with a
             name for each below one that does.
         jobs_in_redis: Whether Redis keeps a queue, of which it may throw nothing away.
@@ -78,6 +79,7 @@ class Told:
     stop_seconds: float
     migrate: tuple[str, ...] | None
     stores: frozenset[str]
+    secrets: tuple[str, ...]
     unplaced: tuple[tuple[str, str], ...]
     jobs_in_redis: bool
 
@@ -94,7 +96,7 @@ class Told:
     @property
     def variables(self) -> tuple[str, ...]:
         """The names of the secret variables that the application gets from the platform."""
-        return tuple(STORES[store] for store in STORES if store in self.stores)
+        return (*(STORES[store] for store in STORES if store in self.stores), *self.secrets)
 
     def shell(self, words: Collection[str] | None = None) -> str:
         """Return *words*, by default the command, as a shell reads them."""
@@ -125,6 +127,7 @@ def tell(
     flags: Mapping[str, object],
     project: Project,
     stores: Collection[str] = (),
+    secrets: Collection[str] = (),
 ) -> Told:
     """Gather what the files for *platform* say.
 
@@ -135,6 +138,7 @@ def tell(
             project are deployed with their own settings.
         project: What the directory shows.
         stores: Stores that are used beside those the project shows.
+        secrets: The names of the application's own secret variables.
 
     Raises:
         PlanError: what is wished for does not fit into the limit.
@@ -161,6 +165,7 @@ def tell(
         stop_seconds=settings.process.stop_seconds,
         migrate=None if project.migrations is None else ("tonnage", "db", "migrate", *path),
         stores=used,
+        secrets=tuple(dict.fromkeys(secrets)),
         unplaced=tuple(
             (option.env[0], folder)
             for option in OPTIONS

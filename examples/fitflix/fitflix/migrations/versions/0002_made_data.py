@@ -1,10 +1,11 @@
-"""Made data, the same each time: a year of events, one each 21 minutes."""
+"""Made data: events of this year and of the next year's January, one each 24 minutes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from fitflix.clock import now
 
 revision = "0002"
 down_revision = "0001"
@@ -48,8 +49,10 @@ def upgrade() -> None:
     )
     found = op.get_bind().execute(sa.select(activities.c.name, activities.c.id))
     ids = {row.name: row.id for row in found}
+    new_year = datetime(now().year, 1, 1, tzinfo=UTC)
     for first in range(0, EVENTS, AT_ONCE):
-        op.bulk_insert(events, [_event(n, ids) for n in range(first, first + AT_ONCE)])
+        numbers = range(first, first + AT_ONCE)
+        op.bulk_insert(events, [_event(n, ids, new_year) for n in numbers])
     # So that queries are planned by how many rows there are now.
     op.execute("ANALYZE")
 
@@ -60,12 +63,12 @@ def downgrade() -> None:
         op.execute(sa.delete(table))
 
 
-def _event(n: int, ids: dict[str, int]) -> dict[str, Any]:
+def _event(n: int, ids: dict[str, int], new_year: datetime) -> dict[str, Any]:
     activity = tuple(ACTIVITIES)[n * 3 % 8]
     return {
         "activity_id": ids[activity],
         "title": f"{activity} with {COACHES[n % 5]}",
-        "starts_at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=21 * n),
+        "starts_at": new_year + timedelta(minutes=24 * n),
         "seats": 8 + n * 7 % 25,
         "description": (
             f"We warm up for {5 + n % 7} minutes at {90 + n * 3 % 31} beats a minute, then go on in"
