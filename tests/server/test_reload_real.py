@@ -31,6 +31,14 @@ HALF_TYPED = "def app(:\n"
 FAILING = "\n\ndef connect():\n    raise LookupError('no such table')\n\nconnect()\n"
 
 
+NOT_STARTING = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no such database"})
+"""
+
+
 def write(directory: Path, version: str) -> None:
     """Write a good version; its name is of another length than the last one's.
 
@@ -53,6 +61,21 @@ def test_the_old_code_serves_while_the_new_cannot_be_imported(tmp_path: Path, pr
         assert server.get("/").body == b"old"
         assert server.worker_pids() == before
         assert "SyntaxError: invalid syntax" in server.log
+
+        write(tmp_path, "mended")
+        await_true(lambda: server.get("/").body == b"mended", "the new code", 15.0)
+
+
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_the_old_code_serves_while_the_new_does_not_start(tmp_path: Path, preload: str) -> None:
+    """Imported, but its startup fails; and what is mended is served without a long wait."""
+    write(tmp_path, "old")
+    arguments = ("shop:app", "--app-dir", str(tmp_path), "--workers", "2", "--reload", preload)
+    with Running(*arguments) as server:
+        (tmp_path / "shop.py").write_text(NOT_STARTING)
+        await_true(lambda: "no successor came up" in server.log, "the failure", 15.0)
+        assert server.get("/").body == b"old"
+        assert "no such database" in server.log
 
         write(tmp_path, "mended")
         await_true(lambda: server.get("/").body == b"mended", "the new code", 15.0)

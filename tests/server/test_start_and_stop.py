@@ -31,6 +31,7 @@ pytestmark = pytest.mark.real
 MODULE = "tests.promises.apps"
 APP = f"{MODULE}:app"
 LIMIT = ("--memory", "512M")
+ANY_PORT = ("--port", "0")
 CORS = ("--cors-origins", "https://a.example")
 
 # Says which process imports it, in the working directory, and then does not come to an end.
@@ -47,10 +48,16 @@ async def app(scope, receive, send): ...
     ("arguments", "words"),
     [
         ((), "no application is named: write for example tonnage run main:app"),
-        (("no_such_module:app",), "no module 'no_such_module' in .*use --app-dir"),
-        (("no_such_module:app", "--no-preload"), "no module 'no_such_module' in .*use --app-dir"),
-        ((f"{MODULE}:nope",), "module 'tests.promises.apps' has no attribute 'nope'; it has "),
-        ((f"{MODULE}:MIB",), "is no application: it is an int, and not callable"),
+        (("no_such_module:app", *ANY_PORT), "no module 'no_such_module' in .*use --app-dir"),
+        (
+            ("no_such_module:app", "--no-preload", *ANY_PORT),
+            "no module 'no_such_module' in .*use --app-dir",
+        ),
+        (
+            (f"{MODULE}:nope", *ANY_PORT),
+            "module 'tests.promises.apps' has no attribute 'nope'; it has ",
+        ),
+        ((f"{MODULE}:MIB", *ANY_PORT), "is no application: it is an int, and not callable"),
         (("main",), "'main' does not name an application: write MODULE:ATTR"),
         ((APP, "--memory", "lots"), "--memory='lots' makes no sense: write a size such as 512M"),
         ((APP, "--port", "99999"), "--port='99999' makes no sense"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tonnage.governor.page import SharedPage, Slot
-    from tonnage.server.channel import Channel
+    from tonnage.host.channel import Channel
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -205,10 +205,6 @@ class Crew:
     def stop(self) -> None:
         """Ask every worker to finish what it has begun and end, and start no more."""
         self._is_stopping = True
-        self.retire()
-
-    def retire(self) -> None:
-        """Ask every worker to finish what it has begun and end; successors start after that."""
         for member in self.members.values():
             self.dismiss(member)
 

@@ -85,16 +85,18 @@ class Renewal:
         self.begin(beside=beside)
 
     def reload_if_changed(self, source: SourceWatch) -> None:
-        """Import anew if *source* has changed; then no worker is left with the old code."""
+        """Import anew if *source* has changed; then replace every worker in its turn.
+
+        In turn, since a new one whose startup fails leaves the one before it serving.
+        """
         changed = source.changed()
         if changed is None or self._page.header.stopping:
             return
         logger.info("%s changed: importing the application anew", changed)
         if self._nursery.preload:
-            self._when_imported = self._crew.retire
+            self._when_imported = self._want_all
             self.begin(beside=self._fits_beside())
         else:
-            # Not all at once: each worker that cannot import leaves the one before it serving.
             self._want_all()
 
     def tend(self) -> None:
