@@ -25,11 +25,12 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 _BASE = {"tonnage", "tonnage.errors", "tonnage.units"}
 _PATH = _BASE | {
     f"tonnage.{name}"
-    for name in ("web", "web.answer", "web.path", "web.path.problem", "web.path.rules",
+    for name in ("answer", "problem", "web", "web.path", "web.path.rules",
                  "web.path.rates", "web.path.gcra", "web.proxy")
 }  # fmt: skip
 _PARTS = _PATH | {
-    f"tonnage.web.path.{name}" for name in ("parts", "checks", "frameworks", "heads", "lane")
+    "tonnage.checks",
+    *(f"tonnage.web.path.{name}" for name in ("parts", "frameworks", "heads", "lane")),
 }
 _HEAVY = {"asyncio", "email", "http.client", "ssl", "starlette", "uvicorn"}
 

@@ -14,6 +14,7 @@ from tonnage.units import (
     Threshold,
     counted,
     format_bytes,
+    format_seconds,
     in_mb,
     parse_bytes,
     parse_seconds,
@@ -120,6 +121,18 @@ def test_what_is_no_duration_is_refused(text: str | float) -> None:
 def test_a_size_is_shown(count: float, text: str) -> None:
     """With as many digits as a person wants."""
     assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0.0204, "20 ms"), (0.9996, "1.0 s"), (1.24, "1.2 s"), (9.97, "10 s"), (119.7, "2 min")),
+        *((45.0, "45 s"), (1500.0, "25 min"), (11_520.0, "3 h 12 min")),
+    ],
+)
+def test_a_duration_is_shown(seconds: float, text: str) -> None:
+    """Two figures at most."""
+    assert format_seconds(seconds) == text
 
 
 def test_figures_for_health_are_in_mb() -> None:

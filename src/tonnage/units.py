@@ -81,6 +81,18 @@ def format_bytes(count: float) -> str:
     return f"{sign}{amount:.0f} {name}" if exact else f"{sign}{amount:.1f} {name}"
 
 
+def format_seconds(seconds: float) -> str:
+    """Return *seconds* for a person: ``20 ms``, ``1.2 s``, ``45 s``, ``12 min``, ``3 h 12 min``."""
+    if round(seconds * 1000) < 1000:
+        return f"{seconds * 1000:.0f} ms"
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    if round(seconds) < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def counted(count: int, what: str, several: str = "") -> str:
     """Return *count* with what is counted: ``1 time``, ``12,000 times``.
 

@@ -1,11 +1,8 @@
-"""The command line: what it prints, what it refuses, and what it costs to ask for help."""
+"""The command line: what it prints, and what it refuses."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +10,6 @@ import pytest
 from tonnage import __version__
 from tonnage.cli.main import main
 from tonnage.options import OPTIONS
-
-HEAVY = {"asyncio", "difflib", "dotenv", "msgspec", "tomllib", "uvicorn"}
 
 
 @pytest.fixture(autouse=True)
@@ -123,15 +118,3 @@ def test_help_names_the_variables_of_secrets(name: str, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     assert name in capsys.readouterr().out
-
-
-def test_module_is_a_command_and_imports_little() -> None:
-    """``python -m tonnage --help`` loads neither a server nor an event loop."""
-    # -S, so that nothing which an environment starts by itself is counted.
-    command = [sys.executable, "-S", "-X", "importtime", "-m", "tonnage", "--help"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    imported = {line.rsplit("|", 1)[1].strip() for line in shown.stderr.splitlines()}
-    assert shown.stdout.startswith("usage: tonnage COMMAND [TARGET] [OPTIONS]\n")
-    assert "tonnage.config" in imported
-    assert not imported & HEAVY

@@ -27,9 +27,9 @@ from tonnage.governor.costs import RouteCost
 from tonnage.governor.levels import Level, marks_for
 from tonnage.governor.page import SharedPage, Slot
 from tonnage.governor.statistics import NANOSECONDS
+from tonnage.host.channel import Channel
 from tonnage.server.asking import Asking
 from tonnage.server.braking import Brake
-from tonnage.server.channel import Channel
 from tonnage.server.crew import Crew
 from tonnage.server.fuses import Fuses
 from tonnage.server.hold import Hold

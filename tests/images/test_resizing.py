@@ -19,8 +19,8 @@ from tonnage import images
 from tonnage.errors import ImageRefusedError, MemoryShortError
 from tonnage.governor import reservations
 from tonnage.governor.reservations import reserved
+from tonnage.problem import Problem
 from tonnage.units import MIB
-from tonnage.web.path.problem import Problem
 
 
 class Ledger:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from tonnage import isolated, request_id
 from tonnage.errors import RequestRefusedError
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 MB = 2**20
 

@@ -11,7 +11,7 @@ import pytest
 from tonnage.errors import JobRaisedError, JobTooLargeError, RequestRefusedError
 from tonnage.jobs import wire
 from tonnage.jobs.raised import RemoteTraceback, packed, unpacked
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 Ends = tuple[socket.socket, socket.socket]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tonnage.host.channel import LONGEST_BYTES
 from tonnage.ops.alertpolicy import (
     CRITICAL,
     LONGEST_TEXT_CHARS,
@@ -25,7 +26,6 @@ from tonnage.ops.alertpolicy import (
     pause_seconds,
     retry_after_seconds,
 )
-from tonnage.server.channel import LONGEST_BYTES
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
 

@@ -9,11 +9,11 @@ from contextlib import closing
 
 import pytest
 
+from tonnage.host.channel import Channel
 from tonnage.ops.alertpolicy import CRITICAL, MOST_WAITING, WORKER_DIED, Patience, make_alert
 from tonnage.ops.alertpolicy import Alert as AlertRecord
 from tonnage.ops.alertsender import Sender
 from tonnage.ops.webhook import Reply
-from tonnage.server.channel import Channel
 
 QUICK = Patience(first_pause_seconds=0.004, longest_pause_seconds=0.008, give_up_seconds=0.1)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from tonnage.answer import Answer
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
 from tonnage.ops.health import Health, is_trusted
 from tonnage.units import MIB
-from tonnage.web.answer import Answer
 
 NOW = 1_000 * NANOSECONDS
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.server.conftest import Said
 
+from tonnage.answer import Answer
 from tonnage.errors import ActionError
 from tonnage.governor.page import MAX_WORKERS, SharedPage
 from tonnage.governor.statistics import WorkerState, read_statistics
@@ -16,7 +17,6 @@ from tonnage.server.actions import LONGEST_TRACE_SECONDS, USUAL_TRACE_SECONDS, A
 from tonnage.server.operations import Head, read_head
 from tonnage.stores import roster
 from tonnage.units import MIB
-from tonnage.web.answer import Answer
 
 NAME = "20261122T045500Z-worker1-oom"
 

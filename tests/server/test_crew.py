@@ -12,7 +12,7 @@ from tests.server.conftest import Said
 
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
-from tonnage.server.channel import Channel
+from tonnage.host.channel import Channel
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew, Member, respawn_pause_seconds
 from tonnage.server.facts import Kill, KillReason
 

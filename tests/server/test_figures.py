@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tonnage.governor.page import SharedPage
+from tonnage.host.channel import Channel
 from tonnage.ops.figures.records import MOST_ROUTES, MOST_STORES, OTHER, Figures, StoreFigures
-from tonnage.server.channel import Channel
 from tonnage.server.crew import Crew
 from tonnage.server.figures import Figuring
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from tests.server.hall import GET, Hall, run, settle, until
 
+from tonnage.answer import Answer
 from tonnage.ops.figures.counting import Counting
 from tonnage.ops.figures.records import OTHER, RouteFigures
 from tonnage.ops.figures.telling import route_of
-from tonnage.web.answer import Answer
 from tonnage.web.path.middleware import Tonnage
 from tonnage.web.path.ratetable import RateTable
 from tonnage.web.respond import Receive, Scope, Send, respond

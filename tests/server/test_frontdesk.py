@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from tests.server.test_actions import Hand
 
+from tonnage.answer import Answer
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import read_statistics
+from tonnage.host.channel import Channel
 from tonnage.ops.health import Health
 from tonnage.server.actions import Actions
-from tonnage.server.channel import Channel
 from tonnage.server.control import open_control
 from tonnage.server.frontdesk import MOST_UNSENT_BYTES, FrontDesk
 from tonnage.server.operations import (
@@ -26,7 +27,6 @@ from tonnage.server.operations import (
 )
 from tonnage.server.reactor import Reactor
 from tonnage.server.standin import MOST_HELD, PEEK_SECONDS
-from tonnage.web.answer import Answer
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MEMORY = b"GET /health/memory HTTP/1.1\r\nHost: localhost\r\n%s\r\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tonnage.server.channel import LONGEST_BYTES
+from tonnage.host.channel import LONGEST_BYTES
 from tonnage.server.leaklines import code_of, short_path, to_blame, whose_is
 from tonnage.server.leakreport import render
 from tonnage.server.leaktrace import LINES, LeakTrace, TraceReport

@@ -18,12 +18,13 @@ from tests.server.conftest import Said
 from tonnage.config import load_settings
 from tonnage.errors import WorkerError
 from tonnage.governor.page import SharedPage
+from tonnage.host.channel import Channel
 from tonnage.host.commons import open_commons
 from tonnage.host.descriptors import open_descriptors
+from tonnage.host.forking import fork_into
 from tonnage.server.assignment import Assignment
-from tonnage.server.channel import Channel
 from tonnage.server.nursery import Nursery
-from tonnage.server.zygote import Zygote, fork_into
+from tonnage.server.zygote import Zygote
 
 
 @pytest.fixture

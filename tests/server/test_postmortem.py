@@ -24,7 +24,7 @@ from tonnage.server.advice import advice
 from tonnage.server.facts import Death, Incident, Kill, KillReason, Program
 from tonnage.server.postmortem import Cause, Sureness, growth_of, judge, suspect
 from tonnage.server.report import of_death, of_incident
-from tonnage.server.reporttext import as_text, duration
+from tonnage.server.reporttext import as_text
 from tonnage.server.samples import MOST_SHOWN, Sample
 from tonnage.units import MIB
 
@@ -397,18 +397,6 @@ def test_each_cause_has_advice(cause: Cause) -> None:
     assert 2 <= len(hints) <= 3
     assert "{route}" not in "".join(hints)
     assert not any("/users" in hint for hint in advice(cause, None))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        *((0.0204, "20 ms"), (0.9996, "1.0 s"), (1.24, "1.2 s"), (9.97, "10 s"), (119.7, "2 min")),
-        *((45.0, "45 s"), (1500.0, "25 min"), (11_520.0, "3 h 12 min")),
-    ],
-)
-def test_durations_are_for_people(seconds: float, text: str) -> None:
-    """Two figures at most."""
-    assert duration(seconds) == text
 
 
 def _report(death: Death, samples: list[Sample]) -> dict[str, Any]:

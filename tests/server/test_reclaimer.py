@@ -9,7 +9,7 @@ import pytest
 
 from tonnage.governor.consumers import Registry
 from tonnage.governor.levels import Level
-from tonnage.server.channel import LONGEST_BYTES, Channel
+from tonnage.host.channel import LONGEST_BYTES, Channel
 from tonnage.server.reclaimer import NAMED_CACHES, OTHERS, Reclaimer
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from tonnage.governor.page import SharedPage
+from tonnage.host.channel import Channel
 from tonnage.ops.health import Health
-from tonnage.server.channel import Channel
 from tonnage.server.standin import MOST_HELD, PEEK_SECONDS, StandIn
 
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"

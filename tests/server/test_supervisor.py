@@ -22,8 +22,8 @@ from tests.server.test_watch import CEILING_BYTES, MARKS, Gauge
 from tonnage.config import load_settings
 from tonnage.errors import TargetError
 from tonnage.governor.page import SharedPage
+from tonnage.host.channel import Channel
 from tonnage.ops.health import Health
-from tonnage.server.channel import Channel
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew
 from tonnage.server.figures import Figuring
 from tonnage.server.foreman import Foreman

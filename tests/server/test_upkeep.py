@@ -21,9 +21,9 @@ from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage, Slot
 from tonnage.host import commons
+from tonnage.host.channel import Channel
 from tonnage.host.malloc import Heap
 from tonnage.host.reins import limit_data
-from tonnage.server.channel import Channel
 from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES, Upkeep, as_level
 from tonnage.stores import bulletin
 from tonnage.stores.security import events

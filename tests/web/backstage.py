@@ -20,6 +20,7 @@ from typing import Any, Self
 from tests.server.test_actions import Hand
 from tests.web.world import Response, call, http
 
+from tonnage.answer import Answer
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import read_statistics
 from tonnage.ops.health import Health
@@ -28,7 +29,6 @@ from tonnage.ops.query import read_query
 from tonnage.server.actions import Actions
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.reactor import Reactor
-from tonnage.web.answer import Answer
 from tonnage.web.endpoints import Endpoints
 from tonnage.web.respond import Message, Receive, Scope, Send
 

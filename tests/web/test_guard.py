@@ -17,8 +17,8 @@ from tests.web.world import Response, World, call, holding, http, turns
 
 from tonnage.errors import RequestRefusedError
 from tonnage.governor.flight import InFlight, read_flight
+from tonnage.problem import Problem
 from tonnage.units import MIB
-from tonnage.web.path.problem import Problem
 from tonnage.web.respond import Message, Receive, Scope, Send
 from tonnage.web.witness import heard
 

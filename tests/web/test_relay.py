@@ -11,13 +11,13 @@ import pytest
 from tests.web.backstage import LOCAL, REMOTE, TOKEN, Backstage
 from tests.web.world import Response, call, until
 
+from tonnage.answer import Answer
 from tonnage.host import commons
 from tonnage.ops.login import COOKIE, HIDDEN, SHOWN, issue
 from tonnage.ops.page.files import POLICY, send
 from tonnage.ops.places import Places
 from tonnage.server.operations import MOST_CONNECTIONS
 from tonnage.stores.security.monitor import SecurityMonitor
-from tonnage.web.answer import Answer
 from tonnage.web.doorman import ATTEMPTS
 from tonnage.web.form import LONGEST_BYTES
 from tonnage.web.proxy import Proxied

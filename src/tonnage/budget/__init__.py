@@ -1,7 +1,7 @@
 """The budget: a memory limit turned into a plan, with its receipt.
 
-`sizes` has the formulas, `plan` divides, `receipt` prints, `command` is what `tonnage plan` runs.
-All but `command` are pure: they open nothing and measure nothing.
+`sizes` has the formulas, `wishes` is what was asked for, `plan` divides, `receipt` prints.
+All of it is pure: nothing is opened, nothing measured.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tonnage.errors import ConfigError
 from tonnage.units import parse_bytes
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import argparse
 
     from tonnage.settings import Settings
-
-SUMMARY: Final = "check an application before it is deployed, or a server by its URL afterwards"
-USAGE: Final = "tonnage check TARGET|URL [OPTIONS]"
 
 
 def carry_out(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -43,8 +40,9 @@ def carry_out(settings: Settings, arguments: argparse.Namespace) -> int:
     return show_check(settings, wanted, sys.stdout)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that this command has beside those of ``tonnage run``."""
+    parser.usage = "tonnage check TARGET|URL [OPTIONS]"
     own = parser.add_argument_group("checking")
     own.add_argument("--json", action="store_true", help="print the findings as JSON")
     own.add_argument(

@@ -238,26 +238,20 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: what help says, the arguments of its own, what does it, and what JSON it has."""
+    """A command: the arguments of its own, what does it, and what JSON it has."""
 
-    summary: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, Desk], int]
     json: str = "print the server's answer as JSON"
 
 
-def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add the commands for a running server to the command line."""
-    for name, command in COMMANDS.items():
-        parser: argparse.ArgumentParser = commands.add_parser(
-            name,
-            help=command.summary,
-            description=command.summary[0].upper() + command.summary[1:] + ".",
-            epilog="Exit status: 0 done, 1 refused or not reachable, 2 a mistake in the arguments.",
-        )
-        command.arguments(parser)
-        parser.add_argument("--json", action="store_true", help=command.json)
-        add_choice(parser)
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add what the command *name* can be told."""
+    command = COMMANDS[name]
+    parser.epilog = "Exit status: 0 done, 1 refused or not reachable, 2 a mistake in the arguments."
+    command.arguments(parser)
+    parser.add_argument("--json", action="store_true", help=command.json)
+    add_choice(parser)
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
@@ -303,32 +297,12 @@ def _postmortem_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "status": Command(
-        "show the memory, the level and the workers of a running server",
-        _no_arguments,
-        _status,
-    ),
-    "top": Command(top.SUMMARY, _no_arguments, top.carry_out, top.JSON),
-    "logs": Command(logs.SUMMARY, logs.add_arguments, logs.carry_out, logs.JSON),
-    "reclaim": Command(
-        "have a running server give memory back now, and show how much came free",
-        _no_arguments,
-        _reclaim,
-    ),
-    "recycle": Command(recycle.SUMMARY, recycle.add_arguments, recycle.carry_out),
-    "cache": Command(
-        "empty one cache of a running server, or all, in every worker",
-        _cache_arguments,
-        _cache,
-    ),
-    "leaks": Command(
-        "trace what one worker allocates for some seconds, and show the lines that leak",
-        _leaks_arguments,
-        _leaks,
-    ),
-    "postmortem": Command(
-        "show the report on a worker that died, or on a request that ran out of memory",
-        _postmortem_arguments,
-        _postmortem,
-    ),
+    "status": Command(_no_arguments, _status),
+    "top": Command(_no_arguments, top.carry_out, top.JSON),
+    "logs": Command(logs.add_arguments, logs.carry_out, logs.JSON),
+    "reclaim": Command(_no_arguments, _reclaim),
+    "recycle": Command(recycle.add_arguments, recycle.carry_out),
+    "cache": Command(_cache_arguments, _cache),
+    "leaks": Command(_leaks_arguments, _leaks),
+    "postmortem": Command(_postmortem_arguments, _postmortem),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.db.migrations import STATEMENT_SECONDS, WAIT_SECONDS
 from tonnage.units import parse_seconds
 
 if TYPE_CHECKING:
@@ -64,14 +63,9 @@ def _migrate(arguments: argparse.Namespace) -> int:
     return migrate(wanted, arguments.url, sys.stdout, sys.stderr)
 
 
-def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add ``db`` to the command line."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "db",
-        help="report on a database, or bring it to the newest version",
-        description="Report on a database, or bring it to the newest version.",
-        epilog=_URL_NOTE,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command can be told: one of two commands of its own."""
+    parser.epilog = _URL_NOTE
     both = parser.add_subparsers(
         title="what", dest="what", metavar="WHAT", required=True, prog="tonnage db"
     )
@@ -98,6 +92,8 @@ def _add_report(both: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_migrate(both: argparse._SubParsersAction[Any]) -> None:
+    from tonnage.db.migrations import STATEMENT_SECONDS, WAIT_SECONDS
+
     migrate = both.add_parser(
         "migrate",
         help="apply Alembic's migrations that are pending, one process at a time",

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Mapping
 
-SUMMARY: Final = "write the files that deploy TARGET to a platform, by the plan for its memory"
-
 _PLATFORMS: Final = (
     *("render", "railway", "fly", "heroku"),
     *("docker", "compose", "systemd", "kubernetes"),
@@ -49,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a store that the application uses, beside those its dependencies show:"
         f" {', '.join(_STORES)}; may be given again",
     )
+    own.add_argument(
+        "--secret",
+        dest="secrets_used",
+        metavar="VARIABLE",
+        action="append",
+        help="a secret that the application reads from the environment, by its name, such as"
+        " SIGNING_KEY; may be given again",
+    )
 
 
 def carry_out(flags: Mapping[str, object], variables: Collection[str]) -> int:
@@ -59,12 +65,13 @@ def carry_out(flags: Mapping[str, object], variables: Collection[str]) -> int:
     """
     from tonnage.ops.deploying.command import Wanted, init
 
-    stores = flags["stores_used"]
+    stores, secrets = flags["stores_used"], flags["secrets_used"]
     wanted = Wanted(
         platform=str(flags["platform"]),
         output=Path(str(flags["output"] or ".")),
         prints=bool(flags["print"]),
         force=bool(flags["force"]),
         stores=tuple(stores) if isinstance(stores, list) else (),
+        secrets=tuple(secrets) if isinstance(secrets, list) else (),
     )
     return init(wanted, flags, variables, Path.cwd(), sys.stdout, sys.stderr)

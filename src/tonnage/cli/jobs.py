@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tonnage.options import Option
     from tonnage.settings import Settings
 
-SUMMARY: Final = "do jobs of the task queue that TONNAGE_JOBS names, for the application in TARGET"
-
 _OTHERS: Final = frozenset({"target", "app_dir", "env_file", "config", "memory", "stop_seconds"})
 _GROUPS: Final = frozenset({"jobs", "logging"})
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tonnage.cli.control import Desk
 
-SUMMARY: Final = "show the last lines of a running server's log, of all its processes"
 JSON: Final = (
     "print each line as one JSON object: as it was written where that was one, else its time, "
     "process, level and message"

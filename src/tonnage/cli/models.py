@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tonnage.errors import ModelError
 from tonnage.images.background.models import DEFAULT, MODELS
@@ -73,14 +73,9 @@ def _check() -> int:
     return status
 
 
-def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add ``models`` to the command line."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "models",
-        help="list, install and check the models that remove backgrounds",
-        description="List, install and check the models that remove backgrounds.",
-        epilog=_PLACE_NOTE,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command can be told: one of three commands of its own."""
+    parser.epilog = _PLACE_NOTE
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument("--models-dir", metavar="DIR", help="directory of the models")
     three = parser.add_subparsers(

@@ -9,15 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
-
-SUMMARY: Final = "send the metrics of a running server to an OpenTelemetry receiver"
 
 _NOTE: Final = (
     "Where to and how often is told by OpenTelemetry's own variables: OTEL_EXPORTER_OTLP_ENDPOINT "
@@ -54,13 +52,11 @@ def carry_out(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add ``otel`` to the command line."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command can be told."""
     from tonnage.cli.control import add_choice
 
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "otel", help=SUMMARY, description=f"{SUMMARY[0].upper()}{SUMMARY[1:]}.", epilog=_NOTE
-    )
+    parser.epilog = _NOTE
     parser.add_argument("--once", action="store_true", help="send once, and end")
     parser.add_argument(
         "--url",

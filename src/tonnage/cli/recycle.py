@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from tonnage.cli.control import Desk
 
-SUMMARY: Final = "replace the workers of a running server, without losing a request"
 #: Workers are replaced one after the other, and each finishes what it has begun.
 _RECYCLE_TIME: Final = "120s"
 

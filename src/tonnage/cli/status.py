@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.server.reporttext import duration
-from tonnage.units import counted, format_bytes
+from tonnage.units import counted, format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +23,15 @@ def told_status(status: Mapping[str, Any]) -> str:
 
 def _lines(status: Mapping[str, Any]) -> Iterator[str]:
     blind = "; the memory in use cannot be read just now" if status.get("is_blind") else ""
+    since = format_seconds(status.get("level_seconds", 0.0))
     yield (
-        f"memory {status.get('level', '-')} for {duration(status.get('level_seconds', 0.0))}: "
+        f"memory {status.get('level', '-')} for {since}: "
         f"{format_bytes(status.get('used_bytes', 0))} of "
         f"{format_bytes(status.get('limit_bytes', 0))} ({status.get('usage_percent', 0)} %), "
         f"new work waits from {format_bytes(status.get('ceiling_bytes', 0))}{blind}"
     )
     workers: Sequence[Mapping[str, Any]] = status.get("workers", ())
-    yield f"{_crew(status)}; up for {duration(status.get('uptime_seconds', 0.0))}"
+    yield f"{_crew(status)}; up for {format_seconds(status.get('uptime_seconds', 0.0))}"
     if "requests" in status:
         yield (
             f"{counted(status['requests'], 'request')} so far: {status.get('refused', 0)} refused "
@@ -79,7 +79,7 @@ def _row(worker: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         str(worker.get("index", "-")),
         str(worker.get("pid", "-")),
-        duration(worker.get("age_seconds", 0.0)),
+        format_seconds(worker.get("age_seconds", 0.0)),
         format_bytes(worker.get("uss_bytes", 0)),
         *counts,
         str(worker.get("state", "-")),

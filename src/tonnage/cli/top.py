@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from tonnage.cli.control import Desk
 
-SUMMARY: Final = "watch a running server live: memory, workers, routes, stores, events"
 JSON: Final = "print what a frame is made of as JSON, once"
 
 

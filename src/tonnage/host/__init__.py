@@ -1,4 +1,4 @@
-"""All that reads /proc and cgroups: what the limit is, what is used, and by which process.
+"""What touches the machine: /proc, cgroups, rlimits, malloc, forks, messages between processes.
 
 Neighbours in this room: ``cgroups`` finds the directories, ``limits`` and ``cpu`` say what they
 allow, ``usage`` samples what is used against a limit (with ``counters``, files kept open),

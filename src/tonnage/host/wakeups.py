@@ -25,7 +25,6 @@ Sources: ``cgroup-v1/memory.rst`` (section 9), ``cgroup-v2.rst`` (memory.events)
 
 from __future__ import annotations
 
-import base64
 import errno
 import os
 import select
@@ -266,6 +265,8 @@ def _open_psi(path: Path | str, trigger: bytes, name: str, closing: ExitStack) -
 
 def _open_watch(path: str, written: str, name: str, closing: ExitStack) -> Wakeup:
     """Open what systemd's two variables name; ValueError if the second is not Base64."""
+    import base64  # Only here: few are started by systemd.
+
     try:
         trigger = base64.b64decode(written, validate=True)
     except ValueError as error:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from tonnage.errors import ImageRefusedError
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 
 def too_large(detail: str, **numbers: Any) -> ImageRefusedError:

@@ -28,6 +28,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tonnage.host.channel import Channel
 from tonnage.host.malloc import Heap
 from tonnage.host.processes import descendants
 from tonnage.jobs.call import Call
@@ -36,7 +37,6 @@ from tonnage.jobs.importpath import restore_python_path
 from tonnage.jobs.names import find
 from tonnage.jobs.settling import Bounds, end_what_it_started, settle
 from tonnage.jobs.working import Done, Work, flush
-from tonnage.server.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from tonnage.errors import (
     JobTimeoutError,
     JobTooLargeError,
 )
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 if TYPE_CHECKING:
     from tonnage.jobs.call import Call

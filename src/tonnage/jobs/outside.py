@@ -15,10 +15,10 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from tonnage.host.channel import Channel
 from tonnage.jobs.caller import Caller
 from tonnage.jobs.importpath import with_import_path
 from tonnage.jobs.outcomes import busy
-from tonnage.server.channel import Channel
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
+from tonnage.checks import read
 from tonnage.errors import ConfigError
 from tonnage.jobs.call import Call
 from tonnage.units import parse_bytes, parse_seconds
-from tonnage.web.path.checks import read
 
 if TYPE_CHECKING:
     from tonnage.settings import JobSettings

@@ -22,6 +22,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.checks import read, texts, whole
 from tonnage.errors import ConfigError
 from tonnage.logs.lines import Lines
 from tonnage.logs.masking import Mask
@@ -29,7 +30,6 @@ from tonnage.logs.outlet import LogStatistics, Outlet
 from tonnage.logs.settings import current
 from tonnage.options import OPTIONS
 from tonnage.units import parse_bytes
-from tonnage.web.path.checks import read, texts, whole
 
 if TYPE_CHECKING:
     from tonnage.logs.rotation import RotatedFile

@@ -19,11 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tonnage.host.channel import Channel
+from tonnage.host.forking import fork_into
 from tonnage.ops.alertpolicy import Outbox, Patience, RateLimit, make_alert
 from tonnage.ops.alertsender import sender_main
 from tonnage.ops.webhook import Webhook
-from tonnage.server.channel import Channel
-from tonnage.server.zygote import fork_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -37,7 +37,7 @@ from tonnage.ops.webhook import Poster, Reply, Webhook
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.server.channel import Channel
+    from tonnage.host.channel import Channel
 
 logger = logging.getLogger("tonnage.alerts")
 

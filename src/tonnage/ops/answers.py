@@ -4,7 +4,7 @@
     problem(400, "bad_request", "worker=x is no worker")    {"error": ..., "detail": ...}
 
 Pure: decides nothing, sends nothing. Applications' clients are answered elsewhere
-(:mod:`tonnage.web.path.problem`).
+(:mod:`tonnage.problem`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.web.answer import Answer
+from tonnage.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ from tonnage.ops.answers import NO_OTHER_SITE, answer_json, problem, who_may, wr
 from tonnage.ops.query import QueryError, read_query
 
 if TYPE_CHECKING:
-    from tonnage.web.answer import Answer
+    from tonnage.answer import Answer
 
 PATH: Final = "/cache/clear"
 

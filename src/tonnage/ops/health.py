@@ -29,9 +29,9 @@ from tonnage.units import in_mb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from tonnage.answer import Answer
     from tonnage.governor.page import SharedPage
     from tonnage.governor.statistics import JobStatistics, Statistics, WorkerStatistics
-    from tonnage.web.answer import Answer
 
 _FORBIDDEN = who_may("memory figures are shown")
 _LOOPBACK = ("127.", "::ffff:127.")

@@ -15,10 +15,10 @@ from tonnage.ops.answers import NO_OTHER_SITE, answer_json, problem, who_may
 from tonnage.ops.query import QueryError, read_query, whole_number
 
 if TYPE_CHECKING:
+    from tonnage.answer import Answer
     from tonnage.host.commons import Commons
     from tonnage.stores.security.events import EventRing
     from tonnage.stores.security.listing import Listing
-    from tonnage.web.answer import Answer
     from tonnage.web.path.clients import Clients
     from tonnage.web.path.ratetable import RateTable
 

@@ -29,9 +29,9 @@ from tonnage.units import parse_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tonnage.answer import Answer
     from tonnage.governor.statistics import Statistics
     from tonnage.server.operations import Head
-    from tonnage.web.answer import Answer
 
 logger = logging.getLogger("tonnage.supervisor")
 

@@ -12,8 +12,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tonnage.budget.command import wishes_from
 from tonnage.budget.plan import Plan, make_plan
+from tonnage.budget.wishes import wishes_from
 from tonnage.governor.ledger import SMALL_SHARE
 from tonnage.governor.page import MAX_WORKERS, SharedPage
 from tonnage.governor.statistics import Statistics, read_statistics

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import socket
 
     from tonnage.governor.page import SharedPage
-    from tonnage.server.channel import Channel
+    from tonnage.host.channel import Channel
     from tonnage.settings import Settings
 
 

@@ -16,15 +16,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.levels import Level
+from tonnage.problem import Problem
 from tonnage.units import KIB, MIB, format_bytes
-from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tonnage.governor.page import Header
+    from tonnage.problem import Shape
     from tonnage.settings import ListenSettings
-    from tonnage.web.path.problem import Shape
 
 CONNECTION_BYTES: Final = 12 * KIB
 """What an idle connection takes: 8.6 KB were measured in the worker, after a request with five

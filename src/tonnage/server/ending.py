@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from tonnage.problem import Problem
     from tonnage.server.sweeper import Sweeper
-    from tonnage.web.path.problem import Problem
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 # What is half done on the connection. From DEAF on, what comes is dropped.

@@ -23,10 +23,10 @@ from tonnage.server.operations import LONGEST_HEAD_BYTES, NotHttpError, read_hea
 from tonnage.server.reload import EVERY_SECONDS
 
 if TYPE_CHECKING:
+    from tonnage.answer import Answer
     from tonnage.server.listener import Listener
     from tonnage.server.nursery import Nursery
     from tonnage.server.reload import SourceWatch
-    from tonnage.web.answer import Answer
 
 logger = logging.getLogger("tonnage.supervisor")
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from tonnage.answer import Answer
+    from tonnage.host.channel import Channel
     from tonnage.ops.health import Health
     from tonnage.server.actions import Actions
-    from tonnage.server.channel import Channel
     from tonnage.server.operations import Head
     from tonnage.server.reactor import Reactor
-    from tonnage.web.answer import Answer
 
 MOST_UNSENT_BYTES: Final = 2**20
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tonnage.governor.page import Header
+    from tonnage.problem import Shape
     from tonnage.settings import Settings
     from tonnage.web.path.cors import Cors
-    from tonnage.web.path.problem import Shape
     from tonnage.web.respond import ASGIApp
 
 logger = logging.getLogger("tonnage.worker")

@@ -81,9 +81,11 @@ def open_port(host: str, port: int, backlog: int = 16, option: str = "--port") -
     Raises:
         ListenError: the address is in use, not ours or not permitted.
     """
+    # As bytes: to encode text, Python loads its tables of all of Unicode.
+    name = host.encode() if host.isascii() else host
     try:
         family, kind, _, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
         raise ListenError(f"cannot resolve --host {host!r}: {error.strerror}") from error

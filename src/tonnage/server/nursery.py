@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import TonnageError
-from tonnage.server.channel import Channel
-from tonnage.server.zygote import Zygote, fork_into
+from tonnage.host.channel import Channel
+from tonnage.host.forking import fork_into
+from tonnage.server.zygote import Zygote
 
 if TYPE_CHECKING:
     from tonnage.server.assignment import Assignment

@@ -20,12 +20,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tonnage.answer import Answer
 from tonnage.ops import security
 from tonnage.ops.answers import problem, wrong_method
 from tonnage.ops.health import is_trusted
 from tonnage.ops.trust import is_operator, may_press, may_see
 from tonnage.server.views import Views
-from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,7 +28,7 @@ from tonnage.server.upkeep import as_level
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.server.channel import Channel
+    from tonnage.host.channel import Channel
     from tonnage.server.http import HttpServer
     from tonnage.server.upkeep import Upkeep
 

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
+    from tonnage.problem import Problem
     from tonnage.server.sweeper import Sweeper
-    from tonnage.web.path.problem import Problem
 
 Verdict = Cut | Literal["idle", "over", "keep"]
 

@@ -15,7 +15,6 @@ the log at INFO, when it is over; its steps are told at DEBUG.
 from __future__ import annotations
 
 import logging
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,6 +76,12 @@ class Collected:
     held_bytes: int
 
 
+def _drawn(most: float) -> float:
+    from random import uniform  # Only here: most workers have no bounds that are drawn.
+
+    return uniform(0, most)
+
+
 @dataclass(slots=True)
 class _Bounds:
     """What one worker may come to, drawn when it started, so that not all end at once."""
@@ -119,7 +124,7 @@ class Recycler:
         start_seconds: float,
         alert: Callable[[str, str, dict[str, Any]], object],
         clock: Callable[[], float],
-        draw: Callable[[float], float] = lambda most: random.uniform(0, most),
+        draw: Callable[[float], float] = _drawn,
     ) -> None:
         """Make a recycler that has nothing to do.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.units import format_bytes
+from tonnage.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def _culprit_figures(culprit: dict[str, Any]) -> str:
     parts = [_taken(culprit)]
     if "expected_bytes" in culprit:
         parts.append(f"still expected {format_bytes(culprit['expected_bytes'])}")
-        parts.append(f"in flight for {duration(culprit['age_seconds'])}")
+        parts.append(f"in flight for {format_seconds(culprit['age_seconds'])}")
         parts.append(f"from {_plain(culprit['client']) or 'an unknown client'}")
     return ", ".join(parts)
 
@@ -112,7 +112,7 @@ def _memory(report: dict[str, Any]) -> Iterator[str]:
 def _growth(report: dict[str, Any]) -> str:
     memory = report["memory"]
     private = f"{format_bytes(memory['worker_private_bytes'])} private"
-    grown, seconds = memory["worker_grown_bytes"], duration(memory["worker_grown_seconds"])
+    grown, seconds = memory["worker_grown_bytes"], format_seconds(memory["worker_grown_seconds"])
     speed = f"{_signed(memory['worker_grown_bytes_per_second'])}/s"
     if report["cause"]["kind"] == "brake" and "program" not in report:
         return (
@@ -134,7 +134,7 @@ def _samples(samples: dict[str, Any], worker: int | None, limit: int) -> Iterato
         filled = min(round(_BAR_CHARS * used[at] / limit), _BAR_CHARS) if limit else 0
         bar = f"[{'#' * filled:<{_BAR_CHARS}}]"
         free = format_bytes(limit - used[at])
-        rows.append((duration(before[at]), format_bytes(used[at]), free, _held(own[at]), bar))
+        rows.append((format_seconds(before[at]), format_bytes(used[at]), free, _held(own[at]), bar))
     # Without the worker's column where no worker is known.
     yield from _table(rows if worker is not None else [(*row[:3], row[4]) for row in rows])
 
@@ -155,7 +155,7 @@ def _worker(report: dict[str, Any]) -> Iterator[str]:
     yield f"Worker {worker['index']}"
     facts = [f"pid {worker['pid'] or 'unknown'}"]
     if "age_seconds" in worker:
-        facts.append(f"{duration(worker['age_seconds'])} old")
+        facts.append(f"{format_seconds(worker['age_seconds'])} old")
     if "requests" in worker:
         facts.append(f"{worker['requests']} requests")
         facts.append(f"own memory (USS) {format_bytes(worker['uss_bytes'])} when last measured")
@@ -193,7 +193,7 @@ def _others(report: dict[str, Any]) -> Iterator[str]:
 
 def _request_row(request: dict[str, Any]) -> tuple[str, ...]:
     return (
-        duration(request["age_seconds"]),
+        format_seconds(request["age_seconds"]),
         "-" if _is_unmeasured(request) else format_bytes(request["grown_bytes"]),
         format_bytes(request["expected_bytes"]),
         "running" if request["is_running"] else "",
@@ -211,25 +211,13 @@ def _other_row(worker: dict[str, Any]) -> tuple[str, ...]:
     return (
         str(worker["index"]),
         str(worker["pid"]),
-        duration(worker["age_seconds"]),
+        format_seconds(worker["age_seconds"]),
         format_bytes(worker["uss_bytes"]),
         # Less than at its start: it has given some of that back, and holds nothing.
         format_bytes(max(0, worker["held_bytes"])),
         str(worker["in_flight"]),
         worker["state"],
     )
-
-
-def duration(seconds: float) -> str:
-    """Return *seconds* for a person: ``20 ms``, ``1.2 s``, ``45 s``, ``12 min``, ``3 h 12 min``."""
-    if round(seconds * 1000) < 1000:
-        return f"{seconds * 1000:.0f} ms"
-    if round(seconds, 1) < 10:
-        return f"{seconds:.1f} s"
-    if round(seconds) < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _signed(count: int) -> str:

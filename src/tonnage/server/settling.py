@@ -23,8 +23,8 @@ from tonnage.logs import ring
 from tonnage.web.threads import bound_stacks
 
 if TYPE_CHECKING:
+    from tonnage.host.channel import Channel
     from tonnage.server.assignment import Assignment
-    from tonnage.server.channel import Channel
 
 # Workers are the kernel's first choice, the supervisor its last: it must live to explain.
 OOM_SCORE: Final = 500

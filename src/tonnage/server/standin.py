@@ -30,8 +30,8 @@ from tonnage.server.operations import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tonnage.host.channel import Channel
     from tonnage.ops.health import Health
-    from tonnage.server.channel import Channel
     from tonnage.server.operations import Head
 
 MOST_HELD: Final = 256

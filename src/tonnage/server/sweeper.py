@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tonnage.governor.page import Header
+    from tonnage.problem import Shape
     from tonnage.server.connections import Limits
     from tonnage.web.path.cors import Cors
-    from tonnage.web.path.problem import Shape
     from tonnage.web.respond import Scope
 
 logger = logging.getLogger("tonnage.worker")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import Slot
+    from tonnage.host.channel import Channel
     from tonnage.host.malloc import Heap
-    from tonnage.server.channel import Channel
     from tonnage.server.leaktrace import LeakTrace
     from tonnage.web.outofmemory import MemoryFailure
 

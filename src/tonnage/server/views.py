@@ -22,8 +22,8 @@ from tonnage.ops.query import QueryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tonnage.answer import Answer
     from tonnage.server.operations import Head
-    from tonnage.web.answer import Answer
 
 logger = logging.getLogger("tonnage.supervisor")
 

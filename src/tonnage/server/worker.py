@@ -28,7 +28,7 @@ from tonnage.governor.statistics import WorkerState
 from tonnage.host.malloc import Heap
 from tonnage.host.prctl import end_with_parent, use_huge_pages
 from tonnage.jobs import caller as jobs
-from tonnage.ops import alarm
+from tonnage.logs import alarm
 from tonnage.ops.figures.counting import Counting
 from tonnage.ops.figures.telling import Telling
 from tonnage.ops.health import Health
@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tonnage.governor.page import Slot
+    from tonnage.host.channel import Channel
     from tonnage.server.assignment import Assignment
-    from tonnage.server.channel import Channel
     from tonnage.web.respond import ASGIApp
 
 logger = logging.getLogger("tonnage.worker")

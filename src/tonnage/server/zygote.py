@@ -10,7 +10,6 @@ which then learns of its end from the kernel itself and keeps it when the zygote
 
 from __future__ import annotations
 
-import atexit
 import gc
 import logging
 import os
@@ -18,23 +17,23 @@ import select
 import signal
 import sys
 import time
-import traceback
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import TargetError, WorkerError
-from tonnage.host.descriptors import close_all_but, open_descriptors
+from tonnage.host.channel import Channel
+from tonnage.host.descriptors import open_descriptors
+from tonnage.host.forking import end_with, fork_into
 from tonnage.host.forksafety import sockets_opened, why_not_fork
 from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
 from tonnage.host.prctl import end_with_parent, name_process
 from tonnage.logs import ring
-from tonnage.server.channel import Channel
 from tonnage.server.loader import load_all, load_or_tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from tonnage.jobs.call import Call
     from tonnage.server.assignment import Assignment
@@ -145,37 +144,6 @@ class Zygote:
             os.kill(self.pid, signal.SIGKILL)
 
 
-def fork_into(main: Callable[[], int], kept: frozenset[int]) -> int:
-    """Fork; the child runs *main* and ends with its status. Return the child's pid.
-
-    The child has the descriptors *kept* and no others. It never returns into the caller's frames,
-    whose ``finally`` blocks are not its own.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if not pid:
-        close_all_but(kept)
-        _end_with(main)
-    return pid
-
-
-def _end_with(main: Callable[[], int]) -> NoReturn:
-    status = 1
-    try:
-        status = main()
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else 1
-    except BaseException:  # noqa: BLE001 - the edge of the process: recorded, and the status says it
-        traceback.print_exc()
-    finally:
-        # The application's own atexit functions and buffers, which os._exit would skip.
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-
 def zygote_main(assignment: Assignment, channel: Channel) -> int:
     """Import, report, then fork on request until the supervisor closes the channel."""
     name_process("tonnage-zygote")
@@ -252,7 +220,7 @@ def _stores() -> list[tuple[str, int]]:
 def _fork_worker(assignment: Assignment, fd: int, channel: Channel, loaded: Loaded) -> None:
     if not _fork_twice((fd,)):
         channel.close()
-        _end_with(lambda: _become_worker(assignment, fd, loaded))
+        end_with(lambda: _become_worker(assignment, fd, loaded))
 
 
 def _fork_job(
@@ -260,7 +228,7 @@ def _fork_job(
 ) -> None:
     if not _fork_twice(fds):
         closed = (channel.fileno(), assignment.listening.fileno())
-        _end_with(lambda: _become_job(fds, message, closed))
+        end_with(lambda: _become_job(fds, message, closed))
 
 
 def _fork_twice(fds: Iterable[int]) -> bool:

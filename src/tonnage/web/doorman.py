@@ -19,15 +19,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import StoreError
-from tonnage.ops import alarm
+from tonnage.logs import alarm
 from tonnage.ops.health import is_trusted
 from tonnage.ops.login import bearer, is_token
+from tonnage.problem import printable
 from tonnage.stores.security.client import address_of
 from tonnage.stores.security.events import EventRing
 from tonnage.stores.security.rules import FAILED
 from tonnage.web.path.clients import Clients
 from tonnage.web.path.gcra import Rate
-from tonnage.web.path.problem import printable
 from tonnage.web.path.ratetable import RateTable, shared_table
 from tonnage.web.proxy import peer_address
 

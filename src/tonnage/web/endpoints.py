@@ -22,8 +22,8 @@ from tonnage.web.routes import OPERATIONS, ROUTE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tonnage.answer import Answer
     from tonnage.ops.health import Health
-    from tonnage.web.answer import Answer
     from tonnage.web.doorman import Doorman
     from tonnage.web.relay import Relay
     from tonnage.web.respond import ASGIApp, Receive, Scope, Send

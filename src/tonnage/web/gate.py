@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from tonnage.governor.admission import Desk
     from tonnage.governor.costs import RouteCost
     from tonnage.governor.page import SharedPage, Slot
+    from tonnage.problem import Shape
     from tonnage.web.guard import Guard
     from tonnage.web.meter import Meter, Tasks
-    from tonnage.web.path.problem import Shape
     from tonnage.web.respond import Receive, Scope, Send
     from tonnage.web.routes import Routes
     from tonnage.web.threads import AnyioThreads

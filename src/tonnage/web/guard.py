@@ -25,6 +25,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.flight import NO_ENTRY
+from tonnage.problem import problem_in
 from tonnage.units import format_bytes, in_mb
 from tonnage.web.awaited import Awaited
 from tonnage.web.outofmemory import (
@@ -37,7 +38,6 @@ from tonnage.web.outofmemory import (
     status_for,
 )
 from tonnage.web.path import frameworks
-from tonnage.web.path.problem import problem_in
 from tonnage.web.refusal import out_of_memory
 from tonnage.web.respond import respond
 from tonnage.web.routes import routed_name
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from tonnage.governor.flight import Flight
     from tonnage.governor.page import SharedPage, Slot
     from tonnage.host.processes import StatmSample
-    from tonnage.web.path.problem import Problem, Shape
+    from tonnage.problem import Problem, Shape
     from tonnage.web.respond import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("tonnage.requests")

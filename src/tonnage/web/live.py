@@ -18,7 +18,7 @@ from tonnage.web.question import UnansweredError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tonnage.web.answer import Answer
+    from tonnage.answer import Answer
     from tonnage.web.respond import Receive, Send
 
 MOST_STREAMS: Final = 32

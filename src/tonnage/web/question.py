@@ -19,7 +19,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from tonnage.web.answer import Answer
+from tonnage.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tonnage.governor.statistics import read_statistics
+from tonnage.problem import Problem
 from tonnage.units import format_bytes, in_mb
-from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
     from tonnage.governor.costs import RouteCost

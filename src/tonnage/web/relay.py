@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from tonnage.answer import Answer
 from tonnage.ops.answers import (
     BEARER,
     NO_OTHER_SITE,
@@ -44,7 +45,6 @@ from tonnage.ops.login import (
 from tonnage.ops.places import ACT, ACTIONS
 from tonnage.ops.trust import is_from_here, may_press, may_see
 from tonnage.units import KIB
-from tonnage.web.answer import Answer
 from tonnage.web.form import TooLongError, given_token
 from tonnage.web.live import Live
 from tonnage.web.proxy import peer_address

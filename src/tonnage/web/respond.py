@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 
 class Whole(Protocol):
-    """A complete answer; see :class:`~tonnage.web.answer.Answer`."""
+    """A complete answer; see :class:`~tonnage.answer.Answer`."""
 
     @property
     def status(self) -> int:

@@ -23,9 +23,9 @@ from a2wsgi import WSGIMiddleware
 from a2wsgi.wsgi import WSGIResponder
 
 from tonnage.errors import RequestRefusedError
+from tonnage.problem import Problem
 from tonnage.units import MIB, format_bytes
 from tonnage.web.frameworks import flask_template
-from tonnage.web.path.problem import Problem
 from tonnage.web.routes import TEMPLATE
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from tonnage.errors import (
 )
 from tonnage.images.kit import PictureJobs
 from tonnage.images.kit.status import State, Status
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 BUSY = JobBusyError(Problem(503, "jobs_busy", "no turn"))
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tonnage.images.kit.status import BEAT_SECONDS, LOST_SECONDS, Made, State, Status
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 MADE = Made("image/png", 4, 3, 100, "tag")
 NEW = Status("id", State.WAITING, 1000.0, about="ann", place=2)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tonnage.budget.command import wishes_from
 from tonnage.budget.plan import AppSize, make_plan
+from tonnage.budget.wishes import wishes_from
 from tonnage.config import load_settings
 from tonnage.host.limits import Limit
 from tonnage.ops.checking.facts import AppFacts, Connections, Migrations, TargetFacts

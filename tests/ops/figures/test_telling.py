@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tonnage.governor.page import SharedPage
+from tonnage.host.channel import LONGEST_BYTES, Channel
 from tonnage.ops.figures.counting import Counting
 from tonnage.ops.figures.records import MOST_ROUTES, StoreFigures
 from tonnage.ops.figures.stores import Stores
 from tonnage.ops.figures.telling import EVERY_SECONDS, KIND, Telling
-from tonnage.server.channel import LONGEST_BYTES, Channel
 from tonnage.server.figures import Figuring
 from tonnage.web.routes import ROUTE
 

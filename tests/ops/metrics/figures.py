@@ -8,12 +8,12 @@ from typing import Any
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from tonnage.answer import Answer
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import DEATHS, NANOSECONDS, WorkerState
 from tonnage.ops.figures.records import Figures, RouteFigures, StoreFigures
 from tonnage.ops.metrics.views import metrics_views
 from tonnage.units import MIB
-from tonnage.web.answer import Answer
 
 NOW = 1_000 * NANOSECONDS
 UNIX_SECONDS = 1_800_000_000.0

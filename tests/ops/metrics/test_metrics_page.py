@@ -1,4 +1,4 @@
-"""The page about metrics says what is so: names, rules, and how to scrape."""
+"""The pages about metrics say what is so: names, rules, and how to scrape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from tonnage.ops.figures.records import RouteFigures
 from tonnage.units import MIB
 from tonnage.web.routes import Routes
 
-PAGE = (ROOT / "docs" / "how-to" / "metrics.md").read_text()
+PAGE = "\n".join(
+    (ROOT / "docs" / where / "metrics.md").read_text() for where in ("reference", "how-to")
+)
 #: Names that begin alike are told by their ends.
 BEGINNINGS = ("tonnage_memory", "tonnage_worker", "tonnage_route_cost")
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from tests.budget.wishes import NO_WISHES
 
+from tonnage.answer import Answer
 from tonnage.budget.plan import Plan, make_plan
 from tonnage.governor.page import SharedPage
 from tonnage.ops.figures.records import Figures
 from tonnage.ops.page.views import Asked, LivePage
 from tonnage.server.actions import to_json
 from tonnage.units import MIB
-from tonnage.web.answer import Answer
 
 
 @dataclass

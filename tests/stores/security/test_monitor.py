@@ -15,7 +15,7 @@ import pytest
 
 import tonnage
 from tonnage.errors import ConfigError, RequestRefusedError
-from tonnage.ops import alarm
+from tonnage.logs import alarm
 from tonnage.stores.security.client import Client, address_of
 from tonnage.stores.security.events import MOST_KEPT
 from tonnage.stores.security.monitor import SecurityMonitor

@@ -13,9 +13,9 @@ from tests.web.path.talk import ask, hello, say
 
 from tonnage.config import load_settings
 from tonnage.errors import ConfigError
+from tonnage.problem import Problem
 from tonnage.settings import PathSettings
 from tonnage.web.path.fromsettings import is_needed, load_shape, prepare, with_path
-from tonnage.web.path.problem import Problem
 from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
 

@@ -15,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from tests.web.path.talk import Reply, request, talk
 
 from tonnage.errors import RequestRefusedError
+from tonnage.problem import Problem
 from tonnage.web.path.middleware import Tonnage
-from tonnage.web.path.problem import Problem
 
 WRONG = Problem(415, "wrong_type", "send a photo")
 

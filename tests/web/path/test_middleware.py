@@ -26,8 +26,8 @@ from tests.web.path.talk import (
 from tests.web.virtual import now, run
 
 from tonnage.errors import ConfigError, RequestRefusedError
+from tonnage.problem import Problem
 from tonnage.web.path.middleware import Tonnage
-from tonnage.web.path.problem import Problem
 from tonnage.web.path.rates import Limit
 from tonnage.web.path.ratetable import RateTable
 from tonnage.web.path.wsgi import TonnageWSGI

@@ -21,8 +21,8 @@ from tests.web.path.talk import (
 from tests.web.virtual import run
 
 from tonnage.errors import RequestRefusedError
+from tonnage.problem import Problem
 from tonnage.web.path.middleware import Tonnage
-from tonnage.web.path.problem import Problem
 from tonnage.web.respond import Receive, Scope, Send
 
 JSON = {"content-type": "application/json"}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tonnage.errors import ConfigError
+from tonnage.problem import Problem
 from tonnage.web.path.gcra import Rate
-from tonnage.web.path.problem import Problem
 from tonnage.web.path.ratelimit import RateLimiter
 from tonnage.web.path.rates import Limit, LimitsLike, parse_limits
 from tonnage.web.path.ratetable import RateTable

@@ -20,11 +20,11 @@ from tests.web.path.talk import Reply, hello, request, talk
 from tests.web.path.wsgiapps import replying
 from tests.web.path.wsgiserver import ask as ask_wsgi
 
+from tonnage.problem import Problem
 from tonnage.stores import settings as stores
 from tonnage.stores.redis.link import link
 from tonnage.web.path.clients import Clients
 from tonnage.web.path.middleware import Tonnage
-from tonnage.web.path.problem import Problem
 from tonnage.web.path.ratelimit import RateLimiter
 from tonnage.web.path.rates import Limit, LimitsLike
 from tonnage.web.path.ratetable import RateTable

@@ -24,8 +24,8 @@ from tests.web.path.wsgiapps import (
 from tests.web.path.wsgiserver import Answer, ask
 
 from tonnage.errors import ConfigError, RequestRefusedError
+from tonnage.problem import Problem
 from tonnage.units import KIB, MIB
-from tonnage.web.path.problem import Problem
 from tonnage.web.path.ratetable import RateTable
 from tonnage.web.path.wsgi import TonnageWSGI
 

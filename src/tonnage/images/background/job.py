@@ -18,7 +18,7 @@ from tonnage.images.background import places
 from tonnage.images.background.passport import frame_of
 from tonnage.images.background.session import session_of, spare_memory
 from tonnage.images.background.silhouette import silhouette_of
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.images.kit.status import State, Status
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 if TYPE_CHECKING:
     from tonnage.images.kit.request import MountedRequest

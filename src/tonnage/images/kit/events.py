@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import RequestRefusedError
 from tonnage.images.kit.answers import NO_CONTENT, described
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -29,8 +29,8 @@ from tonnage.images.kit.held import HeldFile
 from tonnage.images.kit.queue import PictureQueue
 from tonnage.images.kit.results import Results
 from tonnage.images.kit.status import LOST_SECONDS, State, Status
+from tonnage.problem import Problem
 from tonnage.units import parse_seconds
-from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
     import os

@@ -10,8 +10,8 @@ import logging
 from typing import Final
 
 from tonnage.errors import JobMemoryError
+from tonnage.problem import Problem, problem_in
 from tonnage.units import format_bytes
-from tonnage.web.path.problem import Problem, problem_in
 
 logger = logging.getLogger("tonnage.images")
 

@@ -28,7 +28,7 @@ from tonnage.images.kit.answers import Reply, reply_with_picture, reply_with_sta
 from tonnage.images.kit.events import Events
 from tonnage.images.kit.jobs import PictureJobs
 from tonnage.images.kit.request import MountedRequest
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 from tonnage.web.path.ratelimit import RateLimiter
 from tonnage.web.path.uploads import Uploads
 from tonnage.web.respond import respond

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 #: How often a worker says that its jobs are alive.
 BEAT_SECONDS: Final = 5.0

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.budget.plan import AppSize
 from tonnage.errors import TargetError, WorkerError
+from tonnage.host.channel import Channel
 from tonnage.host.descriptors import open_descriptors
+from tonnage.host.forking import fork_into
 from tonnage.host.forksafety import sockets_opened, why_not_fork
 from tonnage.host.prctl import end_with_parent
 from tonnage.host.processes import read_rollup
 from tonnage.ops.checking import looking
 from tonnage.ops.checking.facts import AppFacts
-from tonnage.server.channel import Channel
 from tonnage.server.loader import check_target, load_or_tell
-from tonnage.server.zygote import fork_into, import_all
+from tonnage.server.zygote import import_all
 
 if TYPE_CHECKING:
     from tonnage.settings import Settings

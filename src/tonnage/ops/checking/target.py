@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tonnage.budget.command import wishes_from
 from tonnage.budget.connections import connections_per_worker
 from tonnage.budget.plan import make_plan
+from tonnage.budget.wishes import wishes_from
 from tonnage.errors import ConfigError, DatabaseError, PlanError, TonnageError, WorkerError
 from tonnage.host.cpu import discover_cpus
 from tonnage.host.filesystems import in_memory_as

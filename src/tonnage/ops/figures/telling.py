@@ -5,7 +5,7 @@
 
 Promises that each row stands for itself: it says all that was counted of one route or store since
 the worker began, so one that comes twice, late or never does no harm. A message is at most
-:data:`~tonnage.server.channel.LONGEST_BYTES`; one that the channel does not take is tried again a
+:data:`~tonnage.host.channel.LONGEST_BYTES`; one that the channel does not take is tried again a
 second later. What a worker has counted in the second before it is killed is lost.
 
 Covers both ends: the worker's (:class:`Telling`) and how the supervisor reads a row

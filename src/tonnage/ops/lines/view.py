@@ -23,13 +23,13 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tonnage.answer import Answer
 from tonnage.errors import StoreError
 from tonnage.governor.page import MAX_WORKERS
 from tonnage.logs.ring import RING_BYTES, lines_ever, read, region_of
 from tonnage.logs.texts import LEVELS
 from tonnage.ops.query import QueryError, read_query, whole_number
 from tonnage.units import KIB
-from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -16,9 +16,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from tonnage import __version__
+from tonnage.answer import Answer
 from tonnage.governor.statistics import read_statistics
 from tonnage.ops.places import METRICS, METRICS_JSON
-from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

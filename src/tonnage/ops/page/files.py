@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tonnage.web.answer import Answer
+from tonnage.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage import __version__
+from tonnage.answer import Answer
 from tonnage.governor.statistics import read_statistics
 from tonnage.ops.answers import answer_json, answer_text, dumped, problem
 from tonnage.ops.page import files
@@ -34,7 +35,6 @@ from tonnage.ops.page.state import (
     tank_of,
 )
 from tonnage.ops.query import QueryError, read_query
-from tonnage.web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

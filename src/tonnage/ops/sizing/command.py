@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tonnage.budget.command import wishes_from
 from tonnage.budget.sizes import Parts, divide
+from tonnage.budget.wishes import wishes_from
 from tonnage.errors import ConfigError, UsageError
 from tonnage.ops.sizing.advice import USUAL_MARGIN, advise
 from tonnage.ops.sizing.book import read_all

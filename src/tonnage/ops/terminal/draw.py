@@ -13,8 +13,7 @@ from tonnage.ops.terminal import tank
 from tonnage.ops.terminal.frame import Line, Span, fit, line
 from tonnage.ops.terminal.lists import NAMES, clock, draw, tables, width_of
 from tonnage.ops.terminal.view import View
-from tonnage.server.reporttext import duration
-from tonnage.units import counted, format_bytes
+from tonnage.units import counted, format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +105,7 @@ def _title(state: Mapping[str, Any], width: int) -> Line:
     server, status = state.get("server", {}), state.get("status", {})
     parts = [f"{server.get('name', '-')}", f"pid {server.get('pid', '-')}"]
     if "uptime_seconds" in status:
-        parts.append(f"up {duration(status['uptime_seconds'])}")
+        parts.append(f"up {format_seconds(status['uptime_seconds'])}")
     version = f" tonnage {server.get('version', '')} "
     return line(width, Span(version, "bold"), Span("  ".join(parts)), right=f"{clock(state)} ")
 
@@ -119,7 +118,7 @@ def _level(state: Mapping[str, Any], width: int) -> Line:
         f" {format_bytes(status.get('used_bytes', 0))} of "
         f"{format_bytes(status.get('limit_bytes', 0))} ({status.get('usage_percent', 0)} %)"
     )
-    since = f" for {duration(status.get('level_seconds', 0.0))} "
+    since = f" for {format_seconds(status.get('level_seconds', 0.0))} "
     return line(width, Span(f" {level} ", style), Span(since), Span(held), right=_crew(state))
 
 

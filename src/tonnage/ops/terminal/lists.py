@@ -9,8 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tonnage.ops.terminal.frame import Line, Span, cells, fit, line
-from tonnage.server.reporttext import duration
-from tonnage.units import format_bytes
+from tonnage.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -194,7 +193,7 @@ def clock(found: Mapping[str, Any]) -> str:
 
 
 def _age(seconds: float | None) -> str:
-    return "-" if seconds is None else duration(seconds)
+    return "-" if seconds is None else format_seconds(seconds)
 
 
 def _seconds(seconds: float | None) -> str:

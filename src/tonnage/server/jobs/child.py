@@ -19,7 +19,7 @@ from tonnage.host.processes import descendants, parent_pid
 from tonnage.server.jobs.holding import Holding
 
 if TYPE_CHECKING:
-    from tonnage.server.channel import Channel
+    from tonnage.host.channel import Channel
 
 
 class Child:

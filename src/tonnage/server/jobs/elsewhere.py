@@ -22,11 +22,11 @@ from tonnage.budget.sizes import guard_bytes
 from tonnage.config import load_settings
 from tonnage.governor.levels import marks_for
 from tonnage.governor.page import SharedPage
+from tonnage.host.channel import Channel
 from tonnage.host.limits import discover_limit
 from tonnage.host.prctl import adopt_orphans, name_process
 from tonnage.host.processes import descendants
 from tonnage.host.usage import meter_for
-from tonnage.server.channel import Channel
 from tonnage.server.jobs.owner import Jobs
 from tonnage.server.jobs.spawning import Fresh
 from tonnage.server.reactor import Reactor, Signals

@@ -10,9 +10,9 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from tonnage.host.channel import Channel
 from tonnage.jobs.call import Call
 from tonnage.jobs.child import run_job
-from tonnage.server.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tonnage.host.channel import Channel
     from tonnage.jobs.call import Call
     from tonnage.jobs.decisions import Refusal
-    from tonnage.server.channel import Channel
     from tonnage.server.jobs.child import Child
     from tonnage.server.jobs.ends import End
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import SharedPage
+    from tonnage.host.channel import Channel
     from tonnage.jobs.decisions import Action
-    from tonnage.server.channel import Channel
     from tonnage.server.jobs.child import Child
     from tonnage.server.jobs.job import Killed
     from tonnage.server.jobs.spawning import Spawner

@@ -11,8 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Protocol
 
-from tonnage.server.channel import Channel
-from tonnage.server.zygote import fork_into
+from tonnage.host.channel import Channel
+from tonnage.host.forking import fork_into
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

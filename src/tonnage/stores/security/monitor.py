@@ -33,8 +33,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.checks import read, whole
 from tonnage.errors import ConfigError, RequestRefusedError
-from tonnage.ops import alarm
+from tonnage.logs import alarm
 from tonnage.stores.security.client import Client, address_of
 from tonnage.stores.security.events import MOST_KEPT, EventRing
 from tonnage.stores.security.listing import MOST_LISTED, Listing, name_of, pseudonym
@@ -55,7 +56,6 @@ from tonnage.stores.security.rules import (
 )
 from tonnage.stores.security.tables import blocks_table, counts_table, open_clients
 from tonnage.units import parse_seconds
-from tonnage.web.path.checks import read, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

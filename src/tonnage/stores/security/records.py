@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 if TYPE_CHECKING:
     from tonnage.stores.security.rules import Rule

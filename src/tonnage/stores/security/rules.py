@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from tonnage.checks import read, whole
 from tonnage.errors import ConfigError
 from tonnage.units import parse_seconds
-from tonnage.web.path.checks import read, whole
 from tonnage.web.path.gcra import Rate
 
 FAILED: Final = "_failed"

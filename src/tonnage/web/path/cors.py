@@ -19,15 +19,15 @@ import importlib.util
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.answer import Answer
 from tonnage.errors import ConfigError
-from tonnage.web.answer import Answer
+from tonnage.problem import Problem
 from tonnage.web.path.heads import Head
-from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from tonnage.web.path.problem import Shape
+    from tonnage.problem import Shape
     from tonnage.web.respond import ASGIApp, Message, Receive, Scope, Send
 
 Headers = tuple[tuple[bytes, bytes], ...]

@@ -17,9 +17,9 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import RequestRefusedError
+from tonnage.problem import Problem
 from tonnage.units import KIB, MIB, format_bytes
 from tonnage.web.path.decoders import decoders
-from tonnage.web.path.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

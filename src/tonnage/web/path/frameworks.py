@@ -18,12 +18,12 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.web.path.problem import printable, problem_in
+from tonnage.problem import printable, problem_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-    from tonnage.web.path.problem import Problem
+    from tonnage.problem import Problem
 
 _NOTE: Final = "tonnage.refused"
 

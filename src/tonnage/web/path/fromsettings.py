@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tonnage.problem import Shape
     from tonnage.settings import PathSettings
     from tonnage.web.path.cors import Cors
-    from tonnage.web.path.problem import Shape
     from tonnage.web.respond import ASGIApp
 
 
@@ -42,7 +42,7 @@ def prepare(settings: PathSettings) -> None:
 
 
 def _check_words(settings: PathSettings) -> None:
-    from tonnage.web.path.checks import content_types, names
+    from tonnage.checks import content_types, names
 
     for option in ("remove_headers", "cors_methods", "cors_headers", "cors_expose"):
         names(option, getattr(settings, option))

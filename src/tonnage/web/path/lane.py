@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tonnage.web.path.checks import function
+from tonnage.checks import function
 from tonnage.web.path.parts import (
     make_compression,
     make_cors,
@@ -22,11 +22,11 @@ from tonnage.web.path.rules import RuleBook, Rules, read_rules
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from tonnage.problem import Shape
     from tonnage.web.path.compress import Compression
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.decompress import Decompression
     from tonnage.web.path.parts import Limiter
-    from tonnage.web.path.problem import Shape
     from tonnage.web.path.ratetable import Store
     from tonnage.web.respond import Scope
 

@@ -24,21 +24,21 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.checks import whole
 from tonnage.errors import RequestRefusedError
+from tonnage.problem import Problem, body_too_large, problem_in
 from tonnage.web.awaited import Awaited
-from tonnage.web.path.checks import whole
 from tonnage.web.path.deadlines import Deadlines
 from tonnage.web.path.frameworks import listen
 from tonnage.web.path.heads import announced_bytes
 from tonnage.web.path.lane import Lanes
 from tonnage.web.path.passage import Passage
-from tonnage.web.path.problem import Problem, body_too_large, problem_in
 from tonnage.web.proxy import believe
 from tonnage.web.respond import respond, was_cut
 
 if TYPE_CHECKING:
+    from tonnage.problem import Shape
     from tonnage.web.path.lane import Lane
-    from tonnage.web.path.problem import Shape
     from tonnage.web.path.ratelimit import Said
     from tonnage.web.path.rates import LimitsLike
     from tonnage.web.path.ratetable import Store
@@ -84,7 +84,7 @@ class Tonnage:
         cors_credentials: whether with cookies.
         cors_max_age: how long a browser remembers a permission, such as ``"24h"``.
         proxy_hops: how many proxies in front are yours; the address they saw is the client's.
-        shape: makes the JSON of refusals from a :class:`~tonnage.web.path.problem.Problem`.
+        shape: makes the JSON of refusals from a :class:`~tonnage.problem.Problem`.
         rate_store: where rate limits count; by default the table of all workers of a server, and
             Redis besides where REDIS_URL is set.
 

@@ -11,9 +11,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from tonnage.checks import content_types, names, read, texts, whole
 from tonnage.errors import ConfigError
 from tonnage.units import parse_bytes, parse_seconds
-from tonnage.web.path.checks import content_types, names, read, texts, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -18,27 +18,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import RequestRefusedError
-from tonnage.web.awaited import is_gone
-from tonnage.web.path.deadlines import Timed
-from tonnage.web.path.frameworks import is_logged, refusal_behind
-from tonnage.web.path.heads import Head
-from tonnage.web.path.problem import (
+from tonnage.problem import (
     body_too_large,
     log_refusal,
     response_too_large,
     too_late,
 )
+from tonnage.web.awaited import is_gone
+from tonnage.web.path.deadlines import Timed
+from tonnage.web.path.frameworks import is_logged, refusal_behind
+from tonnage.web.path.heads import Head
 from tonnage.web.respond import respond
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from tonnage.web.answer import Answer
+    from tonnage.answer import Answer
+    from tonnage.problem import Problem
     from tonnage.web.path.compress import Encoder
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.decompress import Decompression, RequestDecoder
     from tonnage.web.path.lane import Lane
-    from tonnage.web.path.problem import Problem
     from tonnage.web.respond import Message, Receive, Scope, Send
 
     Headers = tuple[tuple[bytes, bytes], ...]

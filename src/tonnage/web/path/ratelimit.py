@@ -9,7 +9,7 @@ nothing more, and clients disagree on whether the last is an instant or a durati
 
 It knows no addresses (:mod:`tonnage.web.path.clients`), keeps nothing
 (:mod:`tonnage.web.path.ratetable`), does no arithmetic (:mod:`tonnage.web.path.gcra`), and does not
-send (:mod:`tonnage.web.path.problem`).
+send (:mod:`tonnage.problem`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from tonnage.problem import Problem
 from tonnage.web.path.clients import Clients
-from tonnage.web.path.problem import Problem
 from tonnage.web.path.rates import BY_ADDRESS, BY_HEADER, Limit, LimitsLike, parse_limits
 from tonnage.web.path.ratetable import Store, default_table
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tonnage.checks import whole
 from tonnage.errors import ConfigError, RequestRefusedError
-from tonnage.web.path.checks import whole
+from tonnage.problem import Problem, body_too_large
 from tonnage.web.path.frameworks import listen
 from tonnage.web.path.lane import Lane, Lanes
-from tonnage.web.path.problem import Problem, body_too_large
 from tonnage.web.path.wsgirequest import (
     CountedInput,
     length_bytes,
@@ -37,7 +37,7 @@ from tonnage.web.proxy import believe
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from tonnage.web.path.problem import Shape
+    from tonnage.problem import Shape
     from tonnage.web.path.rates import LimitsLike
     from tonnage.web.path.ratetable import Store
     from tonnage.web.path.rules import Rules
@@ -77,7 +77,7 @@ class TonnageWSGI:
         cors_credentials: whether with cookies.
         cors_max_age: how long a browser remembers a permission, such as ``"24h"``.
         proxy_hops: how many proxies in front are yours; the address they saw is the client's.
-        shape: makes the JSON of refusals from a :class:`~tonnage.web.path.problem.Problem`.
+        shape: makes the JSON of refusals from a :class:`~tonnage.problem.Problem`.
         rate_store: where rate limits count; by default the table of all workers of a server, and
             Redis besides where REDIS_URL is set.
 

@@ -11,13 +11,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.errors import RequestRefusedError
+from tonnage.problem import body_too_large
 from tonnage.units import KIB
 from tonnage.web.path.heads import announced_bytes
-from tonnage.web.path.problem import body_too_large
 
 if TYPE_CHECKING:
+    from tonnage.problem import Problem
     from tonnage.web.path.decompress import RequestDecoder
-    from tonnage.web.path.problem import Problem
     from tonnage.web.respond import Scope
 
 Environ = MutableMapping[str, Any]

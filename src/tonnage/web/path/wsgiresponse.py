@@ -16,16 +16,16 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RequestRefusedError
+from tonnage.problem import log_refusal, problem_in, response_too_large
 from tonnage.units import KIB
 from tonnage.web.path.frameworks import is_logged, refusal_behind
 from tonnage.web.path.heads import announced_bytes
-from tonnage.web.path.problem import log_refusal, problem_in, response_too_large
 
 if TYPE_CHECKING:
-    from tonnage.web.answer import Answer
+    from tonnage.answer import Answer
+    from tonnage.problem import Problem
     from tonnage.web.path.compress import Encoder
     from tonnage.web.path.lane import Lane
-    from tonnage.web.path.problem import Problem
     from tonnage.web.path.wsgirequest import CountedInput, Environ
     from tonnage.web.respond import Message, Scope
 

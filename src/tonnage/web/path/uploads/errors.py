@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tonnage.errors import RequestRefusedError
-from tonnage.web.path.problem import Problem
+from tonnage.problem import Problem
 
 _Headers = tuple[tuple[bytes, bytes], ...]
 

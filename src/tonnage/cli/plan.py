@@ -1,53 +1,27 @@
-"""`tonnage plan`: look at this machine and this app, and print what the budget would be.
+"""The command ``tonnage plan``: what the budget would be, on this machine and for this app.
 
 Promises: nothing is started that outlives the command; TARGET is imported in a child process only.
-Does not: decide anything; `tonnage.budget.plan` does, and `tonnage run` makes the same plan with
-`wishes_from`.
+Does not: decide anything; :mod:`tonnage.budget.plan` does, and ``tonnage run`` makes the same plan
+of the same wishes.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tonnage.budget.plan import AppSize, Wishes, make_plan
+from tonnage.budget.plan import AppSize, make_plan
 from tonnage.budget.receipt import render, to_json
+from tonnage.budget.wishes import wishes_from
 from tonnage.host.cpu import discover_cpus
 from tonnage.host.limits import discover_limit
 
 if TYPE_CHECKING:
     from tonnage.settings import Settings
-
-PLATFORM_WORKERS = "environment WEB_CONCURRENCY"
-"""The one source of a number of workers that is lowered, not refused, when it does not fit.
-
-Platforms set it from the machine's size without knowing the app.
-"""
-
-
-def wishes_from(settings: Settings, limit_bytes: int) -> Wishes:
-    """Return what *settings* ask of the plan; thresholds become bytes of *limit_bytes*."""
-    return Wishes(
-        workers=settings.process.workers,
-        workers_source=settings.origin("workers"),
-        workers_strict=settings.sources["workers"] != PLATFORM_WORKERS,
-        clustering=settings.process.clustering,
-        threads=settings.process.threads,
-        queue_requests=settings.admission.queue_requests,
-        free_floor_bytes=settings.memory.free_floor_bytes,
-        exhausted_bytes=settings.memory.exhausted_at.of(limit_bytes),
-        preload=settings.app.preload,
-        alerts=settings.reports.alert_url is not None,
-        worker_memory_bytes=settings.memory.worker_memory_bytes,
-        recycle_above_bytes=settings.recycling.recycle_above_bytes,
-        # Nothing is set aside for jobs; only what was said on purpose is worth a warning.
-        job_memory_bytes=(
-            None if settings.sources["job_memory"] == "default" else settings.jobs.job_memory_bytes
-        ),
-    )
 
 
 def measure_target(settings: Settings) -> AppSize:
@@ -79,8 +53,6 @@ def show_plan(
     plan = make_plan(limit.bytes, limit.source, cpus, app, wishes_from(settings, limit.bytes))
     plan = replace(plan, warnings=(*limit.warnings, *plan.warnings))
     if as_json:
-        import json  # Only here: a server that makes its plan with `wishes_from` prints none.
-
         json.dump({"limit": limit.describe(), **to_json(plan)}, out, indent=2)
         out.write("\n")
     else:

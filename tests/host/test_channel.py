@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tonnage.server.channel import LONGEST_BYTES, Channel
+from tonnage.host.channel import LONGEST_BYTES, Channel
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tonnage.errors import RequestRefusedError
-from tonnage.web.path.problem import Problem, problem_in
+from tonnage.problem import Problem, problem_in
 
 FULL = Problem(413, "too_large", "send less", {"maxBytes": 7}, ((b"retry-after", b"1"),))
 

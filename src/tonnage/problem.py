@@ -15,14 +15,11 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from tonnage.answer import Answer
 from tonnage.errors import RequestRefusedError
 from tonnage.units import format_bytes
-from tonnage.web.answer import Answer
-
-if TYPE_CHECKING:
-    from tonnage.web.respond import Scope
 
 logger = logging.getLogger("tonnage.requests")
 
@@ -118,7 +115,7 @@ def too_late(seconds: float) -> Problem:
     )
 
 
-def log_refusal(scope: Scope, problem: Problem, outcome: str) -> None:
+def log_refusal(scope: Mapping[str, Any], problem: Problem, outcome: str) -> None:
     """Write into the log that the request of *scope* has met *problem*, and with which *outcome*.
 
     Method and path may hold anything, lines for the log too: they are escaped, and cut.
