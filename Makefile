@@ -4,11 +4,13 @@
 #   make test        lint, types, docs and tests, as the continuous integration does
 #   make test-cgroup2    the tests of memory limits in a virtual machine with cgroup v2
 #   make before-after    the four backends as they were and on Tonnage, in 512 MB: RESULTS.md
+#   make docs-site   the documentation as a site, in build/site; a broken link is an error
+#   make package     build sdist and wheel in dist/, and try each extra in an environment of its own
 #   make bench       list the measurements, or run one: make bench WHAT="overload --seconds 10"
 #
-# Needed: Python 3.11 or later with its venv module, make, a C compiler; for all of the tests also
-# Chromium (or Chrome), Prometheus and memory cgroups: what lacks them is skipped, or fails under
-# CI=true.
+# Needed: Python 3.11 or later with its venv module, make; for all of the tests also Chromium (or
+# Chrome), Prometheus and memory cgroups: what lacks them is skipped, or fails under CI=true. A C
+# compiler only where a package has no wheel for the machine.
 
 # The first Python that is new enough and can make an environment.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -22,8 +24,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test install-bench model run demo test lint types docs docs-check tests \
-	test-cgroup2 coverage soak bench before-after lock clean
+.PHONY: help install install-test install-bench model run demo test lint types docs docs-check \
+	docs-site tests package test-cgroup2 coverage soak bench before-after lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,6 +39,7 @@ $(VENV)/made:
 	touch $@
 
 $(VENV)/installed: requirements/run.txt pyproject.toml | $(VENV)/made
+	@echo "Installing into $(VENV), 400 MB: this takes half a minute or more."
 	$(PIP) install --require-hashes --requirement requirements/run.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@
@@ -47,6 +50,12 @@ $(VENV)/installed-test: requirements/test.txt $(VENV)/installed
 
 $(VENV)/installed-bench: requirements/bench.txt $(VENV)/installed-test
 	$(PIP) install --require-hashes --requirement requirements/bench.txt
+	touch $@
+
+# By itself: a site is made without the code, and in any order.
+$(VENV)/docs/installed: requirements/docs.txt | $(VENV)/made
+	$(BIN)/python -m venv --without-pip $(VENV)/docs
+	$(PIP) --python $(VENV)/docs install --require-hashes --requirement requirements/docs.txt
 	touch $@
 
 install: $(VENV)/installed model
@@ -62,7 +71,8 @@ model: $(VENV)/installed
 run: demo
 
 demo: install
-	@echo "Starting four backends behind one server; then open what is called app below."
+	@echo "Starting four backends behind one server; then open what is called app below." \
+		"Another port: make run TONNAGE_PORT=8080"
 	$(BIN)/python -m examples.demo --memory $(MEMORY)
 
 bench: install-bench
@@ -88,6 +98,16 @@ types: install-test
 
 docs-check: install-test
 	$(BIN)/python scripts/make_options_page.py --check
+	$(BIN)/python scripts/make_api_pages.py --check
+	$(BIN)/python scripts/make_licences_page.py --check
+
+# What is there already is made anew, so that no page stays that is gone.
+docs-site: $(VENV)/docs/installed
+	rm -rf build/site
+	$(VENV)/docs/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet \
+		--conf-dir docs/site --doctree-dir build/site/.doctrees . build/site
+	rm -rf build/site/.doctrees build/site/.buildinfo
+	@echo "build/site/index.html"
 
 tests: install-test
 	scripts/test $(BIN)/python tests
@@ -101,13 +121,20 @@ coverage: install-test
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
+# Minutes, and a network. The files are the same whoever builds them of the same source.
+package: install-test
+	$(BIN)/python -m hatchling build --clean --directory dist
+	$(BIN)/python -m pytest -m soak tests/package
+
 soak: install-test
 	$(BIN)/python -m pytest -m soak
 
 # -- upkeep
 
-docs: install
+docs: install-test
 	$(BIN)/python scripts/make_options_page.py
+	$(BIN)/python scripts/make_api_pages.py
+	$(BIN)/python scripts/make_licences_page.py
 
 lock:
 	scripts/lock
