@@ -9,8 +9,8 @@
 #   make bench       list the measurements, or run one: make bench WHAT="overload --seconds 10"
 #
 # Needed: Python 3.11 or later with its venv module, make; for all of the tests also Chromium (or
-# Chrome), Prometheus and memory cgroups: what lacks them is skipped, or fails under CI=true. A C
-# compiler only where a package has no wheel for the machine.
+# Chrome), Prometheus, memory cgroups and, from Python 3.12 on, redis-server: what lacks them is
+# skipped, or fails under CI=true. A C compiler only where a package has no wheel for the machine.
 
 # The first Python that is new enough and can make an environment.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -62,9 +62,10 @@ install: $(VENV)/installed model
 install-test: $(VENV)/installed-test model
 install-bench: $(VENV)/installed-bench model
 
-# u2netp, 4.6 MB; instant once it is there. Without a network only what needs it goes without.
+# u2netp, with which backgrounds are removed, 4.4 MB; instant once it is there. Without a network
+# only what needs it goes without, and why is said.
 model: $(VENV)/installed
-	@$(BIN)/tonnage models install || true
+	@$(BIN)/tonnage models install >/dev/null || true
 
 # -- use
 

@@ -77,13 +77,15 @@ def read(engine: Any, way: str, note: Callable[[], None]) -> int:
 
 def _engine(driver: str, url: str, *, is_guarded: bool) -> Any:
     from tonnage.db.guard import watch
+    from tonnage.db.guard.bounds import Bounds
+    from tonnage.db.guard.slow import SlowQueries
     from tonnage.units import MIB
 
     given = f"{DRIVERS[driver]}:{url.split(':', 1)[1]}"
     made: Any = create_async_engine(given) if driver == "asyncpg" else create_engine(given)
     if is_guarded:
-        watch(getattr(made, "sync_engine", made), max_rows=_MAX_ROWS, max_bytes=32 * MIB,
-              mode="stop", slow_seconds=0.5)  # fmt: skip
+        bounds = Bounds(_MAX_ROWS, 32 * MIB, "stop", SlowQueries(0.5))
+        watch(getattr(made, "sync_engine", made), bounds)
     return made
 
 

@@ -8,6 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tonnage.host import commons
+
+
+@pytest.fixture
+def own_commons() -> Iterator[None]:
+    """Have shared memory of the test's own, which is made when it is first asked for."""
+    before = commons.use(None)
+    yield
+    commons.use(before)
+
 
 @pytest.fixture(autouse=True)
 def everything_is_said() -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tonnage.config import OPTIONS, load_settings
+from tonnage.config import OPTIONS, Applied, load_settings
 from tonnage.errors import ConfigError
 from tonnage.options import GROUPS
 from tonnage.settings import Settings
@@ -472,3 +472,16 @@ def test_variables_that_are_no_options_are_known(load: Loader) -> None:
     environ |= {"TONNAGE_PORT_80_TCP": "tcp://10.0.0.1:80", "TONNAGE_ENV": "production"}
     environ |= {"TONNAGE_ADMIN_TOKEN": "t", "TONNAGE_ALERT_URL": "https://hooks.example/x"}
     assert load(environ).warnings == ()
+
+
+def test_what_a_process_is_told_applies_before_its_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where nobody has told it anything, the environment says it, as it is at that moment."""
+    monkeypatch.chdir(tmp_path)
+    applied = Applied(lambda settings: settings.stores.cache_ttl_seconds)
+    for seconds in (7, 8):
+        monkeypatch.setenv("CACHE_TTL", str(seconds))
+        assert applied.current() == seconds
+    applied.use(9.0)
+    assert applied.current() == 9

@@ -25,12 +25,12 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 _BASE = {"tonnage", "tonnage.errors", "tonnage.units"}
 _PATH = _BASE | {
     f"tonnage.{name}"
-    for name in ("answer", "problem", "web", "web.path", "web.path.rules",
-                 "web.path.rates", "web.path.gcra", "web.proxy")
+    for name in ("answer", "problem", "rates", "rates.gcra", "rates.limits", "rules", "web",
+                 "web.path", "web.proxy")
 }  # fmt: skip
 _PARTS = _PATH | {
     "tonnage.checks",
-    *(f"tonnage.web.path.{name}" for name in ("parts", "frameworks", "heads", "lane")),
+    *(f"tonnage.web.path.{name}" for name in ("parts", "frameworks", "heads", "lane", "limited")),
 }
 _HEAVY = {"asyncio", "email", "http.client", "ssl", "starlette", "uvicorn"}
 

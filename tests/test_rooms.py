@@ -26,11 +26,13 @@ SOURCE = Path(tonnage.__file__).parent
 #: From the bottom up: a room imports from lower floors, and never from a higher one.
 FLOORS = (
     ("answer", "checks", "errors", "problem", "units"),
-    ("config", "options", "settings"),
-    ("budget", "host"),
+    ("host", "rates"),
+    ("config", "options", "rules", "settings"),
+    ("budget",),
     ("governor", "logs"),
     ("db", "images", "jobs", "ops", "stores", "web"),
     ("server",),
+    ("commands",),
     ("__main__", "cli"),
 )
 
@@ -39,7 +41,7 @@ MENUS = ("__init__", "sinks")
 
 #: Who knows whom on the same floor. There are circles in it, which should become fewer.
 NEIGHBOURS = {
-    "config": {"options", "settings"},
+    "config": {"options", "rules", "settings"},
     "db": {"stores", "web"},
     "errors": {"problem"},
     "checks": {"errors"},
@@ -48,22 +50,16 @@ NEIGHBOURS = {
     "__main__": {"cli"},
     "ops": {"db", "jobs", "stores", "web"},
     "problem": {"answer", "errors", "units"},
+    "rates": {"host"},
     "settings": {"options"},
-    "stores": {"web"},
     "units": {"errors"},
     "web": {"ops", "stores"},
 }
 
 #: Against the direction, each for a reason. A line that is not needed any more fails too.
 UPWARDS = {
-    # What a user wrote for a route is checked by the one who reads it, where there is one.
-    ("tonnage.config", "tonnage.web.path.rules"),
-    ("tonnage.options.kinds", "tonnage.web.path.rates"),
     # Where no server of ours runs, the owner of jobs is started as a program of its own.
     ("tonnage.jobs.outside", "tonnage.server.jobs.elsewhere"),
-    # `tonnage check` imports an application just as the server does.
-    ("tonnage.ops.checking.imported", "tonnage.server.loader"),
-    ("tonnage.ops.checking.imported", "tonnage.server.zygote"),
 }
 
 #: With these a module could read, write, wait or start something.

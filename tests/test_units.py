@@ -127,7 +127,8 @@ def test_a_size_is_shown(count: float, text: str) -> None:
     ("seconds", "text"),
     [
         *((0.0204, "20 ms"), (0.9996, "1.0 s"), (1.24, "1.2 s"), (9.97, "10 s"), (119.7, "2 min")),
-        *((45.0, "45 s"), (1500.0, "25 min"), (11_520.0, "3 h 12 min")),
+        *((45.0, "45 s"), (1500.0, "25 min"), (3590.0, "1 h"), (11_520.0, "3 h 12 min")),
+        *((86_400.0, "24 h"), (302_400.0, "3.5 days"), (863_000.0, "10 days"), (1e8, "1157 days")),
     ],
 )
 def test_a_duration_is_shown(seconds: float, text: str) -> None:

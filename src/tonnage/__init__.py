@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tonnage.logs.application import get_logger, log_statistics, setup_logging
     from tonnage.logs.context import request_id
     from tonnage.problem import Problem
+    from tonnage.rates.limits import Limit as RateLimit
     from tonnage.stores.cache import Cache
     from tonnage.stores.heartbeats.heartbeats import Heartbeats
     from tonnage.stores.redis.connecting import redis_client
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from tonnage.stores.security.rules import Rule as SecurityRule
     from tonnage.stores.writer.batchwriter import BatchWriter
     from tonnage.web.path.middleware import Tonnage
-    from tonnage.web.path.rates import Limit as RateLimit
     from tonnage.web.path.uploads import UploadError, Uploads
     from tonnage.web.path.wsgi import TonnageWSGI
 
@@ -88,7 +88,7 @@ _WHERE = {
     "Consumer": "tonnage.governor.consumers:Consumer",
     "Heartbeats": "tonnage.stores.heartbeats.heartbeats:Heartbeats",
     "Problem": "tonnage.problem:Problem",
-    "RateLimit": "tonnage.web.path.rates:Limit",
+    "RateLimit": "tonnage.rates.limits:Limit",
     "Registration": "tonnage.governor.consumers:Registration",
     "RequestRefusedError": "tonnage.errors:RequestRefusedError",
     "SecurityMonitor": "tonnage.stores.security.monitor:SecurityMonitor",

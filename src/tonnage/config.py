@@ -4,18 +4,20 @@
 ``[tool.tonnage]`` table of a TOML file, in this order of precedence, and returns
 :class:`~tonnage.settings.Settings`. Every value remembers where it came from. Nothing here looks
 for limits or decides how many workers there are: that is :mod:`tonnage.budget`. The options
-themselves are in :mod:`tonnage.options`.
+themselves are in :mod:`tonnage.options`. What of them applies in a process, an :class:`Applied`
+says to the room that it belongs to.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tonnage.errors import ConfigError
 from tonnage.options import GROUPS, OPTIONS, Option
@@ -36,7 +38,9 @@ from tonnage.settings import (
     StoreSettings,
 )
 
-__all__ = ["OPTIONS", "Option", "load_settings"]
+__all__ = ["OPTIONS", "Applied", "Option", "load_settings"]
+
+Part = TypeVar("Part")
 
 # Variables called like ours that are no options: our own, the tests', and what Kubernetes sets for
 # a service of this name.
@@ -61,6 +65,35 @@ class _Given:
     value: object
     source: str
     label: str
+
+
+class Applied(Generic[Part]):
+    """A part of the settings, as it applies in this process; a room has one for what it reads.
+
+    The server passes on what it was started with, flags and files included, before it imports the
+    application. Under any other server the environment says it, by the same names.
+
+    Args:
+        part: takes the part from all settings.
+    """
+
+    def __init__(self, part: Callable[[Settings], Part]) -> None:
+        self._part = part
+        self._told: Part | None = None
+
+    def use(self, part: Part) -> None:
+        """Have *part* apply in this process, and in those that it forks."""
+        self._told = part
+
+    def current(self) -> Part:
+        """Return what applies: what the server was told, else what the environment says now.
+
+        Raises:
+            ConfigError: a variable holds a value without sense.
+        """
+        if self._told is not None:
+            return self._told
+        return self._part(load_settings({}, os.environ, Path.cwd()))
 
 
 def load_settings(
@@ -276,7 +309,7 @@ def _checked_routes(routes: object, given: _Given) -> object:
             ' [tool.tonnage.routes."POST /photos"] and below it for example max_upload = "5M"'
         )
     if routes:
-        from tonnage.web.path.rules import RuleBook, Rules  # Only here: few have any.
+        from tonnage.rules import RuleBook, Rules  # Only here: few have any.
 
         try:
             RuleBook(Rules(), routes)

@@ -82,15 +82,20 @@ def format_bytes(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return *seconds* for a person: ``20 ms``, ``1.2 s``, ``45 s``, ``12 min``, ``3 h 12 min``."""
+    """Return *seconds* for a person: ``20 ms``, ``1.2 s``, ``45 s``, ``3 h 12 min``, ``2 days``."""
     if round(seconds * 1000) < 1000:
         return f"{seconds * 1000:.0f} ms"
     if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
     if round(seconds) < 120:
         return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 48:
+        parts = (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "")
+        return " ".join(filter(None, parts))
+    days = seconds / 86400
+    shown = f"{days:.0f}" if days >= 10 else f"{days:.1f}".removesuffix(".0")
+    return f"{shown} days"
 
 
 def counted(count: int, what: str, several: str = "") -> str:

@@ -207,9 +207,58 @@ def test_reports_are_listed(hand: Hand, capsys: Printed) -> None:
     ]
 
 
-def shelve(directory: Path, summary: str, *, at_seconds: float = 0.0) -> str:
+OTHERS = {"application": "other:app in /srv/other", "is_own": False}
+
+
+def test_what_happened_to_whoever_had_the_port_before_is_not_shown_unasked(
+    hand: Hand, capsys: Printed
+) -> None:
+    """The list has it, and says whose it is."""
+    hand.reports = {"newest": OTHERS | {"text": "not mine"}, NAME: {"text": "mine\n"}}
+
+    assert main(["postmortem"]) == 0
+    assert capsys.readouterr().out == "mine\n"
+    assert main(["postmortem", "--list"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("about newest (of other:app in /srv/other)")
+    assert second == f"{NAME}  about {NAME}"
+
+    del hand.reports[NAME]
+    assert main(["postmortem"]) == 0
+    assert capsys.readouterr().out == (
+        "no reports: no worker has died, and no request has run out of memory; "
+        "on other applications there are 1: --list shows them\n"
+    )
+
+
+def test_left_behind_the_newest_of_the_application_here_is_shown(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is none of it, the newest of any, which says whose it is."""
+    reports, here = tmp_path / "reports", tmp_path / "shop"
+    here.mkdir()
+    shelve(reports, "worker 1 was killed", application=f"main:app in {here}")
+    shelve(reports, "worker 1 crashed", at_seconds=60.0, application="main:app in /srv/other")
+    shown = ["postmortem", "--report-dir", str(reports)]
+
+    monkeypatch.chdir(here)
+    assert main(shown) == 0
+    assert "worker 1 was killed\n" in capsys.readouterr().out
+    assert main([*shown, "--list"]) == 0
+    assert "worker 1 crashed (of main:app in /srv/other)\n" in capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    assert main(shown) == 0
+    out = capsys.readouterr().out
+    assert "worker 1 crashed\n" in out
+    assert "  application: main:app in /srv/other\n" in out
+
+
+def shelve(directory: Path, summary: str, *, at_seconds: float = 0.0, application: str = "") -> str:
     """Put a report into *directory* as a server does; return its name."""
     text = f"1970-01-01 00:00:00 UTC: {summary}\n\nWhat happened\n"
+    if application:
+        text += f"  application: {application}\n"
     report = {"summary": summary, "cause": {"kind": "oom"}}
     path = Shelf(directory, 9, minor=frozenset()).put(
         report, text, at_seconds=at_seconds, worker=1, cause="oom"

@@ -138,7 +138,6 @@ async def test_sqlalchemys_engines_are_told_what_they_take(url: str) -> None:
 
 async def test_pymongos_client_is_told_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the URL of the environment; of either kind."""
-    monkeypatch.setattr(settings, "_current", None)
     monkeypatch.setenv("MONGO_URL", "mongodb://db/shop?connection_limit=4&pool_timeout=1.5")
     made = pymongo.AsyncMongoClient(**db.arguments_for("pymongo"))
     assert made.options.pool_options.max_pool_size == 4
@@ -150,8 +149,7 @@ async def test_pymongos_client_is_told_what_it_takes(monkeypatch: pytest.MonkeyP
 
 def test_without_a_limit_a_pool_may_have_what_a_worker_may(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is a usual number, where there is no worker."""
-    monkeypatch.setattr(settings, "_current", None)
-    monkeypatch.setattr(settings, "_share", None)
+    settings.use_share(None)
     monkeypatch.setenv("TONNAGE_DATABASE_CONNECTIONS", "6")
     # Half of it: the process may have one beside it that takes its place.
     for kind in ("asyncpg", "psycopg_pool"):

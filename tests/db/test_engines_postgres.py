@@ -18,7 +18,6 @@ from tests.support.slowness import SLOWNESS
 
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
-from tonnage.db.engines import boundedpool
 from tonnage.db.pooling.counting import PoolStatistics
 from tonnage.errors import DatabaseAwayError, DatabaseError, PoolBusyError
 from tonnage.governor.consumers import registry
@@ -462,12 +461,13 @@ async def test_a_second_loop_beside_the_first_is_refused(tried: Tried) -> None:
     assert await asyncio.to_thread(asyncio.run, tried.ask()) == 1
 
 
+@pytest.mark.parametrize(
+    "tried", ["connection_limit=3&max_idle_connection_lifetime=4"], indirect=True
+)
 async def test_the_servers_count_is_asked_again_while_the_pool_is_used(
-    tried: Tried, other: Tried, monkeypatch: pytest.MonkeyPatch
+    tried: Tried, other: Tried
 ) -> None:
-    """The server's count is asked again while the pool is used."""
-    monkeypatch.setattr("tonnage.db.pooling.keeper.COUNT_SECONDS", 0.0)
-    monkeypatch.setattr(boundedpool, "look_seconds", lambda _: 0.01)
+    """Four times while a connection may rest."""
     await tried.ask()
     before = tried.statistics.server_connections
     assert before is not None

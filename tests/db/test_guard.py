@@ -38,7 +38,7 @@ from sqlalchemy.orm import (
     selectinload,
 )
 from tests.db.reserving import granting, peak_bytes
-from tests.db.watched import DRIVERS, NUMBERS, Watched, tables
+from tests.db.watched import DRIVERS, NUMBERS, Watched, bounded, tables
 from tests.support.postgres import postgres_urls
 
 from tonnage import db
@@ -539,7 +539,7 @@ async def test_a_synchronous_engine_in_an_event_loop_asks_for_nothing(tmp_path: 
 def test_watched_again_an_engine_has_the_later_bounds(tmp_path: Path) -> None:
     """Not the lowest of both, nor is anything counted twice."""
     watched = Watched("sqlite", f"sqlite:///{tmp_path}/test.db", max_rows=10)
-    watch(watched.engine, max_rows=20, max_bytes=None, mode="stop", slow_seconds=None)
+    watch(watched.engine, bounded(max_rows=20))
     statement = text(watched.numbers(20))
     assert len(watched.run(lambda connection: connection.execute(statement).all())) == 20
     with pytest.raises(ResultTooLargeError, match="more than 20 rows"):

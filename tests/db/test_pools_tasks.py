@@ -458,12 +458,13 @@ class _without_handler:  # noqa: N801  (as those of contextlib are)
         pass
 
 
+@pytest.mark.parametrize(
+    "pool", ["connection_limit=3&max_idle_connection_lifetime=4"], indirect=True
+)
 async def test_the_servers_count_is_asked_again_while_the_pool_is_used(
-    server: PostgresServer, pool: AsyncPool, other: Any, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, pool: AsyncPool
 ) -> None:
-    """The server's count is asked again while the pool is used."""
-    monkeypatch.setattr("tonnage.db.pooling.keeper.COUNT_SECONDS", 0.0)
-    monkeypatch.setattr("tonnage.db.pools.base.look_seconds", lambda _: 0.01)
+    """Four times while a connection may rest."""
     await ask_all(pool, 1)
     before = pool.statistics().server_connections
     assert before is not None

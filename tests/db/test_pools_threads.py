@@ -430,12 +430,13 @@ def is_back(pool: Pool) -> bool:
         return False
 
 
+@pytest.mark.parametrize(
+    "pool", ["connection_limit=3&max_idle_connection_lifetime=4"], indirect=True
+)
 def test_the_servers_count_is_asked_again_while_the_pool_is_used(
-    server: PostgresServer, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, pool: Pool
 ) -> None:
-    """The server's count is asked again while the pool is used."""
-    monkeypatch.setattr("tonnage.db.pooling.keeper.COUNT_SECONDS", 0.0)
-    monkeypatch.setattr("tonnage.db.pools.base.look_seconds", lambda _: 0.01)
+    """Four times while a connection may rest."""
     ask(pool)
     before = pool.statistics().server_connections
     assert before is not None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
+from collections.abc import Iterator
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.db import settings
 from tonnage.db.pooling.serverlimits import Place, ServerLimits
@@ -13,11 +14,13 @@ from tonnage.db.pooling.share import join
 
 
 @pytest.fixture(autouse=True)
-def seven(monkeypatch: pytest.MonkeyPatch) -> None:
+def seven() -> Iterator[None]:
     """A worker may have seven, in all pools without a limit together."""
     # What other tests have left behind is for them.
     gc.collect()
-    monkeypatch.setattr(settings, "_share", 7)
+    settings.use_share(7)
+    yield
+    settings.use_share(None)
 
 
 def test_one_pool_has_all() -> None:
@@ -91,28 +94,31 @@ def test_a_limit_of_a_user_is_for_his_pools() -> None:
 def test_more_pools_than_the_budget_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One connection for each is more than was allowed."""
     monkeypatch.setenv("TONNAGE_DATABASE_CONNECTIONS", "4")
-    monkeypatch.setattr(settings, "_current", None)
-    monkeypatch.setattr(settings, "_workers", 4)
-    monkeypatch.setattr(settings, "_share", 1)
-    monkeypatch.setattr("tonnage.db.pooling.share._is_overdrawn_told", False)
-    first = join("first")
-    assert first.settle(None) == (1, [])
-    members = [join(name) for name in "abc"]
-    (warning,) = members[0].settle(None)[1]
-    assert warning.startswith(
-        "too many pools: each needs one connection at least, and 4 pools in 4 workers may open 16,"
-        " which is more than --database-connections 4: "
-    )
-    assert members[1].settle(None) == (1, [])
+
+    def story() -> None:
+        settings.use_share(1, workers=4)
+        first = join("first")
+        assert first.settle(None) == (1, [])
+        members = [join(name) for name in "abc"]
+        (warning,) = members[0].settle(None)[1]
+        assert warning.startswith(
+            "too many pools: each needs one connection at least, and 4 pools in 4 workers may open"
+            " 16, which is more than --database-connections 4: "
+        )
+        assert members[1].settle(None) == (1, [])
+
+    # Once in a process, and this one may have said it already.
+    assert status_of(fork(story)) == 0
 
 
-def test_a_forked_child_divides_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_divides_anew() -> None:
     """What the parent was told held for the process that imported the application."""
     member = join("database")
     assert member.limit() == 7
-    child = os.fork()
-    if child == 0:  # pragma: no cover
+
+    def story() -> None:
         settings.use_share(3)
-        os._exit(member.limit())
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+        assert member.limit() == 3
+
+    assert status_of(fork(story)) == 0
     assert member.limit() == 7

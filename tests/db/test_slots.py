@@ -85,6 +85,17 @@ def test_takes_out_no_more_than_was_asked_for() -> None:
     assert slots.idle == 1
 
 
+def test_takes_out_what_has_rested_or_is_over() -> None:
+    """Whichever comes first."""
+    slots = Slots[str](limit=3, most_waiting=0, clock=lambda: 10.0)
+    for _ in range(3):
+        take(slots)
+    for number, name in enumerate("abc", 6):
+        slots.leave(name, float(number))
+    assert slots.take_rested(4.0, lambda item: item == "c") == ["a", "c"]
+    assert (slots.idle, slots.in_use) == (1, 2)
+
+
 def test_whoever_gives_up_gets_nothing() -> None:
     """Whoever gives up gets nothing."""
     slots = Slots[str](limit=1, most_waiting=9)

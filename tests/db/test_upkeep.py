@@ -71,6 +71,21 @@ async def test_runs_what_uses_connections_in_the_loop_and_tells_of_errors(
     assert caplog.messages == ["connections could not be looked after"]
 
 
+def test_no_memory_for_a_thread_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """It is looked again in any case; nobody has made a mistake."""
+
+    def run() -> None:
+        raise MemoryError("there is no room for another thread")
+
+    InThreads().run(run)
+    await_true(lambda: caplog.messages, "the error to be told")
+    assert caplog.messages == [
+        "connections could not be looked after: there is no memory "
+        "(there is no room for another thread)"
+    ]
+    assert caplog.records[0].exc_info is None
+
+
 def test_runs_what_uses_connections_beside_the_stores_thread(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

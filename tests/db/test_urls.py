@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tonnage import db
-from tonnage.db import settings as database_settings
 from tonnage.db.parameters import OURS, PASSED_ON
 from tonnage.db.urls import DatabaseUrl, read_url, wanted_url
 from tonnage.errors import ConfigError
@@ -399,7 +398,6 @@ def test_a_password_arrives_as_it_is_meant(password: str) -> None:
 @pytest.fixture
 def no_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody says where a database is; settings come from the environment."""
-    monkeypatch.setattr(database_settings, "_current", None)
     monkeypatch.chdir(tmp_path)
     for name in ("DATABASE_URL", "MONGO_URL", "MONGODB_URI", "MONGO_POOL_SIZE"):
         monkeypatch.delenv(name, raising=False)

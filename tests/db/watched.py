@@ -11,6 +11,8 @@ from sqlalchemy import Connection, MetaData, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tonnage.db.guard import watch
+from tonnage.db.guard.bounds import Bounds
+from tonnage.db.guard.slow import SlowQueries
 
 R = TypeVar("R")
 
@@ -31,6 +33,16 @@ NUMBERS = {
 }
 
 
+def bounded(
+    max_rows: int | None = 1000,
+    max_bytes: int | None = 2**30,
+    mode: str = "stop",
+    slow_seconds: float | None = None,
+) -> Bounds:
+    """Return bounds, wide where nothing is said."""
+    return Bounds(max_rows, max_bytes, mode, SlowQueries(slow_seconds))
+
+
 class Watched:
     """An engine, synchronous or not; :meth:`run` has a function called with a connection of it."""
 
@@ -44,8 +56,7 @@ class Watched:
             self.engine = self._async.sync_engine
         else:
             self.engine = create_engine(given)
-        watch(self.engine, **{"max_rows": 1000, "max_bytes": 2**30, "mode": "stop",
-                              "slow_seconds": None, **bounds})  # fmt: skip
+        watch(self.engine, bounded(**bounds))
 
     @property
     def async_engine(self) -> AsyncEngine:

@@ -32,14 +32,14 @@ def strand(
     )
 
 
-def fuses_mb(strands: list[Strand], free: float) -> list[float]:
-    """Return the fuses in MB, where so many MB are free."""
-    return [found / MIB for found in fuses(strands, int(free * MIB))]
+def fuses_mb(strands: list[Strand], free: float, claimed: float = 0) -> list[float]:
+    """Return the fuses in MB, where so many MB are free, and so many that others were promised."""
+    return [found / MIB for found in fuses(strands, int(free * MIB), int(claimed * MIB))]
 
 
-def allowed_mb(strands: list[Strand], free: float) -> list[float]:
+def allowed_mb(strands: list[Strand], free: float, claimed: float = 0) -> list[float]:
     """Return how many MB each worker may still grow by."""
-    found = zip(strands, fuses_mb(strands, free), strict=True)
+    found = zip(strands, fuses_mb(strands, free, claimed), strict=True)
     return [fuse - worker.data_bytes / MIB for worker, fuse in found]
 
 
@@ -161,6 +161,60 @@ def test_what_is_reserved_and_not_touched_is_taken_off_what_is_free() -> None:
 
     reserved, other = allowed_mb([strand(50, untouched=30), strand(60)], 100)
     assert reserved + 30 + other <= 100
+
+
+def test_an_innocent_request_has_its_memory_beside_a_job_that_may_come_for_all_of_it() -> None:
+    """What the job has not taken is free; a log-in of 19 MB, and a thread, are let have of it."""
+    (found,) = allowed_mb([strand(90, promised=19, fuse=300)], -20, claimed=150)
+
+    assert found == 19 + SLACK_MB
+
+
+def test_what_is_reserved_and_not_touched_leaves_promises_and_slack_whole() -> None:
+    """The stacks of a library's threads are not what a request was promised."""
+    (found,) = allowed_mb([strand(90, untouched=110, promised=19, fuse=300)], 110)
+
+    assert found == 19 + SLACK_MB
+
+
+def test_slack_comes_back_to_who_grows_slowly_beside_a_job() -> None:
+    """By a thread now, by a page of a cache then: it would meet its fuse otherwise."""
+    assert allowed_mb([strand(100, per_second=2, fuse=101)], -20, claimed=150) == [SLACK_MB]
+
+
+def test_the_last_of_what_others_may_come_for_is_not_lent() -> None:
+    """Where little is free, who has a claim on it may be just about to take it."""
+    assert allowed_mb([strand(90, untouched=30, promised=19, fuse=300)], 30) == [0]
+    assert allowed_mb([strand(90, promised=19, fuse=300)], -20, claimed=50) == [0]
+
+
+@pytest.mark.parametrize("claimed", [0, 40, 90, 300])
+@pytest.mark.parametrize("free", [-90, -10, 0, 10, 40, 100, 300])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        [strand(50, promised=400, fuse=900)],
+        [strand(50, promised=30, untouched=40), strand(60, promised=50, per_second=400, fuse=900)],
+        [strand(50), strand(60, untouched=90, fuse=70), strand(70, per_second=300)],
+    ],
+    ids=["one", "two", "three"],
+)
+def test_what_is_lent_is_free(workers: list[Strand], free: float, claimed: float) -> None:
+    """Together they may never grow by more than there is, whoever has a claim on it."""
+    assert sum(allowed_mb(workers, free, claimed)) <= max(0, free + claimed)
+
+
+@pytest.mark.parametrize("claimed", [0, 20, 60, 150])
+def test_a_burst_has_no_more_of_what_jobs_were_promised_than_its_slack(claimed: float) -> None:
+    """Though it tells of itself after each step, as a thread beside the event loop does."""
+    burst_mb, free, fuse = 50.0, 0.0, 300.0
+    for _ in range(100):
+        burst = strand(burst_mb, per_second=400, fuse=fuse)
+        (fuse,) = fuses_mb([burst], free, claimed)
+        grown = min(8, fuse - burst_mb)
+        burst_mb, free = burst_mb + grown, free - grown
+
+    assert burst_mb <= 50 + SLACK_MB
 
 
 def test_a_promise_raises_the_fuse() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tonnage.host import malloc
 from tonnage.host.malloc import Heap, allocator_environment, allocator_kind
 from tonnage.units import MIB
 
@@ -92,6 +94,51 @@ def test_huge_pages_are_used_where_there_are_any(
     assert allocator_kind(tmp_path) == expected
 
 
+class Counter:
+    """glibc's count of free bytes, which takes a while, on a clock of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_seconds = 100.0
+        self.cost_seconds = 0.0001
+        self.counted_seconds = 0.0
+        self.fordblks = 0
+        clock = SimpleNamespace(perf_counter=lambda: self.now_seconds)
+        monkeypatch.setattr(malloc, "time", clock)
+        self.heap = Heap()
+        self.heap._info = self.count
+
+    def count(self) -> Counter:
+        """Count."""
+        self.now_seconds += self.cost_seconds
+        self.counted_seconds += self.cost_seconds
+        return self
+
+
+def test_after_each_step_that_lasts_what_is_free_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where the heap has many holes, and though one count was held up by other processes."""
+    counter = Counter(monkeypatch)
+    for step in range(100):
+        counter.now_seconds += 0.02
+        counter.fordblks = step
+        counter.cost_seconds = 0.008 if step == 50 else 0.0001
+        assert counter.heap.free_bytes() == step
+
+
+def test_counting_takes_little_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked, and whatever one count takes."""
+    for cost_seconds in (0.000001, 0.0001, 0.0015, 0.1):
+        counter = Counter(monkeypatch)
+        counter.cost_seconds = cost_seconds
+        begun = counter.now_seconds
+        for _ in range(200_000):
+            counter.now_seconds += 0.00005
+            counter.heap.free_bytes()
+        seconds = counter.now_seconds - begun
+        assert counter.counted_seconds <= 0.0201 * seconds + 0.002 + 2 * cost_seconds
+
+
 @needs_glibc
 def test_what_was_freed_is_known_and_can_be_handed_back() -> None:
     """Small blocks below one that stays cannot be returned by themselves."""
@@ -105,4 +152,5 @@ def test_what_was_freed_is_known_and_can_be_handed_back() -> None:
     heap.trim()
 
     assert heap.kept_bytes() < kept / 2
+    assert heap.free_bytes() >= kept / 2
     assert len(blocks) == 2000

@@ -74,22 +74,29 @@ def test_what_no_other_process_finds_is_refused(function: object, why: str) -> N
         name_of(function)
 
 
-def test_a_function_of_the_script_is_refused_when_it_is_called(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def of_the_script() -> None:
+    """Do nothing, as a part of what is run."""
+
+
+def renamed() -> None:
+    """Do nothing, under the name of another."""
+
+
+of_the_script.__module__ = "__main__"
+renamed.__qualname__ = inner.__qualname__
+
+
+def test_a_function_of_the_script_is_refused_when_it_is_called() -> None:
     """The script is not run again for a job."""
-    monkeypatch.setattr(functions.add, "__module__", "__main__")
-    check_place(functions.add)  # decorating it is no harm: a script may be imported, too
+    check_place(of_the_script)  # decorating it is no harm: a script may be imported, too
     with pytest.raises(TypeError, match="move it to a module"):
-        name_of(functions.add)
+        name_of(of_the_script)
 
 
-def test_a_function_whose_name_means_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_whose_name_means_another_is_refused() -> None:
     """Else another function would be called."""
-    add = functions.add
-    monkeypatch.setattr(functions, "add", functions.pid)
     with pytest.raises(TypeError, match="not what is found under its name"):
-        name_of(add)
+        name_of(renamed)
 
 
 def test_a_name_that_leads_nowhere_says_so() -> None:

@@ -388,19 +388,21 @@ def test_a_thread_begins_only_where_somebody_would_wait(written: Read) -> None:
     tonnage.setup_logging(environment="production")
     flush()
 
-    def threads() -> int:
-        return sum(each.name == "tonnage-logs" for each in threading.enumerate())
+    # That of another test may be about to end.
+    before = set(threading.enumerate())
 
-    before = threads()
+    def begun() -> list[str]:
+        return [each.name for each in threading.enumerate() if each not in before]
+
     logging.getLogger("a").error("imported")
     assert tonnage.log_statistics().written_lines == 1
-    assert threads() == before
+    assert begun() == []
 
-    async def serve() -> int:
+    async def serve() -> list[str]:
         logging.getLogger("a").error("served")
-        return threads()
+        return begun()
 
-    assert asyncio.run(serve()) == before + 1
+    assert asyncio.run(serve()) == ["tonnage-logs"]
     assert [line["message"] for line in objects(written())] == ["imported", "served"]
 
 

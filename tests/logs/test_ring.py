@@ -19,9 +19,8 @@ from tonnage.logs.ring import MOST_LINE_BYTES, RING_BYTES, Ring, lines_ever, rea
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+def fresh(own_commons: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have shared memory of our own, and no ring."""
-    monkeypatch.setattr(commons, "_commons", None)
     monkeypatch.setattr(ring, "_ring", None)
 
 

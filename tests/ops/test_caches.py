@@ -12,7 +12,6 @@ from tests.support.server import Running, connection_to, exchange
 from tests.support.waiting import await_true
 
 from tonnage.ops.caches import answer_clear
-from tonnage.stores import settings
 from tonnage.stores.cache import Cache
 from tonnage.stores.redis.link import link
 
@@ -22,7 +21,6 @@ pytestmark = pytest.mark.real
 async def test_what_is_kept_in_redis_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would be back with the next lookup."""
     with RedisServer() as server:
-        monkeypatch.setattr(settings, "_current", None)
         monkeypatch.setenv("REDIS_URL", server.url)
         made = itertools.count()
         cache: Cache[int] = Cache("cleared in redis", redis=True, ttl="1h")

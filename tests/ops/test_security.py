@@ -7,22 +7,18 @@ from typing import Any
 
 import pytest
 
-from tonnage.host import commons
 from tonnage.ops.security import MOST_LISTED, answer_events
-from tonnage.server.operations import LONGEST_ANSWER_BYTES
+from tonnage.server.conversation import LONGEST_ANSWER_BYTES
 from tonnage.stores.security.monitor import SecurityMonitor
 
 CLIENT, OTHER = "203.0.113.7", "2001:db8:1:2::5"
 
 
-@pytest.fixture(autouse=True)
-def fresh_commons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have shared memory made anew when it is first asked for."""
-    monkeypatch.setattr(commons, "_commons", None)
+pytestmark = pytest.mark.usefixtures("own_commons")
 
 
 @pytest.fixture
-def monitor() -> SecurityMonitor:
+def monitor(own_commons: None) -> SecurityMonitor:
     """Return a monitor with some events."""
     monitor = SecurityMonitor()
     for _ in range(6):

@@ -139,7 +139,7 @@ import tonnage
 tonnage.get_logger("shop").info("started")
 """,
     "otel": """
-import tonnage.ops.metrics.otel.sending, tonnage.ops.metrics.otel.translate
+import tonnage.commands.otel.sending, tonnage.commands.otel.translate
 """,
     "demo": "import alembic, argon2, fastapi, flask, jwt, nx_27017, psycopg_pool",
     "all": "import brotli, dotenv, fastapi, lmdb, nats, obstore, prometheus_client, saq, structlog",

@@ -102,7 +102,7 @@ def test_an_application_as_in_the_readme(
     tonnage = str(environment.bin / "tonnage")
     command = [tonnage, "run", "main:app", "--port", "0", "--memory", "512M"]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=outside(), stdout=subprocess.PIPE, text=True
+        command, cwd=tmp_path, env=outside(), stderr=subprocess.PIPE, text=True
     ) as server:
         try:
             url = printed_url(server)
@@ -116,8 +116,8 @@ def test_an_application_as_in_the_readme(
 
 def printed_url(server: subprocess.Popen[str]) -> str:
     """Return the application's URL out of the banner, which is printed when it answers."""
-    assert server.stdout is not None
-    for line in server.stdout:
+    assert server.stderr is not None
+    for line in server.stderr:
         if found := re.match(r"  app +(http\S+)", line):
             return found[1]
     raise AssertionError("it ended without a banner")

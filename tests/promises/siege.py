@@ -94,7 +94,9 @@ class Outcome:
         )
 
 
-def besiege(server: Running, box: MemoryBox, attack: Attack) -> Outcome:
+def besiege(
+    server: Running, box: MemoryBox, attack: Attack, *, longest_seconds: float = LONGEST_SECONDS
+) -> Outcome:
     """Let *attack* loose on the port of *server*, which runs in *box*, for a second at least."""
 
     async def main() -> Outcome:
@@ -106,7 +108,7 @@ def besiege(server: Running, box: MemoryBox, attack: Attack) -> Outcome:
             ]
             friend = group.create_task(befriend(outcome))
             try:
-                async with asyncio.timeout(LONGEST_SECONDS * SLOWNESS):
+                async with asyncio.timeout(longest_seconds * SLOWNESS):
                     begun = time.monotonic()
                     while time.monotonic() - begun < LEAST_SECONDS:
                         await attack(server.port)

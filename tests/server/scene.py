@@ -23,7 +23,7 @@ from tonnage.errors import TonnageError
 from tonnage.governor.levels import Level
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
 from tonnage.server.crew import Member
-from tonnage.server.measures import make_measures
+from tonnage.server.safeguards import make_safeguards
 from tonnage.server.watch import Look, Reading, Watch
 from tonnage.units import MIB
 
@@ -110,7 +110,7 @@ class Scene(Yard):
 
 @dataclass
 class Whole(Scene):
-    """A scene with all the measures, wired as in the server."""
+    """A scene with all the safeguards, wired as in the server."""
 
     flags: dict[str, str] = field(default_factory=dict)
     reports: Path | None = None
@@ -119,7 +119,7 @@ class Whole(Scene):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        measures = make_measures(
+        safeguards = make_safeguards(
             load_settings(self.flags, {}, Path("/")),
             self.page,
             self.crew,
@@ -129,9 +129,9 @@ class Whole(Scene):
             alert=self.alert,
             clock=self.clock,
         )
-        self.measures = measures
-        self.keeper, self.brake = measures.keeper, measures.hold.brake
-        self.inquest, self.operator = measures.inquest, measures.operator
+        self.safeguards = safeguards
+        self.keeper, self.brake = safeguards.keeper, safeguards.hold.brake
+        self.inquest, self.operator = safeguards.inquest, safeguards.operator
         self.start()
         self.now_seconds += 100
 
@@ -144,7 +144,7 @@ class Whole(Scene):
         """Look when so much is used, have done what is due, and return the level."""
         self.gauge.used_mb = used_mb
         self.now_seconds += after_seconds
-        found = self.measures.look()
+        found = self.safeguards.look()
         assert found is not None
         return found.level
 

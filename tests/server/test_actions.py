@@ -12,9 +12,8 @@ from tonnage.answer import Answer
 from tonnage.errors import ActionError
 from tonnage.governor.page import MAX_WORKERS, SharedPage
 from tonnage.governor.statistics import WorkerState, read_statistics
-from tonnage.host import commons
 from tonnage.server.actions import LONGEST_TRACE_SECONDS, USUAL_TRACE_SECONDS, Actions
-from tonnage.server.operations import Head, read_head
+from tonnage.server.conversation import Head, read_head
 from tonnage.stores import roster
 from tonnage.units import MIB
 
@@ -66,7 +65,11 @@ class Hand:
 
     def postmortems(self) -> list[dict[str, Any]]:
         """Return the prepared ones."""
-        return [{"name": name, "summary": f"about {name}"} for name in self.reports]
+        return [
+            {"name": name, "summary": f"about {name}"}
+            | {key: report[key] for key in ("application", "is_own") if key in report}
+            for name, report in self.reports.items()
+        ]
 
     def postmortem(self, name: str) -> dict[str, Any] | None:
         """Return the prepared one."""
@@ -78,10 +81,8 @@ class Hand:
             raise ActionError(self.refusal)
 
 
-@pytest.fixture(autouse=True)
-def fresh_commons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a server in which nobody has made a cache."""
-    monkeypatch.setattr(commons, "_commons", None)
+# Of a server in which nobody has made a cache.
+pytestmark = pytest.mark.usefixtures("own_commons")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def test_a_worker_is_asked_again_once_it_has_answered(server: Scene) -> None:
     asking, member = Asking(server.clock), server.crew.members[0]
 
     assert asking.ask(member, Level.WARNING, 5, "WARNING")
-    assert asking.ask(member, Level.OK, 0, "leak?")
+    assert asking.ask(member, Level.OK, 0, "it grows")
     assert [each["why"] for each in server.messages(0)] == ["WARNING"]
 
     assert asking.ask(member, Level.CRITICAL, 9, "CRITICAL")
@@ -33,8 +33,8 @@ def test_a_worker_is_asked_again_once_it_has_answered(server: Scene) -> None:
     assert [each["why"] for each in server.messages(0)] == ["CRITICAL"]
 
     asking.settle(0)
-    assert asking.ask(member, Level.OK, 0, "leak?")
-    assert [each["why"] for each in server.messages(0)] == ["leak?"]
+    assert asking.ask(member, Level.OK, 0, "it grows")
+    assert [each["why"] for each in server.messages(0)] == ["it grows"]
 
 
 def test_an_answer_is_not_awaited_for_ever(server: Scene) -> None:

@@ -55,6 +55,28 @@ def _box(directory: Path | None, *, keep: int = 20, clock: Clock | None = None) 
     )
 
 
+def test_who_had_the_place_before_is_told_from_who_has_it_now(tmp_path: Path) -> None:
+    """Reports are kept by address, and that passes from one application to another."""
+    for number, application in enumerate(("shop:app in /srv/shop", "", "main:app in /srv/blog")):
+        box = BlackBox(
+            tmp_path,
+            20,
+            clock=Clock(),
+            wall_clock=lambda number=number: AT_SECONDS + number,  # type: ignore[misc]
+            slots=3,
+            application=application,
+        )
+        box.write(OOM)
+
+    found = [(each.application, box.is_own(each)) for each in box.reports()]
+
+    assert found == [
+        ("main:app in /srv/blog", True),
+        ("", True),
+        ("shop:app in /srv/shop", False),
+    ]
+
+
 def _incident(route: str = "GET /export") -> Incident:
     return Incident(worker=0, pid=4710, statistics=statistics(), route=route, answered=503)
 
@@ -195,6 +217,7 @@ def test_reports_are_listed_with_what_happened(tmp_path: Path) -> None:
         "worker": 1,
         "cause": "oom",
         "summary": "worker 1 was killed by the kernel for want of memory, because of GET /export",
+        "application": "",
     }
 
 

@@ -11,8 +11,8 @@ from tonnage.answer import Answer
 from tonnage.ops.figures.counting import Counting
 from tonnage.ops.figures.records import OTHER, RouteFigures
 from tonnage.ops.figures.telling import route_of
+from tonnage.rates.table import RateTable
 from tonnage.web.path.middleware import Tonnage
-from tonnage.web.path.ratetable import RateTable
 from tonnage.web.respond import Receive, Scope, Send, respond
 from tonnage.web.routes import OPERATIONS, ROUTE
 

@@ -19,12 +19,12 @@ from tonnage.host.channel import Channel
 from tonnage.ops.health import Health
 from tonnage.server.actions import Actions
 from tonnage.server.control import open_control
-from tonnage.server.frontdesk import MOST_UNSENT_BYTES, FrontDesk
-from tonnage.server.operations import (
+from tonnage.server.conversation import (
     DEADLINE_SECONDS,
     LONGEST_ANSWER_BYTES,
     MOST_CONNECTIONS,
 )
+from tonnage.server.frontdesk import MOST_UNSENT_BYTES, FrontDesk
 from tonnage.server.reactor import Reactor
 from tonnage.server.standin import MOST_HELD, PEEK_SECONDS
 
@@ -372,8 +372,8 @@ def test_closing_while_standing_in_is_harmless(lobby: Lobby) -> None:
 def shown(lobby: Lobby) -> None:
     """Have the desk show something."""
     lobby.desk.offer(lobby.actions)
-    lobby.desk.show({"/ops/state": lambda query: Answer(200, query.encode())})
-    lobby.desk.show({"/metrics": lambda query: Answer(200, b"")})
+    lobby.desk.views.add({"/ops/state": lambda query: Answer(200, query.encode())})
+    lobby.desk.views.add({"/metrics": lambda query: Answer(200, b"")})
 
 
 def test_views_are_for_operators(lobby: Lobby) -> None:
@@ -403,7 +403,7 @@ def test_a_view_that_fails_ends_nothing(lobby: Lobby) -> None:
     def fail(query: str) -> Answer:
         raise RuntimeError("s3cret")
 
-    lobby.desk.show({"/fails": fail, "/works": lambda query: Answer(200, b"")})
+    lobby.desk.views.add({"/fails": fail, "/works": lambda query: Answer(200, b"")})
     door = lobby.control()
     clients = [lobby.client(door, LOOK % (path, b"")) for path in (b"/fails", b"/works")]
 

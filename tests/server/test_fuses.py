@@ -147,7 +147,7 @@ def test_stacks_of_threads_are_not_going_to_be_touched_whole(bench: Bench) -> No
     bench.promise(0, 40)
     bench.slot(0).stacks_bytes = 16 * MIB
 
-    assert bench.follow(46, 50, gap=16) == [50 + 16 + 46 - 2]
+    assert bench.follow(100, 50, gap=16) == [50 + 16 + 100 - 2]
 
 
 def test_worker_memory_bounds_what_a_worker_can_come_to(processes: list[Popen[bytes]]) -> None:
@@ -197,6 +197,19 @@ def test_a_loosened_fuse_stays_off_while_its_worker_is_spared(bench: Bench) -> N
     assert bench.fuses.room_bytes(0) is None
     assert bench.follow(100, 50)[0] > 50
     assert bench.set(0) is not None
+
+
+def test_a_worker_that_ends_and_has_taken_its_fuse_away_gets_no_other(bench: Bench) -> None:
+    """It has answered its last request, and may need a thread to end its threads."""
+    bench.follow(100, 50, 60)
+    slot = bench.slot(0)
+    slot.state = WorkerState.DRAINING
+    assert bench.follow(100, 50, 60)[0] > 50
+
+    bench.fuses.loosen(0)
+
+    assert bench.follow(100, 50, 60)[0] == 0
+    assert bench.set(0) is None
 
 
 def test_a_promise_made_meanwhile_is_not_undercut(bench: Bench) -> None:

@@ -1,6 +1,6 @@
 """What is done about memory after a look: in which order, how often, and what people are told.
 
-The measures are the real ones; the workers are channels.
+The safeguards are the real ones; the workers are channels.
 """
 
 from __future__ import annotations

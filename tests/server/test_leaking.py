@@ -36,7 +36,7 @@ def leak(server: Whole, index: int = 0, *, points: int = 5) -> Leaking:
             index,
             own_bytes=(20 + LEAK_MB * number) * MIB,
             requests=1000 + 160 * number,
-            why="leak?",
+            why="it grows",
         )
     return server.keeper.leaking
 
@@ -127,8 +127,22 @@ def test_a_worker_that_grows_steadily_is_asked_to_collect(server: Whole) -> None
 
     found = server.messages(0)
     assert 1 <= len(found) <= 8
-    assert found[0] == {"kind": "reclaim", "level": 0, "need_bytes": 0, "why": "leak?"}
+    assert found[0] == {"kind": "reclaim", "level": 0, "need_bytes": 0, "why": "it grows"}
     assert server.messages(1) == []
+
+
+def test_what_running_requests_hold_is_not_suspected(server: Whole) -> None:
+    """An overload fills memory with requests, steadily, and then holds it."""
+    pid = server.crew.members[0].pid
+    assert pid is not None
+    server.messages(0)
+    for tenth in range(80):
+        server.now_seconds += 0.1
+        server.page.slots[0].taken_bytes = 4 * tenth * MIB
+        held = (20 + 4 * tenth) * MIB
+        server.keeper.leaking.glance({0: Reading(pid, held, 0, held)}, 100 * MIB)
+
+    assert server.messages(0) == []
 
 
 def test_a_leak_is_forgotten_with_its_worker(server: Whole) -> None:
@@ -352,7 +366,7 @@ def test_a_worker_that_does_not_answer_is_asked_for_one_collection(server: Whole
         server.keeper.leaking.glance({0: Reading(pid, held, 0, held)}, 100 * MIB)
     assert len(server.messages(0)) == 1
 
-    server.reclaimed(0, own_bytes=held, why="leak?")
+    server.reclaimed(0, own_bytes=held, why="it grows")
     for tenth in range(50):
         server.now_seconds += 0.1
         held = int((220 + tenth) * MIB)

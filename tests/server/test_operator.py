@@ -117,6 +117,9 @@ def test_reports_are_listed_and_read(server: Whole) -> None:
     found = server.operator.postmortem(listed["name"])
     assert found is not None
     assert found["summary"] == listed["summary"]
+    assert found["application"] == listed["application"]
+    assert f"  application: {listed['application']}\n" in found["text"]
+    assert listed["is_own"]
     assert server.operator.postmortem("nothing") is None
 
 

@@ -30,10 +30,10 @@ from tonnage.server.foreman import Foreman
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.jobs.owner import Jobs
 from tonnage.server.jobs.spawning import Fresh
-from tonnage.server.measures import make_measures
 from tonnage.server.nursery import Nursery
 from tonnage.server.reactor import Reactor
 from tonnage.server.renewal import Renewal
+from tonnage.server.safeguards import make_safeguards
 from tonnage.server.supervisor import Supervisor
 from tonnage.server.watch import Watch
 
@@ -66,7 +66,7 @@ class House:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.crew = Crew(page, 1, spawn=self._spawn, clock=time.monotonic)
         watch = Watch(page, Gauge(), MARKS, CEILING_BYTES, clock=time.monotonic)
-        measures = make_measures(
+        safeguards = make_safeguards(
             load_settings({}, {}, Path()),
             page,
             self.crew,
@@ -75,7 +75,7 @@ class House:
             started_by_workers=list,
             alert=lambda kind, text, fields: None,
         )
-        nursery, recycler = NoNursery(), measures.keeper.recycler
+        nursery, recycler = NoNursery(), safeguards.keeper.recycler
         renewal = Renewal(page, reactor, self.crew, nursery, recycler, clock=time.monotonic)
         front = FrontDesk(
             reactor, Health(page), admin_token=None, listening=listening, clock=time.monotonic
@@ -95,7 +95,7 @@ class House:
             crew=self.crew,
             nursery=nursery,
             renewal=renewal,
-            measures=measures,
+            safeguards=safeguards,
             alerter=None,
             front=front,
             jobs=jobs,
@@ -111,7 +111,7 @@ class House:
             nursery=nursery,
             foreman=foreman,
             renewal=renewal,
-            measures=measures,
+            safeguards=safeguards,
             alerter=None,
             front=front,
             jobs=jobs,

@@ -26,7 +26,6 @@ from tonnage.host.malloc import Heap
 from tonnage.host.reins import limit_data
 from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES, Upkeep, as_level
 from tonnage.stores import bulletin
-from tonnage.stores.security import events
 from tonnage.stores.security.events import RING_BYTES
 from tonnage.stores.security.monitor import SecurityMonitor
 from tonnage.units import MIB
@@ -420,12 +419,9 @@ def test_a_worker_without_a_fuse_is_given_none_by_a_grant(build: Build) -> None:
     assert data_limit(0) == before
 
 
-def test_beats_erase_security_events_that_are_too_old(
-    build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("own_commons")
+def test_beats_erase_security_events_that_are_too_old(build: Build) -> None:
     """Once a minute, though nothing else is noted."""
-    monkeypatch.setattr(commons, "_commons", None)
-    monkeypatch.setattr(events, "_swept_seconds", 0.0)
     home = build()
     past = SecurityMonitor(keep_seconds=1, wall_clock=lambda: time.time() - 10)
     past.attempt("203.0.113.7", user="ann", succeeded=False)

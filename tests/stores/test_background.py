@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -128,6 +129,51 @@ background().on_close(close)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert (done.stdout, done.stderr) == ("closed\n", "")
+
+
+def test_a_socket_that_cannot_be_read_for_want_of_memory_is_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The event loop closes it and writes a traceback; whoever has it connects anew."""
+
+    class Short(socket.socket):
+        def recv(self, *given: int) -> bytes:
+            raise MemoryError
+
+    async def lost() -> object:
+        ours, theirs = socket.socketpair()
+        short = Short(fileno=ours.detach())
+        short.setblocking(False)
+        is_lost: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+        class Reader(asyncio.Protocol):
+            def connection_lost(self, error: Exception | None) -> None:
+                is_lost.set_result(error)
+
+        with theirs:
+            await asyncio.get_running_loop().create_connection(Reader, sock=short)
+            theirs.send(b"x")
+            return await is_lost
+
+    assert isinstance(background().start(lost()).result(5), MemoryError)
+    (record,) = caplog.records
+    assert (record.name, record.levelname, record.exc_info) == ("tonnage.stores", "WARNING", None)
+    assert record.getMessage().startswith("beside requests there was no memory just now: Fatal")
+
+
+def test_other_errors_of_the_loop_are_told_as_ever(caplog: pytest.LogCaptureFixture) -> None:
+    """With the traceback."""
+
+    def fail() -> None:
+        raise LookupError("a mistake")
+
+    async def turn() -> None:
+        await asyncio.sleep(0)
+
+    background().call(fail)
+    background().start(turn()).result(5)
+    (record,) = caplog.records
+    assert (record.name, record.exc_info is not None) == ("asyncio", True)
 
 
 def test_what_is_closed_at_the_end_may_still_use_threads() -> None:

@@ -153,10 +153,18 @@ def test_for_a_moment_redis_may_not_have_heard() -> None:
     assert just_forgotten() == [False] * 5
 
 
-def test_processes_hear_each_other() -> None:
+@pytest.fixture
+def board() -> Bulletin:
+    """Return that of this process, which has heard what other tests have posted."""
+    found = module.bulletin()
+    found.catch_up()
+    return found
+
+
+def test_processes_hear_each_other(board: Bulletin) -> None:
     """A child that was forked posts and ends, and its parent obeys, also without a lookup."""
     cache = Listening("of a family")
-    module.bulletin().join(cache)
+    board.join(cache)
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -173,10 +181,9 @@ def test_processes_hear_each_other() -> None:
 
 
 @pytest.mark.parametrize("workers", [4])
-def test_many_who_post_at_once_lose_nothing(workers: int) -> None:
+def test_many_who_post_at_once_lose_nothing(workers: int, board: Bulletin) -> None:
     """Processes post while a thread of this one reads: each notice is heard once, whole."""
     cache = Listening("busy")
-    board = module.bulletin()
     board.join(cache)
     notices = 400
     children = []
@@ -186,7 +193,7 @@ def test_many_who_post_at_once_lose_nothing(workers: int) -> None:
             status = 1
             try:
                 for number in range(notices):
-                    module.bulletin().post("busy", TAG, f"{child}:{number}:" + "x" * (number % 200))
+                    board.post("busy", TAG, f"{child}:{number}:" + "x" * (number % 200))
                 status = 0
             finally:
                 os._exit(status)

@@ -6,15 +6,10 @@ import os
 
 import pytest
 
-from tonnage.host import commons
 from tonnage.stores.cache import Cache
 from tonnage.stores.roster import LONGEST_BYTES, MOST_NAMES, enter, others_than
 
-
-@pytest.fixture(autouse=True)
-def fresh_commons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have shared memory made anew when it is first asked for."""
-    monkeypatch.setattr(commons, "_commons", None)
+pytestmark = pytest.mark.usefixtures("own_commons")
 
 
 def test_a_name_that_nobody_has_is_told_from_those_there_are() -> None:

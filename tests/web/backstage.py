@@ -68,7 +68,7 @@ class Backstage:
         self._stack.callback(self.desk.close)
         self.desk.offer(Actions(self.hand, lambda: read_statistics(page, 0)))
         paths = ("/ops", "/ops/state", "/ops/page.css", "/ops/login", METRICS, METRICS_JSON)
-        self.desk.show({path: self._view(path) for path in paths})
+        self.desk.views.add({path: self._view(path) for path in paths})
         self.app = Endpoints(application, health, token, places=places, send=self._send)
 
     async def __aenter__(self) -> Self:

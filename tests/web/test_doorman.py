@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from tests.web.world import http
 
-from tonnage.host import commons
 from tonnage.stores.security.monitor import SecurityMonitor
 from tonnage.web.doorman import ATTEMPTS, WITHIN_SECONDS, Doorman
 from tonnage.web.respond import Scope
@@ -17,10 +16,7 @@ TOKEN = "opensesame"
 SECOND = 1_000_000_000
 
 
-@pytest.fixture(autouse=True)
-def shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each test find shared memory of its own."""
-    monkeypatch.setattr(commons, "_commons", None)
+pytestmark = pytest.mark.usefixtures("own_commons")
 
 
 class Clock:

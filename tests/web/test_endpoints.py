@@ -9,7 +9,6 @@ from tests.web.virtual import run
 from tests.web.world import Response, call, http
 
 from tonnage.governor.page import SharedPage
-from tonnage.host import commons
 from tonnage.ops.health import Health
 from tonnage.stores.cache import Cache
 from tonnage.stores.security.monitor import SecurityMonitor
@@ -100,12 +99,10 @@ def test_a_spoofed_address_opens_nothing() -> None:
     assert "memory" not in json.loads(ask(app, "/health", REMOTE).body)
 
 
+@pytest.mark.usefixtures("own_commons")
 @pytest.mark.parametrize(("path", "method"), [("/health", "POST"), ("/security/events", "GET")])
-def test_what_is_shown_to_the_application_is_no_guess(
-    path: str, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_shown_to_the_application_is_no_guess(path: str, method: str) -> None:
     """Its own clients send its own tokens: none of them is counted as a wrong one of ours."""
-    monkeypatch.setattr(commons, "_commons", None)
     app = endpoints("s3cret")
     for _ in range(2 * ATTEMPTS):
         assert ask(app, path, REMOTE, method, authorization="Bearer its-own").status == 299
@@ -132,18 +129,16 @@ def cache() -> Cache[int]:
 
 
 @pytest.fixture
-def monitor(monkeypatch: pytest.MonkeyPatch) -> SecurityMonitor:
+def monitor(own_commons: None) -> SecurityMonitor:
     """Return a monitor with an event, in shared memory of its own."""
-    monkeypatch.setattr(commons, "_commons", None)
     monitor = SecurityMonitor()
     monitor.attempt("203.0.113.7", succeeded=False)
     return monitor
 
 
-def test_without_a_monitor_the_path_is_the_applications(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("own_commons")
+def test_without_a_monitor_the_path_is_the_applications() -> None:
     """It may have such a route; else it says 404."""
-    monkeypatch.setattr(commons, "_commons", None)
-
     assert ask(endpoints(), "/security/events", LOCAL).status == 299
 
 

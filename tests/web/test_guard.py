@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -104,6 +105,7 @@ def test_out_of_memory_is_answered_503(app: App, caplog: pytest.LogCaptureFixtur
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert line.startswith("GET /burst ran out of memory at tests/web/test_guard.py:")
     assert " in out_of_memory: answered 503" in line
+    assert re.search(r"; the worker had grown by \S+ \w?B meanwhile, with \S+ \w?B left$", line)
 
 
 def test_a_failure_is_called_by_the_template_from_the_first_one_on() -> None:

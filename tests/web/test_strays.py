@@ -41,13 +41,14 @@ async def burst_later() -> None:
 
 
 @pytest.fixture(autouse=True)
-def without_help(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_help() -> Iterator[None]:
     """Collect no garbage meanwhile, and forget what was kept."""
-    # Puts back what the worker's own takes the place of.
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    # The worker's own takes its place.
+    hook = threading.excepthook
     gc.disable()
     yield
     gc.enable()
+    threading.excepthook = hook
     kept.clear()
     held.clear()
 

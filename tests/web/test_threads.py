@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from anyio import to_thread
+from tests.support.forking import fork, status_of
 from tests.web.virtual import run
 from tests.web.world import World, turns, until
 
@@ -46,14 +49,43 @@ def test_stacks_are_bounded() -> None:
 
 def test_stacks_stay_reserved_when_their_threads_have_ended() -> None:
     """The C library keeps them for the next ones; a thread more is a stack more."""
-    stacks, leave = Stacks(), threading.Event()
-    before = stacks.reserved_bytes()
-    thread = threading.Thread(target=leave.wait)
-    thread.start()
-    assert stacks.reserved_bytes() == before + STACK_BYTES
-    leave.set()
-    thread.join()
-    assert stacks.reserved_bytes() == before + STACK_BYTES
+
+    def story() -> None:
+        stacks, leave = Stacks(), threading.Event()
+        assert stacks.reserved_bytes() == STACK_BYTES
+        thread = threading.Thread(target=leave.wait)
+        thread.start()
+        assert stacks.reserved_bytes() == 2 * STACK_BYTES
+        leave.set()
+        thread.join()
+        assert stacks.reserved_bytes() == 2 * STACK_BYTES
+
+    # Without the threads of other tests, which may be about to end.
+    assert status_of(fork(story)) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counted in /proc")
+def test_stacks_of_threads_that_are_not_pythons_are_counted_too() -> None:
+    """uvloop's, which it starts for the first look-up of a name, have 8 MB each."""
+    pytest.importorskip("uvloop")
+    code = """
+import asyncio, uvloop
+from tonnage.web.threads import Stacks
+
+async def main():
+    stacks = Stacks()
+    print(stacks.foreign_bytes())
+    await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+    await asyncio.to_thread(lambda: None)
+    print(stacks.foreign_bytes())
+
+uvloop.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = (int(line) for line in done.stdout.split())
+
+    assert before == 0
+    assert after == 4 * resource.getrlimit(resource.RLIMIT_STACK)[0]
 
 
 @pytest.mark.parametrize("way", [asyncio.to_thread, to_thread.run_sync])

@@ -13,7 +13,6 @@ import pytest
 
 from tonnage.host.processes import StatmSample
 from tonnage.units import MIB
-from tonnage.web import threadstart
 from tonnage.web.outofmemory import clear_frames
 from tonnage.web.threadstart import make_room_for_threads
 from tonnage.web.witness import listen
@@ -125,11 +124,8 @@ def test_one_that_ends_before_it_begins_is_a_memory_error() -> None:
     in_child(story)
 
 
-def test_it_is_found_beside_threads_that_python_does_not_know(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_it_is_found_beside_threads_that_python_does_not_know() -> None:
     """At the latest when the time is up."""
-    monkeypatch.setattr(threadstart, "MOST_SECONDS", 0.2)
 
     def story() -> None:
         leave = threading.Event()
@@ -139,7 +135,7 @@ def test_it_is_found_beside_threads_that_python_does_not_know(
                 _thread.start_new_thread(leave.wait, ())
                 super()._bootstrap()
 
-        make_room_for_threads(no_limit)
+        make_room_for_threads(no_limit, most_seconds=0.2)
         with pytest.raises(MemoryError, match="to begin with"):
             WithAnother().start()
         leave.set()

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tonnage.errors import RequestRefusedError
-from tonnage.units import KIB
-from tonnage.web import wsgi
 from tonnage.web.respond import Message, Scope
+from tonnage.web.wsgi import MOST_UNANNOUNCED_BYTES, Wsgi
 
 CHUNKED = (b"transfer-encoding", b"chunked")
 GONE: Message = {"type": "http.disconnect"}
@@ -56,7 +55,7 @@ def serve(
     with ThreadPoolExecutor(1) as pool:
 
         async def run() -> None:
-            await wsgi.Wsgi(app, pool)(scope, receive, send)
+            await Wsgi(app, pool)(scope, receive, send)
 
         asyncio.run(run())
     return sent
@@ -103,13 +102,12 @@ def test_no_body_has_no_length() -> None:
         assert body_of(serve(told(shown), headers, parts(b""))) == repr((None, False, b"")).encode()
 
 
-def test_a_body_in_chunks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_in_chunks_is_bounded() -> None:
     """Beyond it the client is told to announce its length, and the application is not asked."""
-    monkeypatch.setattr(wsgi, "MOST_UNANNOUNCED_BYTES", KIB)
-    most = parts(b"a" * 1000, b"a" * 24)
-    assert b"'1024'" in body_of(serve(told(shown), [CHUNKED], most))
+    most, size_of = bytes(MOST_UNANNOUNCED_BYTES), told(lambda environ: environ["CONTENT_LENGTH"])
+    assert body_of(serve(size_of, [CHUNKED], parts(most))) == f"'{len(most)}'".encode()
     with pytest.raises(RequestRefusedError) as refused:
-        serve(told(pytest.fail), [CHUNKED], parts(b"a" * 1000, b"a" * 25))
+        serve(told(pytest.fail), [CHUNKED], parts(most, b"a"))
     problem = refused.value.problem
     assert (problem.status, problem.error) == (411, "length_required")
     assert "Content-Length" in problem.detail

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 # If nothing at all is going to happen, only another thread can wake the loop; it has so long.
 STALLED_SECONDS = 5.0
@@ -39,10 +41,28 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        self._timers: list[asyncio.TimerHandle] = []
 
     def time(self) -> float:
         """Return the virtual time in seconds."""
         return self._jumping.now_seconds
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Given], object],
+        *args: *Given,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Set a timer, and remember it."""
+        timer = super().call_at(when, callback, *args, context=context)
+        self._timers.append(timer)
+        return timer
+
+    def timers(self) -> int:
+        """Return how many timers are still to come."""
+        now_seconds = self.time()
+        return sum(not timer.cancelled() and timer.when() > now_seconds for timer in self._timers)
 
 
 def run(story: Coroutine[Any, Any, T]) -> T:
@@ -54,3 +74,10 @@ def run(story: Coroutine[Any, Any, T]) -> T:
 def now() -> float:
     """Return the running loop's time in seconds."""
     return asyncio.get_running_loop().time()
+
+
+def timers() -> int:
+    """Return how many timers of the running loop are still to come."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop.timers()

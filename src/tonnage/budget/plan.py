@@ -4,7 +4,7 @@ Promises: `make_plan` is pure arithmetic. The bytes of a plan's lines sum to its
 says whether its figure was measured, calculated or configured, and what cannot fit is refused with
 the whole sum and what to change.
 
-Does not: find the limit or the CPUs (`tonnage.host`), measure an app (`tonnage.server.measure`),
+Does not: find the limit or the CPUs (`tonnage.host`), measure an app (`tonnage.server.importcost`),
 hold the formulas (`tonnage.budget.sizes`), print (`tonnage.budget.receipt`), or watch what is
 really used later (`tonnage.governor`).
 

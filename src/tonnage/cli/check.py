@@ -1,7 +1,7 @@
 """The command ``tonnage check``: an application before it is deployed, or a server afterwards.
 
 It has the options of ``tonnage run``, since it is the settings that are checked, and some of its
-own. What it does is in :mod:`tonnage.ops.checking`, which is imported when it runs.
+own. What it does is in :mod:`tonnage.commands.checking`, which is imported when it runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def carry_out(settings: Settings, arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: it cannot be checked.
     """
-    from tonnage.ops.checking.command import Wanted, show_check
+    from tonnage.commands.checking.command import Wanted, show_check
 
     wanted = Wanted(
         as_json=arguments.json,

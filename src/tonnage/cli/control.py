@@ -198,9 +198,12 @@ def _show_report(arguments: argparse.Namespace, reports: Reports, page: Page) ->
     name = arguments.name
     if name is None:
         listing = reports.listing()
-        if arguments.list or not listing:
-            return page.show(listing if arguments.list else None, _told_reports(listing))
-        name = listing[0]["name"]
+        own = [report for report in listing if report.get("is_own", True)]
+        if arguments.list:
+            return page.show(listing, _told_reports(listing))
+        if not own:
+            return page.show(None, _told_reports([]) + _told_others(listing))
+        name = own[0]["name"]
     elif arguments.list:
         raise UsageError("--list shows all reports: leave the name away")
     if page.as_json:
@@ -212,10 +215,18 @@ def _told_reports(reports: list[dict[str, Any]]) -> str:
     if not reports:
         return "no reports: no worker has died, and no request has run out of memory"
     width = max(len(report["name"]) for report in reports)
-    return "\n".join(
-        f"{report['name']:{width}}  {report.get('summary') or report.get('cause')}"
-        for report in reports
-    )
+    return "\n".join(f"{report['name']:{width}}  {_told_report(report)}" for report in reports)
+
+
+def _told_report(report: dict[str, Any]) -> str:
+    told = str(report.get("summary") or report.get("cause"))
+    return told if report.get("is_own", True) else f"{told} (of {report['application']})"
+
+
+def _told_others(reports: list[dict[str, Any]]) -> str:
+    if not reports:
+        return ""
+    return f"; on other applications there are {len(reports)}: --list shows them"
 
 
 def query(**values: object) -> str:

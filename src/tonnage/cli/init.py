@@ -1,7 +1,7 @@
 """The command ``tonnage init``: files that deploy the application to a platform.
 
 Its options are those of ``tonnage run``, and some of its own. What the files say is decided in
-:mod:`tonnage.ops.deploying`, which is imported when it runs.
+:mod:`tonnage.commands.deploying`, which is imported when it runs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def carry_out(flags: Mapping[str, object], variables: Collection[str]) -> int:
     Raises:
         UsageError: no application is named, options make no sense, or a file is in the way.
     """
-    from tonnage.ops.deploying.command import Wanted, init
+    from tonnage.commands.deploying.command import Wanted, init
 
     stores, secrets = flags["stores_used"], flags["secrets_used"]
     wanted = Wanted(

@@ -1,6 +1,6 @@
 """The command ``tonnage logs``: what it is told, and where it prints.
 
-What it does is in :mod:`tonnage.ops.lines.command`.
+What it does is in :mod:`tonnage.commands.lines.command`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _USUAL_LINES: Final = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command can be told."""
     from tonnage.logs.texts import LEVELS
-    from tonnage.ops.lines.view import MOST_LINES
+    from tonnage.ops.lines import MOST_LINES
 
     parser.add_argument(
         "-f", "--follow", action="store_true", help="go on, and show lines as they come"
@@ -63,7 +63,7 @@ def carry_out(arguments: argparse.Namespace, desk: Desk) -> int:
         ActionError: the server does not answer.
         UsageError: the arguments make no sense.
     """
-    from tonnage.ops.lines.command import Paper, Wish, pattern_of, show_lines
+    from tonnage.commands.lines.command import Paper, Wish, pattern_of, show_lines
 
     wish = Wish(
         lines=arguments.lines,
@@ -78,7 +78,7 @@ def carry_out(arguments: argparse.Namespace, desk: Desk) -> int:
 
 
 def _process(text: str) -> str:
-    from tonnage.ops.lines.view import OTHERS
+    from tonnage.ops.lines import OTHERS
 
     if text in OTHERS or (text.isascii() and text.isdecimal() and len(text) < 6):
         return text
@@ -86,7 +86,7 @@ def _process(text: str) -> str:
 
 
 def _lines(text: str) -> int:
-    from tonnage.ops.lines.view import MOST_LINES
+    from tonnage.ops.lines import MOST_LINES
 
     if not (text.isascii() and text.isdecimal() and int(text) <= MOST_LINES):
         raise argparse.ArgumentTypeError(f"write a whole number from 0 to {MOST_LINES}")

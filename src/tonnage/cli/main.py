@@ -121,7 +121,7 @@ def _plan(settings: Settings, arguments: argparse.Namespace) -> int:
     for warning in settings.warnings:
         print(f"tonnage: warning: {warning}", file=sys.stderr)
     if arguments.observed:
-        from tonnage.ops.sizing.command import show_observed
+        from tonnage.commands.sizing import show_observed
 
         return show_observed(settings, arguments.margin, arguments.json, sys.stdout)
     if arguments.margin is not None:

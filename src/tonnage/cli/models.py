@@ -40,7 +40,7 @@ def carry_out(arguments: argparse.Namespace) -> int:
 def _install(name: str, given: Path | None) -> int:
     from tonnage.images.background.install import install
 
-    print(f"{name}: {install(name, given)}")
+    print(f"the model {name} of remove_background is at {install(name, given)}")
     return 0
 
 

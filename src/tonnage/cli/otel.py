@@ -1,6 +1,6 @@
 """The command ``tonnage otel``: a running server's metrics, sent on by OpenTelemetry's protocol.
 
-Runs until it is told to stop. What it does is in :mod:`tonnage.ops.metrics.otel`, which is imported
+Runs until it is told to stop. What it does is in :mod:`tonnage.commands.otel`, which is imported
 when it runs.
 """
 
@@ -35,7 +35,7 @@ def carry_out(arguments: argparse.Namespace) -> int:
     every_seconds = _interval_seconds()
     read = _reader(arguments)
     try:
-        from tonnage.ops.metrics.otel.sending import Sending
+        from tonnage.commands.otel.sending import Sending
     except ModuleNotFoundError as error:
         raise ConfigError(f"this needs: pip install 'tonnage[otel]' ({error})") from None
     logging.basicConfig(format="tonnage: %(levelname)s: %(message)s")
@@ -71,7 +71,7 @@ def _reader(arguments: argparse.Namespace) -> Callable[[], str]:
     if arguments.url is not None:
         if any(each is not None for each in chosen):
             raise UsageError("--url goes with no other server: leave the others out")
-        from tonnage.ops.metrics.otel.reading import by_url
+        from tonnage.commands.otel.reading import by_url
 
         return by_url(arguments.url, os.environ.get("TONNAGE_ADMIN_TOKEN"))
     from tonnage.cli.client import Client, Wanted, find_server

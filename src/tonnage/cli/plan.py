@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def measure_target(settings: Settings) -> AppSize:
     """Import TARGET in a child process and return its size; raises TargetError as `run` would."""
     # Imported here: the server's part is needed only where an app is named.
-    from tonnage.server.measure import measure_app
+    from tonnage.server.importcost import measure_app
 
     return measure_app(settings)
 

@@ -28,7 +28,10 @@ class Reports(Protocol):
     """Where the reports are."""
 
     def listing(self) -> list[dict[str, Any]]:
-        """Return what there is, newest first: ``name, time, worker, cause, summary``."""
+        """Return what there is, newest first: ``name, time, worker, cause, summary``.
+
+        Also ``application``, and ``is_own``: whether that is the one that is asked about.
+        """
 
     def text(self, name: str) -> str:
         """Return the report *name* for people; raises ActionError if there is none."""
@@ -67,7 +70,15 @@ class Found:
 
     def listing(self) -> list[dict[str, Any]]:
         """Return what there is, newest first."""
-        found = [asdict(listed) for shelf in self._shelves for listed in shelf.listing()]
+        here = f" in {Path.cwd()}"
+        found = [
+            asdict(listed) | {"is_own": not listed.application or listed.application.endswith(here)}
+            for shelf in self._shelves
+            for listed in shelf.listing()
+        ]
+        if not any(each["is_own"] for each in found):
+            # Nobody says which one is meant, and it need not be started from where it is.
+            found = [each | {"is_own": True} for each in found]
         # Of one directory they are in order already, and stay so.
         return sorted(found, key=lambda each: str(each["time"]), reverse=True)
 

@@ -1,6 +1,6 @@
 """The command ``tonnage top``: where it shows.
 
-What it does is in :mod:`tonnage.ops.terminal`.
+What it does is in :mod:`tonnage.commands.terminal`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,6 @@ def carry_out(arguments: argparse.Namespace, desk: Desk) -> int:
         ActionError: the server does not answer.
         UsageError: the terminal is not known here.
     """
-    from tonnage.ops.terminal.command import show
+    from tonnage.commands.terminal.command import show
 
     return show(desk.client, desk.out, os.environ, as_json=desk.as_json)

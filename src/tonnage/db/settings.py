@@ -1,48 +1,33 @@
 """What the options say of databases, for application code: in a worker, and elsewhere.
 
-As :mod:`tonnage.stores.settings` has it: the server passes on what it was started with before it
-imports the application (:func:`use`); elsewhere the environment says it, by the same names. How
-many connections a worker may have is known only when there are workers (:func:`use_share`).
+How many connections a worker may have is known only when there are workers (:func:`use_share`).
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tonnage.budget.connections import USUAL_CONNECTIONS
-from tonnage.config import load_settings
-from tonnage.settings import DatabaseSettings
+from tonnage.config import Applied
 
-_current: DatabaseSettings | None = None
+if TYPE_CHECKING:
+    from tonnage.settings import DatabaseSettings
+
+_databases: Applied[DatabaseSettings] = Applied(lambda settings: settings.databases)
 _share: int | None = None
 _workers = 1
 
-
-def use(settings: DatabaseSettings) -> None:
-    """Have *settings* apply in this process, and in those that it forks."""
-    global _current  # one for a process
-    _current = settings
+use = _databases.use
+current = _databases.current
 
 
-def use_share(connections: int, workers: int = 1) -> None:
+def use_share(connections: int | None, workers: int = 1) -> None:
     """Say how many connections this worker may have, in all its pools without a limit together.
 
-    *workers* is how many workers there are, for what they may have together.
+    None: nobody knows. *workers* is how many workers there are, for what they may have together.
     """
     global _share, _workers  # one for a process
     _share, _workers = connections, workers
-
-
-def current() -> DatabaseSettings:
-    """Return what applies: what the server was told, else what the environment says now.
-
-    Raises:
-        ConfigError: a variable holds a value without sense.
-    """
-    if _current is not None:
-        return _current
-    return load_settings({}, os.environ, Path.cwd()).databases
 
 
 def share() -> int:

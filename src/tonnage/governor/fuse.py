@@ -16,12 +16,18 @@ into what is free. That must hold at every moment, since the next look may come 
 
 Where less is free than that comes to, which admission does not let happen, all get less.
 
+What isolated jobs were promised and have not taken is nobody's to divide, but it is free. While
+much is, half of it is lent for promises and slack, so that an innocent request does not fail beside
+a job that may never come for all of it. Who grows fast is not given slack anew, so a burst does not
+take the jobs' memory bit by bit; how soon the next look comes goes by what is really free.
+
 A worker raises its own fuse when it lets a request in, so a promise does not wait for a look.
 
 What the limit counts is address space. What a worker has reserved and not touched may be touched at
-any moment, so it is taken off what is divided; a worker that reserves much and never touches it
-leaves less to all. Of the stacks of its threads only an eighth counts. Growth that is no data, such
-as shared memory, is for the brake (:mod:`tonnage.governor.brake`).
+any moment, so it is taken off what is divided, and lent in the same way; a worker that reserves
+much and never touches it leaves less to a burst. Of the stacks of its threads only an eighth
+counts. Growth that is no data, such as shared memory, is for the brake
+(:mod:`tonnage.governor.brake`).
 """
 
 from __future__ import annotations
@@ -38,6 +44,8 @@ SLACK_BYTES: Final = 16 * MIB
 #: same worker that bursts in small objects (250 MB/s) may run for one or two of the interpreter's
 #: switches (5 ms) before the request allocates.
 LEAST_SLACK_BYTES: Final = 4 * MIB
+#: The last of what is free is lent to nobody where others have a claim on it.
+NOT_LENT_BYTES: Final = 32 * MIB
 #: How long ago "a moment ago" is.
 MOMENT_SECONDS: Final = 1.0
 #: What is free is divided by speed of growth, where each is taken to grow by this at least.
@@ -126,21 +134,25 @@ class Strand:
         return self.data_bytes < self.told_bytes + self.promised_bytes + SLACK_BYTES
 
 
-def fuses(strands: list[Strand], free_bytes: int) -> list[int]:
+def fuses(strands: list[Strand], free_bytes: int, claimed_bytes: int = 0) -> list[int]:
     """Return where the fuse of each worker belongs.
 
     Args:
         strands: the workers.
         free_bytes: what all of them together may still allocate.
+        claimed_bytes: what is free besides, and others were promised.
     """
-    free_bytes = max(0, free_bytes - sum(strand.untouched_bytes for strand in strands))
+    unclaimed = max(0, free_bytes - sum(strand.untouched_bytes for strand in strands))
+    lent = max(0, free_bytes + claimed_bytes - NOT_LENT_BYTES) // 2
+    # For what is innocent; only what nobody has a claim on is divided.
+    at_hand = max(unclaimed, lent)
     granted = sum(strand.granted_bytes for strand in strands)
-    kept = min(1.0, free_bytes / granted) if granted else 1.0
-    rest = free_bytes - int(granted * kept)
+    kept = min(1.0, at_hand / granted) if granted else 1.0
     # Who has used its slack up has no part in what there is of it.
     quiet = sum(strand.has_slack for strand in strands)
     bursts = len(strands) - quiet
-    slack = min(SLACK_BYTES, rest // max(1, quiet))
+    slack = min(SLACK_BYTES, (at_hand - int(granted * kept)) // max(1, quiet))
+    rest = max(0, unclaimed - int(granted * kept))
     # While one takes all it can get, the requests of the others go on: their slack is whole until
     # nothing else is left, or a burst that is looked at often would have half of it with each look.
     # Each has its slack or its share, whichever is more; together that is never more than the rest.
@@ -171,4 +183,6 @@ def _fuse(strand: Strand, kept: float, slack_bytes: int, spare_bytes: int) -> in
         return max(target, innocent)
     if target >= strand.fuse_bytes:
         return target
+    if strand.bytes_per_second < LEAST_BYTES_PER_SECOND:
+        return max(target, innocent)
     return min(strand.fuse_bytes, max(target, innocent))

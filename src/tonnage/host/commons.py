@@ -149,6 +149,13 @@ def open_commons() -> Commons:
     return _commons
 
 
+def use(commons: Commons | None) -> Commons | None:
+    """Have *commons* be what is open here, None: nothing yet; return what was."""
+    global _commons
+    before, _commons = _commons, commons
+    return before
+
+
 def share(name: str, size_bytes: int) -> Region:
     """Return the pages called *name*, shared with all processes of this server.
 

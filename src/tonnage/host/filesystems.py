@@ -37,11 +37,6 @@ def in_memory_as(directory: Path, mountinfo: Path = MOUNTINFO) -> str | None:
     return None
 
 
-def file_system_of(directory: Path, mountinfo: Path = MOUNTINFO) -> str | None:
-    """Return the type of the file system of *directory*, such as ``ext4``; None: unknown."""
-    return _found(directory, mountinfo)[0]
-
-
 def _found(directory: Path, mountinfo: Path) -> tuple[str | None, str]:
     """Return type and options of the file system of *directory*."""
     try:

@@ -72,37 +72,42 @@ class Rollup:
 
 
 class Statm:
-    """Samples one process's memory, often and cheaply; close it when the process is gone."""
+    """Samples one process's memory, often and cheaply; close it when the process is gone.
 
-    __slots__ = ("_fd", "pid")
+    Args:
+        pid: whose; None: of the process that makes it, and of that one also in what it forks.
+        root: where ``proc`` is.
+    """
 
-    def __init__(self, pid: int, root: Path = Path("/")) -> None:
-        self.pid = pid
+    __slots__ = ("_fd",)
+
+    def __init__(self, pid: int | None = None, root: Path = Path("/")) -> None:
         self._fd = -1  # so that a failed open leaves something to close
+        whose = "self" if pid is None else str(pid)
         try:
-            self._fd = os.open(root / "proc" / str(pid) / "statm", os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(root / "proc" / whose / "statm", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise ProcessLookupError(errno.ESRCH, "no such process", pid) from error
 
     def read(self) -> StatmSample:
         """Return what the process holds now."""
-        resident, shared, data = read_statm(self._fd)
+        resident, shared, data = self.pages()
         return StatmSample(resident * PAGE_BYTES, shared * PAGE_BYTES, data * PAGE_BYTES)
+
+    def pages(self) -> tuple[int, int, int]:
+        """Return what is resident, shared and data, in **pages**: the path without objects."""
+        fields = os.pread(self._fd, _STATM_BYTES, 0).split()
+        # The kernel keeps a zombie's file but reports zeros; a living process maps at least its
+        # code.
+        if len(fields) < 6 or fields[0] == b"0":
+            raise ProcessLookupError(errno.ESRCH, "the process has ended")
+        return int(fields[1]), int(fields[2]), int(fields[5])
 
     def close(self) -> None:
         """Give the file descriptor back; closing twice is harmless."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def read_statm(fd: int) -> tuple[int, int, int]:
-    """Return (resident, shared, data) **pages** from an open statm: the path without objects."""
-    fields = os.pread(fd, _STATM_BYTES, 0).split()
-    # The kernel keeps a zombie's file but reports zeros; a living process maps at least its code.
-    if len(fields) < 6 or fields[0] == b"0":
-        raise ProcessLookupError(errno.ESRCH, "the process has ended")
-    return int(fields[1]), int(fields[2]), int(fields[5])
 
 
 def read_rollup(pid: int, root: Path = Path("/")) -> Rollup:

@@ -1,32 +1,15 @@
-"""What the options say of jobs, for application code: in a worker, and under any other server.
-
-As :mod:`tonnage.stores.settings` has it: the server passes on what it was started with before it
-imports the application (:func:`use`); elsewhere the environment says it, by the same names.
-"""
+"""What the options say of jobs, for application code: in a worker, and under any other server."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tonnage.config import load_settings
-from tonnage.settings import JobSettings
+from tonnage.config import Applied
 
-_current: JobSettings | None = None
+if TYPE_CHECKING:
+    from tonnage.settings import JobSettings
 
+_jobs: Applied[JobSettings] = Applied(lambda settings: settings.jobs)
 
-def use(settings: JobSettings) -> None:
-    """Have *settings* apply in this process, and in those that it forks."""
-    global _current  # one for a process
-    _current = settings
-
-
-def current() -> JobSettings:
-    """Return what applies: what the server was told, else what the environment says now.
-
-    Raises:
-        ConfigError: a variable holds a value without sense.
-    """
-    if _current is not None:
-        return _current
-    return load_settings({}, os.environ, Path.cwd()).jobs
+use = _jobs.use
+current = _jobs.current

@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from tonnage.host import reins
 from tonnage.host.prctl import adopt_orphans, end_with_parent, name_process
-from tonnage.host.processes import PAGE_BYTES, descendants, read_statm, status_bytes
+from tonnage.host.processes import Statm, descendants, status_bytes
 from tonnage.units import MIB
 
 #: The kernel chooses a job before any worker.
@@ -46,8 +46,8 @@ class Bounds:
     """What this process holds and may hold, counted from when this is made."""
 
     def __init__(self) -> None:
-        has_proc = sys.platform.startswith("linux")
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if has_proc else -1
+        # Elsewhere than on Linux nothing is counted, and nothing bounded.
+        self._statm = Statm() if sys.platform.startswith("linux") else None
         self._begun = self._read()
         self._memory_bytes = 0
         # What it had when there was nothing left; 0: there always was.
@@ -68,7 +68,7 @@ class Bounds:
         free again. In a process kept warm an earlier job may have had it.
         """
         self._limit(self._memory_bytes + LAST_WORDS_BYTES)
-        if self._statm >= 0:
+        if self._statm is not None:
             peak_bytes, now_bytes = status_bytes(os.getpid(), b"VmPeak", b"VmSize")
             # What is mapped besides, such as libraries, is still there.
             data_bytes = peak_bytes - now_bytes + self._read()[2]
@@ -82,21 +82,21 @@ class Bounds:
 
     def peak_bytes(self) -> int:
         """Return the most that it has held since :meth:`allow`; if it ran out, what it had then."""
-        if self._statm < 0:
+        if self._statm is None:
             return 0
         (peak_bytes,) = status_bytes(os.getpid(), b"VmHWM")
         return max(0, peak_bytes - self._begun[0], self._ran_out_bytes)
 
     def _limit(self, memory_bytes: int) -> None:
-        if self._statm >= 0:
+        if self._statm is not None:
             reins.limit_data(0, self._begun[2] + memory_bytes)
 
     def _read(self) -> tuple[int, int, int]:
         """Return what is resident, what of that is private, and what could be written."""
-        if self._statm < 0:
+        if self._statm is None:
             return 0, 0, 0
-        resident, shared, data = (pages * PAGE_BYTES for pages in read_statm(self._statm))
-        return resident, resident - shared, data
+        held = self._statm.read()
+        return held.resident_bytes, held.private_bytes, held.data_bytes
 
 
 def settle(owner: socket.socket) -> None:

@@ -20,7 +20,7 @@ Tell = Callable[[str, dict[str, Any]], object]
 _tell: Tell | None = None
 
 
-def use(tell: Tell) -> None:
+def use(tell: Tell | None) -> None:
     """Have *tell* called with each text and its fields, in this process; from any thread."""
     global _tell  # one for a process
     _tell = tell

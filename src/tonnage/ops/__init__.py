@@ -1,1 +1,1 @@
-"""What people and machines are told: health, log lines, the start banner."""
+"""What a running server tells: health, metrics, alerts, the live page, log lines, the banner."""

@@ -17,10 +17,10 @@ from tonnage.ops.query import QueryError, read_query, whole_number
 if TYPE_CHECKING:
     from tonnage.answer import Answer
     from tonnage.host.commons import Commons
+    from tonnage.rates.clients import Clients
+    from tonnage.rates.table import RateTable
     from tonnage.stores.security.events import EventRing
     from tonnage.stores.security.listing import Listing
-    from tonnage.web.path.clients import Clients
-    from tonnage.web.path.ratetable import RateTable
 
 PATH: Final = "/security/events"
 #: So many events of 256 bytes fit into an answer of the supervisor.

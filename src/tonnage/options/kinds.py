@@ -99,7 +99,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _rates(text: str) -> str:
-    from tonnage.web.path.rates import parse_limits  # Only here: few have any.
+    from tonnage.rates.limits import parse_limits  # Only here: few have any.
 
     parse_limits(text)
     return text

@@ -9,7 +9,7 @@
 
 Promises that every answer is a JSON object (a report may be text), and that an action which fails
 does not end the server. Does none of this itself: an :class:`Operator` does. Who may ask is
-decided by the conversation (:mod:`tonnage.server.operations`): the control socket may, and
+decided by the conversation (:mod:`tonnage.server.conversation`): the control socket may, and
 whoever sends the token. The ``tonnage`` commands (:mod:`tonnage.cli.control`) ask here.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tonnage.answer import Answer
     from tonnage.governor.statistics import Statistics
-    from tonnage.server.operations import Head
+    from tonnage.server.conversation import Head
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -108,7 +108,8 @@ class Operator(Protocol):
     def postmortems(self) -> list[dict[str, Any]]:
         """Return the reports, newest first: ``name, time, worker, cause, summary``.
 
-        ``worker`` is None for one on a program that the application had started.
+        ``worker`` is None for one on a program that the application had started. ``application``
+        is on which it is, and ``is_own`` whether that is the one that runs.
         """
 
     def postmortem(self, name: str) -> dict[str, Any] | None:

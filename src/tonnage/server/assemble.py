@@ -25,7 +25,7 @@ from tonnage.host.processes import descendants
 from tonnage.host.usage import meter_for
 from tonnage.jobs.importpath import with_import_path
 from tonnage.ops.alertpolicy import SECURITY
-from tonnage.ops.lines.view import log_views
+from tonnage.ops.lines import log_views
 from tonnage.ops.metrics.views import metrics_views
 from tonnage.ops.page.views import LivePage
 from tonnage.ops.places import PAGE_PATH
@@ -38,15 +38,15 @@ from tonnage.server.doors import open_doors
 from tonnage.server.figures import Figuring, security_events
 from tonnage.server.firstimport import finish_first
 from tonnage.server.foreman import Foreman
+from tonnage.server.importcost import size_of
 from tonnage.server.jobs.owner import Jobs
 from tonnage.server.jobs.spawning import Fresh, FromNursery
 from tonnage.server.limitwatch import LimitWatch, displaced, marks_of
 from tonnage.server.listener import Listener, close_door
-from tonnage.server.measure import size_of
-from tonnage.server.measures import make_measures
 from tonnage.server.reactor import Reactor
 from tonnage.server.reload import SourceWatch
 from tonnage.server.renewal import Renewal
+from tonnage.server.safeguards import make_safeguards
 from tonnage.server.supervisor import Supervisor
 from tonnage.server.watch import Watch
 from tonnage.units import MIB
@@ -150,13 +150,13 @@ class _Server:
             clock=time.monotonic,
         )
         stack.callback(lambda: self._watch.meter.close())
-        # Before the measures: they keep their reports beside the control socket.
+        # Before the safeguards: they keep their reports beside the control socket.
         self._doors = open_doors(settings, page, listener, self._reactor, stack)
         self._crew = Crew(page, plan.workers, spawn=nursery.spawn, clock=time.monotonic)
         self._figuring = Figuring(page, security_events)
         self._alerts_to: str | None = None
         self._alerter = self._start_alerter()
-        self._measures = make_measures(
+        self._safeguards = make_safeguards(
             *(settings, page, self._crew, self._watch),
             reports=self._doors.reports_in,
             started_by_workers=self._started_by_workers,
@@ -165,7 +165,7 @@ class _Server:
         self._live = self._make_live_page()
         self._offer_to_operators()
         self._renewal = Renewal(
-            *(page, self._reactor, self._crew, nursery, self._measures.keeper.recycler),
+            *(page, self._reactor, self._crew, nursery, self._safeguards.keeper.recycler),
             clock=time.monotonic,
         )
         self._job_settings = _fitting(settings, plan)
@@ -200,7 +200,7 @@ class _Server:
     def _make_live_page(self) -> LivePage:
         live = LivePage(
             *(self._page, to_json, self._figuring.figures),
-            operator=self._measures.operator,
+            operator=self._safeguards.operator,
             plan=self._plan,
             name=self._listener.url.partition("://")[2],
         )
@@ -210,10 +210,10 @@ class _Server:
     def _offer_to_operators(self) -> None:
         settings, page, front = self._settings, self._page, self._doors.front
         figures, environment = self._figuring.figures, settings.logging.environment
-        front.offer(Actions(self._measures.operator, self._statistics))
-        front.show(self._live.views(PAGE_PATH, settings.admission.page_path))
-        front.show(log_views(lambda: len(page.slots)))
-        front.show(metrics_views(page, figures=figures, environment=environment))
+        front.offer(Actions(self._safeguards.operator, self._statistics))
+        front.views.add(self._live.views(PAGE_PATH, settings.admission.page_path))
+        front.views.add(log_views(lambda: len(page.slots)))
+        front.views.add(metrics_views(page, figures=figures, environment=environment))
 
     def _make_jobs(self) -> Jobs:
         fresh = Fresh(with_import_path(os.environ, [os.fspath(self._settings.app.app_dir)]))
@@ -222,8 +222,8 @@ class _Server:
             page=self._page,
             reactor=self._reactor,
             spawner=FromNursery(self._nursery, fresh),
-            claim_kill=self._measures.inquest.claim_kill,
-            on_killed=self._measures.inquest.on_job_killed,
+            claim_kill=self._safeguards.inquest.claim_kill,
+            on_killed=self._safeguards.inquest.on_job_killed,
             clock=time.monotonic,
         )
         self._watch.read_jobs = jobs.read_held_bytes
@@ -254,7 +254,7 @@ class _Server:
             crew=self._crew,
             nursery=self._nursery,
             renewal=self._renewal,
-            measures=self._measures,
+            safeguards=self._safeguards,
             alerter=self._alerter,
             front=self._doors.front,
             jobs=self._jobs,
@@ -277,7 +277,7 @@ class _Server:
             nursery=self._nursery,
             foreman=foreman,
             renewal=self._renewal,
-            measures=self._measures,
+            safeguards=self._safeguards,
             alerter=self._alerter,
             front=self._doors.front,
             jobs=self._jobs,

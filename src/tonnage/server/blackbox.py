@@ -106,6 +106,7 @@ class BlackBox:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         slots: int = MAX_WORKERS,
+        application: str = "",
     ) -> None:
         """Begin with an empty ring.
 
@@ -115,6 +116,8 @@ class BlackBox:
             clock: monotonic seconds, the one that samples are taken by.
             wall_clock: seconds since 1970.
             slots: how many workers a sample can have.
+            application: which one the reports are on, and in which directory it is; others may
+                have theirs in the same place, as whoever had the port before.
         """
         self._ring = SampleRing(slots)
         self._directory = directory
@@ -126,6 +129,7 @@ class BlackBox:
         # By process, when an allocation last failed in it; at most as many as there are slots.
         self._failed_seconds: dict[int, float] = {}
         self._slots = slots
+        self._application = application
 
     @property
     def held_back(self) -> int:
@@ -163,6 +167,10 @@ class BlackBox:
         shelf = self._shelf()
         return shelf.listing() if shelf is not None else []
 
+    def is_own(self, listed: Listed) -> bool:
+        """Whether the report is on this server's application, as far as it says."""
+        return listed.application in ("", self._application)
+
     def read(self, name: str) -> dict[str, Any] | None:
         """Return the report *name* with its ``text``; None if there is none of that name."""
         shelf = self._shelf()
@@ -199,6 +207,7 @@ class BlackBox:
     def _file(self, report: dict[str, Any], at_seconds: float, worker: int | None) -> Filed:
         from tonnage.server.reporttext import as_text
 
+        report = report | {"application": self._application}
         text = as_text(report)
         path = self._put(report, text, at_seconds, worker)
         if path is None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import WorkerError
 from tonnage.ops.answers import problem
-from tonnage.server.operations import LONGEST_HEAD_BYTES, NotHttpError, read_head, write
+from tonnage.server.conversation import LONGEST_HEAD_BYTES, NotHttpError, read_head, write
 from tonnage.server.reload import EVERY_SECONDS
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from tonnage.server.figures import Figuring
     from tonnage.server.frontdesk import FrontDesk
     from tonnage.server.jobs.owner import Jobs
-    from tonnage.server.measures import Measures
     from tonnage.server.nursery import Nursery
     from tonnage.server.reactor import Reactor
     from tonnage.server.renewal import Renewal
+    from tonnage.server.safeguards import Safeguards
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -42,7 +42,7 @@ class Foreman:
         crew: Crew,
         nursery: Nursery,
         renewal: Renewal,
-        measures: Measures,
+        safeguards: Safeguards,
         alerter: Alerter | None,
         front: FrontDesk,
         jobs: Jobs,
@@ -59,7 +59,7 @@ class Foreman:
             crew: the workers.
             nursery: has the zygotes.
             renewal: is told of a zygote's end.
-            measures: are told of what workers say, and of their end.
+            safeguards: are told of what workers say, and of their end.
             alerter: is told of its own process's end.
             front: answers where no worker does.
             figuring: is told what workers have counted, and of their end.
@@ -77,7 +77,7 @@ class Foreman:
         self._crew = crew
         self._nursery = nursery
         self._renewal = renewal
-        self._measures = measures
+        self._safeguards = safeguards
         self._alerter = alerter
         self._front = front
         self._jobs = jobs
@@ -124,13 +124,13 @@ class Foreman:
     def _bury(self, member: Member, status: int | None) -> None:
         for_memory = False
         if not self.is_in_haste and (not member.failure or self._crew.has_served):
-            for_memory = self._measures.on_death(member, status)
+            for_memory = self._safeguards.on_death(member, status)
         self._crew.lost(member, status, for_memory=for_memory)
         self._figuring.ended(member.index)
         self._reactor.unregister(member.channel)
         self._jobs.caller_gone(member.channel)
         member.channel.close()
-        self._measures.forget(member)
+        self._safeguards.forget(member)
         is_first_start = not self._crew.has_served and not self._page.header.stopping
         if member.failure and is_first_start and self.failed_start is None:
             self.failed_start = member
@@ -164,7 +164,7 @@ class Foreman:
             self._figuring.heard(member.index, message)
             return True
         self._crew.heard(member, message)
-        self._measures.on_message(member, message)
+        self._safeguards.on_message(member, message)
         if message["kind"] == "ready":
             self._on_ready()
         return True

@@ -1,7 +1,7 @@
 """Everything the supervisor answers itself: control socket, admin port, and the stand-in.
 
 Owns those sockets and the conversations on them, at most
-:data:`~tonnage.server.operations.MOST_CONNECTIONS` at once, which together keep at most
+:data:`~tonnage.server.conversation.MOST_CONNECTIONS` at once, which together keep at most
 :data:`MOST_UNSENT_BYTES` of answers that have not been read yet. Until it is told of the
 :class:`~tonnage.server.actions.Actions` and of views, only health is answered.
 
@@ -17,19 +17,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tonnage.ops.trust import may_press, may_see
-from tonnage.server.operations import DEADLINE_SECONDS, MOST_CONNECTIONS, Conversation, peer_of
+from tonnage.server.conversation import DEADLINE_SECONDS, MOST_CONNECTIONS, Conversation, peer_of
 from tonnage.server.standin import StandIn
 from tonnage.server.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tonnage.answer import Answer
     from tonnage.host.channel import Channel
     from tonnage.ops.health import Health
     from tonnage.server.actions import Actions
-    from tonnage.server.operations import Head
+    from tonnage.server.conversation import Head
     from tonnage.server.reactor import Reactor
 
 MOST_UNSENT_BYTES: Final = 2**20
@@ -55,7 +54,8 @@ class FrontDesk:
         self._clock = clock
         self._actions: Actions | None = None
         self._page_path = page_path
-        self._views = Views(page_path)
+        #: What operators are shown.
+        self.views = Views(page_path)
         self._doors: list[socket.socket] = []
         # Bounded by MOST_CONNECTIONS: see _begin.
         self._conversations: set[Conversation] = set()
@@ -72,10 +72,6 @@ class FrontDesk:
     def offer(self, actions: Actions) -> None:
         """Carry *actions* out from now on, for those who may; on the app's port by the page."""
         self._actions = actions
-
-    def show(self, views: Mapping[str, Callable[[str], Answer]]) -> None:
-        """Show *views* from now on, to operators: by path, what answers a GET with its query."""
-        self._views.add(views)
 
     def converse(self, fds: Iterable[int]) -> None:
         """Answer on *fds*, ends of pairs of sockets: a worker asks for whom it has let in."""
@@ -149,7 +145,7 @@ class FrontDesk:
             is_trusted_socket=trusted,
             deadline_seconds=self._clock() + DEADLINE_SECONDS,
             actions=self._actions,
-            views=self._views,
+            views=self.views,
         )
         self._conversations.add(conversation)
         self._wait_for(conversation)
@@ -162,8 +158,8 @@ class FrontDesk:
         if not self._page_path or not head.path.startswith(self._page_path):
             return False
         who = peer_of(connection), head.headers, self._admin_token, time.time()
-        looks = head.method in ("GET", "HEAD") and self._views.has(head.path) and may_see(*who)
-        acts = self._views.pressed(head) is not None and may_press(*who)
+        looks = head.method in ("GET", "HEAD") and self.views.has(head.path) and may_see(*who)
+        acts = self.views.pressed(head) is not None and may_press(*who)
         if looks or acts:
             self._begin(connection, trusted=False)
         return looks or acts

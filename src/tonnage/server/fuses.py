@@ -77,6 +77,7 @@ class Fuses:
         free_bytes: int,
         now_seconds: float,
         *,
+        claimed_bytes: int = 0,
         spared: int | None = None,
     ) -> None:
         """Set every fuse anew.
@@ -85,6 +86,7 @@ class Fuses:
             readings: what each worker holds now, by its slot.
             free_bytes: what all of them together may still allocate.
             now_seconds: now.
+            claimed_bytes: what is free besides, and isolated jobs were promised.
             spared: the slot of a worker whose fuse is loosened, and stays so.
         """
         if not self._enabled:
@@ -95,7 +97,7 @@ class Fuses:
             if self._take_in(slot, readings, now_seconds) and slot.index != spared
         ]
         strands = [self._strand(slot) for slot in slots]
-        wanted = list(zip(slots, strands, fuses(strands, free_bytes), strict=True))
+        wanted = list(zip(slots, strands, fuses(strands, free_bytes, claimed_bytes), strict=True))
         starting = sum(slot.granted_bytes > 0 for slot in slots)
         # Whose fuse falls goes first, so that together they never allow more than is free.
         for slot, strand, fuse_bytes in sorted(
@@ -119,7 +121,10 @@ class Fuses:
     def _take_in(self, slot: Slot, readings: Mapping[int, Reading], now_seconds: float) -> bool:
         """Follow the worker of *slot*; return whether it is to have a fuse."""
         reading = readings.get(slot.index)
-        if reading is None or slot.state == WorkerState.STARTING:
+        # One that has answered its last request has taken its own away: what it still does, such as
+        # ending its thread pool, has to succeed.
+        is_done = slot.state == WorkerState.DRAINING and not slot.data_limit_bytes
+        if reading is None or slot.state == WorkerState.STARTING or is_done:
             self._held.pop(slot.index, None)
             return False
         held = self._held.get(slot.index)

@@ -40,7 +40,13 @@ class Hold:
         look = self.watch.look()
         if look is not None:
             room_bytes = look.free_bytes - look.owed_bytes - self.watch.floor_bytes
-            self.fuses.follow(look.readings, room_bytes, look.now_seconds, spared=spared)
+            self.fuses.follow(
+                look.readings,
+                room_bytes,
+                look.now_seconds,
+                claimed_bytes=look.owed_bytes,
+                spared=spared,
+            )
             self.brake.act(look)
         return look
 

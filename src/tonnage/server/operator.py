@@ -76,7 +76,9 @@ class Operator:
 
     def postmortems(self) -> list[dict[str, Any]]:
         """Return the reports, newest first."""
-        return [asdict(listed) for listed in self._box.reports()]
+        return [
+            asdict(listed) | {"is_own": self._box.is_own(listed)} for listed in self._box.reports()
+        ]
 
     def postmortem(self, name: str) -> dict[str, Any] | None:
         """Return the report *name*."""

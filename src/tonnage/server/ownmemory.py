@@ -6,11 +6,10 @@ each request's beginning and end, so it takes some microseconds and allocates ne
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from tonnage.governor.ledger import Holding
-from tonnage.host.processes import PAGE_BYTES, StatmSample, read_statm
+from tonnage.host.processes import PAGE_BYTES, Statm, StatmSample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,25 +27,28 @@ class OwnMemory:
         self._slot = slot
         self._heap = heap
         self._stacks = stacks
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY)
+        self._statm = Statm()
 
     def holding(self) -> Holding:
         """Return what is held, and note in the slot what of it stacks have reserved."""
-        self._slot.stacks_bytes = self._stacks.reserved_bytes()
-        resident, shared, data = read_statm(self._statm)
+        stacks = self._stacks
+        self._slot.stacks_bytes = stacks.reserved_bytes() + stacks.foreign_bytes()
+        resident, shared, data = self._statm.pages()
         private_bytes = (resident - shared) * PAGE_BYTES
         return Holding(private_bytes, self._heap.kept_bytes(), data * PAGE_BYTES)
 
     def sample(self) -> StatmSample:
         """Return the kernel's figures of this moment."""
-        resident, shared, data = read_statm(self._statm)
-        return StatmSample(resident * PAGE_BYTES, shared * PAGE_BYTES, data * PAGE_BYTES)
+        return self._statm.read()
 
     def data_in_use(self) -> int:
-        """Return the bytes of data that are in use: not kept by the allocator, nor a stack."""
+        """Return the bytes of data that are in use: not free in the allocator, nor a stack.
+
+        Free is also what a trim has handed back: it is filled again without growth of the data.
+        """
         # A stack is no request's, although it is mapped while one asks for a thread.
-        data_bytes = read_statm(self._statm)[2] * PAGE_BYTES
-        return data_bytes - self._heap.kept_bytes() - self._stacks.reserved_bytes()
+        data_bytes = self._statm.pages()[2] * PAGE_BYTES
+        return data_bytes - self._heap.free_bytes() - self._stacks.reserved_bytes()
 
     def besides(self, requests: Iterable[Request]) -> int:
         """Return what came since the start and is none of the running *requests*', in bytes."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.server.shelf import OF_APPLICATION
 from tonnage.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def _when(report: dict[str, Any]) -> str:
 def _happened(report: dict[str, Any]) -> Iterator[str]:
     cause, culprit = report["cause"], report["culprit"]
     yield "What happened"
+    if application := report.get("application"):
+        yield f"{OF_APPLICATION}{_plain(application)}"
     yield f"  cause: {cause['kind']} ({cause['sureness']})"
     if program := report.get("program"):
         yield f"  program: {_plain(program['name'])} (pid {program['pid']})"

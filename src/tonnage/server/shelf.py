@@ -25,8 +25,10 @@ from typing import Any, Final
 
 #: A file that is longer is none of ours.
 LONGEST_BYTES: Final = 1024 * 1024
-#: The first line of a text is read to list a report.
-_SUMMARY_BYTES: Final = 1024
+#: The first lines of a text are read to list a report.
+_HEAD_BYTES: Final = 2048
+#: The line of a text that names the application begins like this.
+OF_APPLICATION: Final = "  application: "
 # The end of a program that the application had started has no worker in its name.
 _NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-(?:worker(\d{1,3})|program)-([a-z-]+[a-z])(?:-\d{1,3})?")
 _TIME: Final = "%Y%m%dT%H%M%SZ"
@@ -34,7 +36,7 @@ _TIME: Final = "%Y%m%dT%H%M%SZ"
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A report on the shelf, as its name and first line tell of it."""
+    """A report on the shelf, as its name and first lines tell of it."""
 
     name: str
     time: str
@@ -42,6 +44,8 @@ class Listed:
     worker: int | None
     cause: str
     summary: str
+    #: Which application it is on, and in which directory that is; empty: it does not say.
+    application: str = ""
 
 
 class Shelf:
@@ -127,18 +131,20 @@ class Shelf:
 
     def _listed(self, name: str) -> Listed:
         moment, who, *_ = name.split("-")
-        first = b""
+        head = b""
         with suppress(OSError):
-            first = _read(self._path(name, "txt"), _SUMMARY_BYTES).partition(b"\n")[0]
-        line = first.decode("utf-8", "replace")
+            head = _read(self._path(name, "txt"), _HEAD_BYTES)
+        line, *others = head.decode("utf-8", "replace").split("\n")
         # The line begins with the time, which is told beside it.
         _, _, summary = line.partition(" UTC: ")
+        named = (each for each in others if each.startswith(OF_APPLICATION))
         return Listed(
             name=name,
             time=_iso(moment),
             worker=None if who == "program" else int(who.removeprefix("worker")),
             cause=_cause(name),
             summary=summary or line,
+            application=next(named, "").removeprefix(OF_APPLICATION),
         )
 
     def _write(self, path: Path, content: bytes) -> None:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from tonnage.ops.health import is_trusted
-from tonnage.server.operations import (
+from tonnage.server.conversation import (
     LONGEST_HEAD_BYTES,
     NotHttpError,
     answer,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tonnage.host.channel import Channel
     from tonnage.ops.health import Health
-    from tonnage.server.operations import Head
+    from tonnage.server.conversation import Head
 
 MOST_HELD: Final = 256
 # Without a complete request line after so long, it is not for us to judge.

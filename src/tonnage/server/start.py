@@ -23,6 +23,7 @@ from tonnage.host.prctl import adopt_orphans, name_process, use_huge_pages
 from tonnage.host.priority import look_first
 from tonnage.jobs.settings import use as use_for_jobs
 from tonnage.logs import ring
+from tonnage.logs.settings import log_settings
 from tonnage.logs.settings import use as use_for_logs
 from tonnage.ops.logging import configure
 from tonnage.server.assignment import Assignment
@@ -84,7 +85,7 @@ def start(settings: Settings) -> int:
     use(settings.stores)
     use_for_databases(settings.databases)
     use_for_jobs(settings.jobs)
-    use_for_logs(settings)
+    use_for_logs(log_settings(settings))
     for name, value in settings.env_file_variables.items():
         os.environ.setdefault(name, value)
     # Until the supervisor's loop takes signals; as PID 1 we would not even be ended by them.

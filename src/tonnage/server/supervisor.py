@@ -3,9 +3,9 @@
     wait for a descriptor or a deadline → look (sample, decide, publish) → act
 
 What it acts with is elsewhere: the workers (:mod:`tonnage.server.foreman`), what is done about
-memory (:mod:`tonnage.server.measures`), new code (:mod:`tonnage.server.renewal`), answers to people
-(:mod:`tonnage.server.frontdesk`). Here are the order of things, and the stop. Nothing in the loop
-waits for anything but the reactor.
+memory (:mod:`tonnage.server.safeguards`), new code (:mod:`tonnage.server.renewal`), answers to
+people (:mod:`tonnage.server.frontdesk`). Here are the order of things, and the stop. Nothing in the
+loop waits for anything but the reactor.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from tonnage.server.foreman import Foreman
     from tonnage.server.frontdesk import FrontDesk
     from tonnage.server.jobs.owner import Jobs
-    from tonnage.server.measures import Measures
     from tonnage.server.nursery import Nursery
     from tonnage.server.reactor import Reactor
     from tonnage.server.reload import SourceWatch
     from tonnage.server.renewal import Renewal
+    from tonnage.server.safeguards import Safeguards
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -73,7 +73,7 @@ class Supervisor:
         nursery: Nursery,
         foreman: Foreman,
         renewal: Renewal,
-        measures: Measures,
+        safeguards: Safeguards,
         alerter: Alerter | None,
         front: FrontDesk,
         jobs: Jobs,
@@ -92,7 +92,7 @@ class Supervisor:
         self._nursery = nursery
         self._foreman = foreman
         self._renewal = renewal
-        self._measures = measures
+        self._safeguards = safeguards
         self._alerter = alerter
         self._front = front
         self._jobs = jobs
@@ -103,7 +103,7 @@ class Supervisor:
         self._stop_at: float | None = None
         self._status = 0
         self._looked_at = self._look_at = clock()
-        hold, keeper = measures.hold, measures.keeper
+        hold, keeper = safeguards.hold, safeguards.keeper
         self._duties = [
             Duty(lambda: hold.watch.roll_up_next(nursery.pid()), ROLLUP_SECONDS),
             Duty(foreman.check, _CHECK_SECONDS),
@@ -140,11 +140,11 @@ class Supervisor:
                 self._foreman.fill()
                 now = self._clock()
                 if now >= self._look_at:
-                    look = self._measures.look()
+                    look = self._safeguards.look()
                     if look is not None and self._observer is not None:
                         self._observer.note(look.used_bytes)
                     self._looked_at = self._clock()
-                    self._look_at = self._looked_at + self._measures.next_look_seconds()
+                    self._look_at = self._looked_at + self._safeguards.next_look_seconds()
                 self._jobs.tend()
                 self._do_duties(now)
         finally:
@@ -187,7 +187,7 @@ class Supervisor:
                     logger.warning("asked to stop a second time: ending at once")
                 self._stop()
             elif number == signal.SIGUSR1:
-                self._measures.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
+                self._safeguards.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
             elif number == signal.SIGHUP:
                 self._jobs.renew()
                 self._renewal.on_hangup()
@@ -228,7 +228,7 @@ class Supervisor:
         self._crew.stop()
 
     def _end(self, signals: Signals) -> None:
-        self._measures.hold.brake.release()
+        self._safeguards.hold.brake.release()
         if self._crew.members:
             self._crew.kill()
         self._jobs.stop()

@@ -40,6 +40,8 @@ _CHECK_SECONDS: Final = 0.5
 _WORTH_RECYCLING_BYTES: Final = 24 * MIB
 # What it held before is the least of so many beats of its heart: 3 s.
 _BEATS: Final = 30
+# How often security events that are too old are erased.
+_SWEEP_SECONDS: Final = 60.0
 
 
 class Upkeep:
@@ -73,7 +75,7 @@ class Upkeep:
         self._own_bytes = own_bytes
         self._look = look
         self._clock = clock
-        self._busy_until = clock()
+        self._busy_until = self._swept_at = clock()
         # At most _BEATS.
         self._held: deque[int] = deque([slot.held_bytes], _BEATS)
         self._reclaimer = Reclaimer(
@@ -132,10 +134,12 @@ class Upkeep:
             from tonnage.stores.bulletin import catch_up_all
 
             catch_up_all()
-        if "tonnage.stores.security.events" in sys.modules:
-            from tonnage.stores.security.events import sweep
+        if now_seconds - self._swept_at >= _SWEEP_SECONDS:
+            self._swept_at = now_seconds
+            if "tonnage.stores.security.events" in sys.modules:
+                from tonnage.stores.security.events import sweep
 
-            sweep(now_seconds)
+                sweep()
         self._slot.consumers_bytes = self._reclaimer.used_bytes()
         self._held.append(self._slot.held_bytes)
         if self._trace is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tonnage.answer import Answer
-    from tonnage.server.operations import Head
+    from tonnage.server.conversation import Head
 
 logger = logging.getLogger("tonnage.supervisor")
 

@@ -124,7 +124,9 @@ class Worker:
         self._heap = Heap()
         self._memory = OwnMemory(self._slot, self._heap, Stacks())
         self._wants_huge_pages = assignment.huge_pages
-        self._executor = MeteredExecutor(assignment.threads, self._on_thread_done, self._note)
+        self._executor = MeteredExecutor(
+            assignment.threads, lambda request: self._gate.settle(request), self._note
+        )
         self._threads = AnyioThreads(assignment.threads, self._note)
         self._upkeep = Upkeep(
             self._slot,
@@ -175,13 +177,14 @@ class Worker:
             await self._server.serve(sockets=[self._assignment.listening])
         finally:
             heartbeat.cancel()
-            loop.remove_reader(self._channel.fileno())
             end_with_parent(signal.SIGKILL)
             self._upkeep.lift_fuse()
         self._gate.look()
         # Before stores close, which may take all the time that is left, and after.
         self._telling.tell(LAST_WORD_SECONDS)
+        # Stores may wait for jobs meanwhile: what becomes of these comes over the channel.
         await self._close_stores()
+        loop.remove_reader(self._channel.fileno())
         self._telling.tell(LAST_WORD_SECONDS)
         self._channel.send("drained")
         return 0
@@ -311,9 +314,6 @@ class Worker:
             seconds = max(LEAST_CLOSE_SECONDS, self._stop_by_seconds - time.monotonic() - 0.5)
             with ThreadPoolExecutor(1) as closing:
                 await asyncio.get_running_loop().run_in_executor(closing, close, seconds)
-
-    def _on_thread_done(self, request: Request) -> None:
-        self._gate.settle(request)
 
     def _stop(self) -> None:
         self._server.should_exit = True

@@ -27,6 +27,8 @@ import weakref
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tonnage.host.threadpool import FrugalThreadPool
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from concurrent.futures import Future
@@ -44,6 +46,8 @@ class Background:
 
     def __init__(self) -> None:
         self.loop: Final = asyncio.new_event_loop()
+        self.loop.set_default_executor(FrugalThreadPool(thread_name_prefix="tonnage-stores"))
+        self.loop.set_exception_handler(_on_exception)
         #: How long whoever is called to close has.
         self.closing_seconds = CLOSE_SECONDS
         # One for each store that has something to finish.
@@ -88,6 +92,17 @@ class Background:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+
+
+def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in one line that there was no memory; all else as usual.
+
+    As where a socket is read: asyncio closes it, and whoever has it connects anew.
+    """
+    if isinstance(context.get("exception"), MemoryError):
+        logger.warning("beside requests there was no memory just now: %s", context["message"])
+    else:
+        loop.default_exception_handler(context)
 
 
 async def _close_all(closers: list[Callable[[], Awaitable[object]]], seconds: float) -> None:

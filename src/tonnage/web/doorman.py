@@ -10,7 +10,7 @@ block nobody: what one is made of cannot be guessed. A client is the address tha
 believes: behind a proxy that it does not know of (``--proxy-hops``), all clients are one.
 
 Bounded: :data:`MOST_CLIENTS` clients of 16 bytes in shared memory, in a table that forgets first
-who has failed least (:mod:`tonnage.web.path.ratetable`).
+who has failed least (:mod:`tonnage.rates.table`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tonnage.logs import alarm
 from tonnage.ops.health import is_trusted
 from tonnage.ops.login import bearer, is_token
 from tonnage.problem import printable
+from tonnage.rates.clients import Clients
+from tonnage.rates.gcra import Rate
+from tonnage.rates.table import RateTable, shared_table
 from tonnage.stores.security.client import address_of
 from tonnage.stores.security.events import EventRing
 from tonnage.stores.security.rules import FAILED
-from tonnage.web.path.clients import Clients
-from tonnage.web.path.gcra import Rate
-from tonnage.web.path.ratetable import RateTable, shared_table
 from tonnage.web.proxy import peer_address
 
 if TYPE_CHECKING:

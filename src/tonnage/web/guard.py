@@ -376,7 +376,10 @@ def _size(failure: MemoryFailure) -> str:
         return (
             f"it needed more than the {format_bytes(failure.left_bytes)} that the worker had left"
         )
-    return f"the worker had grown by {format_bytes(failure.grown_bytes)} meanwhile"
+    grown, left = failure.grown_bytes, max(0, failure.left_bytes - failure.grown_bytes)
+    return (
+        f"the worker had grown by {format_bytes(grown)} meanwhile, with {format_bytes(left)} left"
+    )
 
 
 async def _connected() -> Message:

@@ -38,14 +38,10 @@ class Live:
 
     Args:
         ask: asks for the state.
-        every_seconds: how often.
     """
 
-    def __init__(
-        self, ask: Callable[[], Awaitable[Answer]], *, every_seconds: float = EVERY_SECONDS
-    ) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[Answer]]) -> None:
         self._ask = ask
-        self._every_seconds = every_seconds
         self._streams = 0
         self._is_ending = False
         self._ticker: asyncio.Task[None] | None = None
@@ -101,7 +97,7 @@ class Live:
                 self._coming = asyncio.get_running_loop().create_future()
                 if self._is_ending:
                     return
-                await asyncio.sleep(self._every_seconds)
+                await asyncio.sleep(EVERY_SECONDS)
         except UnansweredError:
             return
         finally:

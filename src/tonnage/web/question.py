@@ -9,7 +9,7 @@ asked here is trusted: who may ask is decided before.
 
 Promises: an answer, or :class:`UnansweredError` within :data:`DEADLINE_SECONDS`. Bounded: a worker
 asks :data:`MOST_QUESTIONS` at once; an answer is what the supervisor sends at most
-(:data:`tonnage.server.operations.LONGEST_ANSWER_BYTES`).
+(:data:`tonnage.server.conversation.LONGEST_ANSWER_BYTES`).
 """
 
 from __future__ import annotations
@@ -40,14 +40,10 @@ class Supervisor:
 
     Args:
         send: sends a descriptor to the supervisor; returns whether it was taken.
-        deadline_seconds: how long an answer may take.
     """
 
-    def __init__(
-        self, send: Callable[[int], bool], *, deadline_seconds: float = DEADLINE_SECONDS
-    ) -> None:
+    def __init__(self, send: Callable[[int], bool]) -> None:
         self._send = send
-        self._deadline_seconds = deadline_seconds
         self._asked = 0
 
     async def ask(self, method: str, target: str) -> Answer:
@@ -64,10 +60,10 @@ class Supervisor:
             raise UnansweredError("too much is being asked at once")
         self._asked += 1
         try:
-            async with asyncio.timeout(self._deadline_seconds):
+            async with asyncio.timeout(DEADLINE_SECONDS):
                 return _read(await self._talk(f"{method} {target} HTTP/1.1\r\n\r\n".encode()))
         except TimeoutError:
-            waited = f"the supervisor has not answered within {self._deadline_seconds:g} s"
+            waited = f"the supervisor has not answered within {DEADLINE_SECONDS:g} s"
             raise UnansweredError(waited) from None
         except OSError as error:
             raise UnansweredError(f"the supervisor cannot be asked: {error}") from error
@@ -95,7 +91,7 @@ class Supervisor:
 
 
 def _read(data: bytes) -> Answer:
-    """Return the answer that *data* is, as :func:`tonnage.server.operations.write` has made it.
+    """Return the answer that *data* is, as :func:`tonnage.server.conversation.write` has made it.
 
     Raises:
         UnansweredError: it is cut off.

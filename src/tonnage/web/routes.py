@@ -122,11 +122,6 @@ class Routes:
             learned.close_as(cost)
         return self._remember(key, learned)
 
-    @property
-    def remembered_paths(self) -> int:
-        """How many paths are remembered, at most :data:`MAX_PATHS`."""
-        return len(self._by_path)
-
     def known(self) -> list[RouteCost]:
         """Return every route with a row in the page, of whichever worker."""
         names = [self._page.cost_name(row) for row in range(MAX_ROUTES)]

@@ -17,11 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import resource
 import sys
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.host.threadpool import FrugalThreadPool
 from tonnage.units import MIB
 from tonnage.web.meter import Metered, current_request
 from tonnage.web.witness import freeing
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 # The default of 8 MB is never touched, but is counted by RLIMIT_DATA and RLIMIT_AS. Deep recursion
 # in C (nested JSON, regular expressions) still has room in 1 MB.
 STACK_BYTES = MIB
+# Of threads that are not Python's, where the limit of stacks is none: what glibc takes then.
+_FOREIGN_STACK_BYTES: Final = 2 * MIB
 
 # How often the meter looks while requests may be in threads. In this time a thread can touch some
 # 10 MB; a look takes about 5 us.
@@ -56,7 +62,14 @@ class Stacks:
     _MOST_KEPT: Final = 40
 
     def __init__(self) -> None:
+        """Begin; in the process whose threads these are."""
         self._mapped = 0
+        soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+        self._foreign_bytes = _FOREIGN_STACK_BYTES if soft == resource.RLIM_INFINITY else soft
+        # None: no /proc.
+        self._tasks: int | None = None
+        with suppress(OSError):
+            self._tasks = os.open("/proc/self/task", os.O_RDONLY | os.O_CLOEXEC)
 
     def reserved_bytes(self) -> int:
         """Return what they reserve now, those that are kept among them."""
@@ -64,8 +77,20 @@ class Stacks:
         self._mapped = max(active, min(self._mapped, active + self._MOST_KEPT))
         return self._mapped * STACK_BYTES
 
+    def foreign_bytes(self) -> int:
+        """Return about what stacks of threads reserve that Python does not know.
 
-class MeteredExecutor(ThreadPoolExecutor):
+        libuv starts four at the first look-up of a name, each with the default of 8 MB. One that
+        has just ended in Python counts for a moment.
+        """
+        if self._tasks is None:
+            return 0
+        # A directory has two links more than it has directories in it: 1 us, and no list.
+        foreign = os.fstat(self._tasks).st_nlink - 2 - threading.active_count()
+        return max(0, foreign) * self._foreign_bytes
+
+
+class MeteredExecutor(FrugalThreadPool):
     """A bounded pool that knows which request each piece of work belongs to."""
 
     def __init__(

@@ -38,11 +38,14 @@ LOOK_SECONDS: Final = 0.1
 MOST_SECONDS: Final = 5.0
 
 
-def make_room_for_threads(read: Callable[[], StatmSample]) -> None:
+def make_room_for_threads(
+    read: Callable[[], StatmSample], *, most_seconds: float = MOST_SECONDS
+) -> None:
     """From now on have ``Thread.start()`` free what a MemoryError holds, and fail without room.
 
-    It then raises MemoryError. *read* gives what this process holds. To be called once for each
-    process: there is no hook for this, so the method is replaced.
+    It then raises MemoryError. *read* gives what this process holds; *most_seconds* is how long a
+    thread may take to begin. To be called once for each process: there is no hook for this, so the
+    method is replaced.
     """
     start = threading.Thread.start
 
@@ -52,7 +55,7 @@ def make_room_for_threads(read: Callable[[], StatmSample]) -> None:
         if limit != resource.RLIM_INFINITY and limit - read().data_bytes < NEEDED_BYTES:
             raise MemoryError("there is no room for another thread")
         if thread.ident is None:
-            thread._started = _Begun()  # type: ignore[attr-defined]
+            thread._started = _Begun(most_seconds)  # type: ignore[attr-defined]
         try:
             start(thread)
         except MemoryError:
@@ -66,10 +69,14 @@ def make_room_for_threads(read: Callable[[], StatmSample]) -> None:
 class _Begun(threading.Event):
     """Set by a thread when it begins; the wait for that ends with the thread as well."""
 
+    def __init__(self, most_seconds: float) -> None:
+        super().__init__()
+        self._most_seconds = most_seconds
+
     def wait(self, timeout: float | None = None) -> bool:
         if timeout is not None:
             return super().wait(timeout)
-        for _ in range(round(MOST_SECONDS / LOOK_SECONDS)):
+        for _ in range(round(self._most_seconds / LOOK_SECONDS)):
             if super().wait(LOOK_SECONDS):
                 return True
             # It may have begun, and be done, since.

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from tonnage.db.guard.chunks import CHUNK_BYTES, fitting
 from tonnage.db.mongodb.batches import (
-    BATCH_BYTES,
     FIRST_DOCUMENTS,
     MOST_COLLECTIONS,
     MOST_DOCUMENTS,
     UNKNOWN_DOCUMENTS,
     Sizes,
-    documents_at_once,
 )
 
 
 def test_a_batch_is_about_a_megabyte() -> None:
     """Whatever the documents' size; one at least, and not without an end."""
-    assert documents_at_once(BATCH_BYTES / 10) == 10
-    assert documents_at_once(16 * BATCH_BYTES) == 1
-    assert documents_at_once(0) == MOST_DOCUMENTS
+    assert fitting(10, CHUNK_BYTES, MOST_DOCUMENTS) == 10
+    assert fitting(1, 16 * CHUNK_BYTES, MOST_DOCUMENTS) == 1
+    assert fitting(1, 0, MOST_DOCUMENTS) == MOST_DOCUMENTS
 
 
 def test_the_first_batch_follows_from_those_before() -> None:
@@ -27,7 +26,7 @@ def test_the_first_batch_follows_from_those_before() -> None:
     sizes.learn("a", 200)
     assert sizes.first_batch("a") == FIRST_DOCUMENTS
     assert sizes.first_batch("b") == UNKNOWN_DOCUMENTS
-    sizes.learn("a", BATCH_BYTES / 4)
+    sizes.learn("a", CHUNK_BYTES / 4)
     assert sizes.first_batch("a") == 4
 
 
@@ -43,8 +42,8 @@ def test_few_collections_are_remembered() -> None:
     """Those that were read last."""
     sizes = Sizes()
     for number in range(MOST_COLLECTIONS + 1):
-        sizes.learn(f"c{number}", BATCH_BYTES)
-        sizes.learn("often", BATCH_BYTES)
+        sizes.learn(f"c{number}", CHUNK_BYTES)
+        sizes.learn("often", CHUNK_BYTES)
     assert sizes.first_batch("c0") == UNKNOWN_DOCUMENTS
     assert sizes.first_batch("often") == 1
     assert sizes.first_batch(f"c{MOST_COLLECTIONS}") == 1

@@ -58,12 +58,15 @@ def test_the_url_is_that_of_the_options(monkeypatch: pytest.MonkeyPatch) -> None
         db.mongo()
 
 
-def test_pools_without_a_limit_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pools_without_a_limit_share() -> None:
     """What the worker may have, which is not known before there are workers."""
     gc.collect()
     made = [db.mongo(NOWHERE, name=name) for name in "ab"]
-    monkeypatch.setattr(settings, "_share", 7)
-    assert sorted(each.statistics().limit for each in made) == [3, 4]
+    settings.use_share(7)
+    try:
+        assert sorted(each.statistics().limit for each in made) == [3, 4]
+    finally:
+        settings.use_share(None)
 
 
 @pytest.mark.parametrize(

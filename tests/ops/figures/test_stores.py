@@ -14,12 +14,12 @@ from tonnage.db.pooling.counting import PoolStatistics
 from tonnage.ops.figures.records import LONGEST_NAME_CHARS, MOST_STORES, StoreFigures
 from tonnage.ops.figures.sources import read_all
 from tonnage.ops.figures.stores import Stores
+from tonnage.rates.table import RateTable
 from tonnage.stores.cache import Cache
 from tonnage.stores.heartbeats.heartbeats import Heartbeats
 from tonnage.stores.redis.link import link
 from tonnage.stores.writer.batchwriter import BatchWriter
 from tonnage.web.path.ratelimit import RateLimiter
-from tonnage.web.path.ratetable import RateTable
 from tonnage.web.path.uploads.receiving import Uploads
 
 

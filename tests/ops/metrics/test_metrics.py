@@ -24,7 +24,7 @@ from tonnage.governor.statistics import DEATHS
 from tonnage.ops.figures.records import OTHER, Figures, RouteFigures, StoreFigures
 from tonnage.ops.metrics.family import gauge, render
 from tonnage.ops.metrics.named import Named
-from tonnage.server.operations import LONGEST_ANSWER_BYTES
+from tonnage.server.conversation import LONGEST_ANSWER_BYTES
 from tonnage.units import MIB
 from tonnage.web.routes import Routes
 

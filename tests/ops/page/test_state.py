@@ -18,7 +18,7 @@ from tonnage.ops.figures.records import (
 )
 from tonnage.ops.page.history import COLUMNS
 from tonnage.ops.page.state import MOST_POSTMORTEMS
-from tonnage.server.operations import LONGEST_ANSWER_BYTES
+from tonnage.server.conversation import LONGEST_ANSWER_BYTES
 from tonnage.units import MIB
 
 
@@ -143,6 +143,13 @@ def test_post_mortems_are_read_seldom(watched: Watched) -> None:
     watched.seconds += 5
     watched.state()
     assert watched.shelf.reads == 2
+
+
+def test_post_mortems_of_another_application_are_not_shown(watched: Watched) -> None:
+    """Whoever had the port before has its reports in the same place."""
+    watched.shelf.reports = [{"name": "theirs", "is_own": False}, {"name": "ours", "is_own": True}]
+
+    assert [each["name"] for each in watched.state()["postmortems"]] == ["ours"]
 
 
 def test_leaks_are_told(watched: Watched) -> None:

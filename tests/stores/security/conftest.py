@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tonnage.host import commons
-
 
 @pytest.fixture(autouse=True)
-def fresh_commons(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_was_noted(own_commons: None) -> None:
     """Have shared memory made anew when it is first asked for."""
-    monkeypatch.setattr(commons, "_commons", None)

@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,13 +16,13 @@ import pytest
 import tonnage
 from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.logs import alarm
+from tonnage.rates.clients import Clients
 from tonnage.stores.security.client import Client, address_of
 from tonnage.stores.security.events import MOST_KEPT
 from tonnage.stores.security.monitor import SecurityMonitor
 from tonnage.stores.security.records import SecurityAlert
 from tonnage.stores.security.rules import MOST_RULES, Rule
 from tonnage.stores.security.tables import MOST_BLOCKS
-from tonnage.web.path.clients import Clients
 
 CLIENT, OTHER = "203.0.113.7", "198.51.100.9"
 SECOND = 1_000_000_000
@@ -468,13 +468,19 @@ def test_the_defaults_are_those_of_the_docstring() -> None:
     assert 899 < monitor.is_blocked(CLIENT) <= 900
 
 
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """Yield what the supervisor is told."""
+    texts: list[str] = []
+    alarm.use(lambda text, fields: texts.append(text))
+    yield texts
+    alarm.use(None)
+
+
 def test_an_alert_is_logged_and_told_to_the_supervisor(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """One a second at most; how many there were besides is said in the next."""
-    told: list[str] = []
-    monkeypatch.setattr(alarm, "_tell", None)
-    alarm.use(lambda text, fields: told.append(text))
     now = [0.0]
     pace = alarm.Pace(1.0, clock=lambda: now[0])
     for text in ("first", "second", "third"):

@@ -249,8 +249,7 @@ async def test_who_waits_for_room_gets_it_when_another_process_makes_some(
 async def test_records_wait_for_others_but_not_for_long(sink: KeptWithIds, directory: Path) -> None:
     """Records wait for others, but not for long; and not where there are enough."""
     async with durable(sink, directory, flush_seconds=0.1, max_records=40) as writer:
-        for each in numbered(0, 10):
-            await writer.add(each)
+        await asyncio.gather(*(writer.add(each) for each in numbered(0, 10)))
         await until(lambda: len(sink.records) == 10)
         assert len(sink.batches) == 1
     async with durable(sink, directory, flush_seconds=60, max_records=40) as writer:

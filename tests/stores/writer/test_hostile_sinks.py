@@ -99,8 +99,11 @@ import asyncio, sys, time
 from tonnage import BatchWriter
 from tonnage.stores import background
 
+begun = []
+
 class Hangs:
     async def write(self, batch):
+        begun.append(batch)
         while True:
             try:
                 await asyncio.sleep(60)
@@ -112,7 +115,8 @@ for name in ("one", "two", "three"):
     writer = BatchWriter(name, Hangs(), flush_seconds=0.01, durable=name == "three",
                          spool_dir=sys.argv[1])
     writer.put({"n": 1})
-time.sleep(0.1)
+while len(begun) < 3:
+    time.sleep(0.001)
 begin = time.monotonic()
 background.close(1.0)
 print(time.monotonic() - begin)

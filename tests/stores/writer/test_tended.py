@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from tests.stores.writer.sinks import until
 
 from tonnage.stores.writer.closing import LEAST_SECONDS, SINK_SECONDS, Deadline
+from tonnage.stores.writer.notices import told
 from tonnage.stores.writer.tended import Tended
 
 
@@ -18,7 +20,7 @@ from tonnage.stores.writer.tended import Tended
 async def test_it_begins_anew_whatever_ends_it(
     error: BaseException | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a line that has the traceback, if there was an error."""
+    """With one line for a reason, that has the traceback, if there was an error."""
     begun = 0
 
     async def run() -> None:
@@ -31,10 +33,55 @@ async def test_it_begins_anew_whatever_ends_it(
 
     tended = Tended("test", run, rest_seconds=0.001)
     await until(lambda: begun == 3)
-    assert caplog.messages == ["writer test: its task has ended, and begins anew"] * 2
-    assert all((record.exc_info is not None) == bool(error) for record in caplog.records)
+    (line,) = caplog.messages
+    assert line.startswith("writer test: its task has ended, and begins anew: ")
+    assert line.endswith("it has returned" if error is None else told(error))
+    assert (caplog.records[0].exc_info is not None) == bool(error)
     await tended.stop(1)
-    assert (begun, len(caplog.records)) == (3, 2)
+    assert (begun, len(caplog.records)) == (3, 1)
+
+
+async def test_another_reason_is_another_line(caplog: pytest.LogCaptureFixture) -> None:
+    """And the first one again is one more, since something has changed meanwhile."""
+    errors = [OSError("full"), OSError("full"), ValueError("x"), OSError("full")]
+
+    async def run() -> None:
+        if not errors:
+            await asyncio.Event().wait()
+        raise errors.pop(0)
+
+    tended = Tended("test", run, rest_seconds=0.001)
+    await until(lambda: not errors)
+    await tended.stop(1)
+
+    reasons = [line.rpartition("anew: ")[2] for line in caplog.messages]
+    assert reasons == ["OSError: full", "ValueError: x", "OSError: full"]
+
+
+async def test_it_waits_for_memory_ever_longer_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody has made a mistake: no traceback, and no line each second."""
+    times: list[float] = []
+
+    async def run() -> None:
+        times.append(asyncio.get_running_loop().time())
+        if len(times) == 6:
+            await asyncio.Event().wait()
+        raise MemoryError("there is no room for another thread")
+
+    tended = Tended("revenue", run, rest_seconds=0.01)
+    await until(lambda: len(times) == 6)
+    await tended.stop(1)
+
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert record.getMessage() == (
+        "writer revenue: there is no memory for its task just now, which begins anew: "
+        "MemoryError: there is no room for another thread"
+    )
+    rests = [after - before for before, after in pairwise(times)]
+    assert all(rest >= 0.01 * 2**number for number, rest in enumerate(rests))
 
 
 async def test_others_cannot_cancel_it(caplog: pytest.LogCaptureFixture) -> None:

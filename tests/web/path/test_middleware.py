@@ -27,9 +27,9 @@ from tests.web.virtual import now, run
 
 from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.problem import Problem
+from tonnage.rates.limits import Limit
+from tonnage.rates.table import RateTable
 from tonnage.web.path.middleware import Tonnage
-from tonnage.web.path.rates import Limit
-from tonnage.web.path.ratetable import RateTable
 from tonnage.web.path.wsgi import TonnageWSGI
 from tonnage.web.respond import ASGIApp, Message, Receive, Scope, Send
 

@@ -304,7 +304,7 @@ def test_a_refusal_of_head_has_no_body() -> None:
 
 
 def _full() -> Any:
-    from tonnage.web.path.ratetable import RateTable
+    from tonnage.rates.table import RateTable
 
     table = RateTable(64)
     ask(Tonnage(hello, rate_limit="1/1h", rate_store=table))

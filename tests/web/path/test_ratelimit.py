@@ -9,10 +9,10 @@ import pytest
 
 from tonnage.errors import ConfigError
 from tonnage.problem import Problem
-from tonnage.web.path.gcra import Rate
+from tonnage.rates.gcra import Rate
+from tonnage.rates.limits import Limit, LimitsLike, parse_limits
+from tonnage.rates.table import RateTable
 from tonnage.web.path.ratelimit import RateLimiter
-from tonnage.web.path.rates import Limit, LimitsLike, parse_limits
-from tonnage.web.path.ratetable import RateTable
 from tonnage.web.respond import Scope
 
 SECOND = 1_000_000_000

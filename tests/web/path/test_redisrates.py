@@ -21,13 +21,12 @@ from tests.web.path.wsgiapps import replying
 from tests.web.path.wsgiserver import ask as ask_wsgi
 
 from tonnage.problem import Problem
-from tonnage.stores import settings as stores
+from tonnage.rates.clients import Clients
+from tonnage.rates.limits import Limit, LimitsLike
+from tonnage.rates.table import RateTable
 from tonnage.stores.redis.link import link
-from tonnage.web.path.clients import Clients
 from tonnage.web.path.middleware import Tonnage
 from tonnage.web.path.ratelimit import RateLimiter
-from tonnage.web.path.rates import Limit, LimitsLike
-from tonnage.web.path.ratetable import RateTable
 from tonnage.web.path.redisrates import RedisRates, SharedRateLimiter, secret_of
 from tonnage.web.path.wsgi import TonnageWSGI
 
@@ -251,7 +250,6 @@ def test_instances_agree_in_their_keys_by_the_password_alone() -> None:
 @pytest.fixture
 def configured(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> RedisServer:
     """Have Redis be what REDIS_URL names."""
-    monkeypatch.setattr(stores, "_current", None)
     monkeypatch.setenv("REDIS_URL", server.url)
     return server
 
@@ -331,7 +329,6 @@ async def test_a_url_without_sense_is_said_and_not_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The variable may be there for the application's own sake."""
-    monkeypatch.setattr(stores, "_current", None)
     monkeypatch.setenv("REDIS_URL", "cache:6379")
     app = Tonnage(hello, rate_limit="1/1h")
 
@@ -345,7 +342,6 @@ async def test_an_option_without_sense_is_said_and_fails_no_request(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is said when the middleware is made, with the option's name."""
-    monkeypatch.setattr(stores, "_current", None)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0?foo=bar")
     app = Tonnage(hello, rate_limit="1/1h")
 

@@ -13,9 +13,9 @@ from tests.web.path.wsgiserver import ask as ask_wsgi
 
 from tonnage.config import load_settings
 from tonnage.logs.context import current, request_id
+from tonnage.rates.table import RateTable
 from tonnage.web.path.fromsettings import with_path
 from tonnage.web.path.middleware import Tonnage
-from tonnage.web.path.ratetable import RateTable
 from tonnage.web.path.wsgi import TonnageWSGI
 from tonnage.web.respond import Receive, Scope, Send
 

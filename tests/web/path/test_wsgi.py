@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +24,8 @@ from tests.web.path.wsgiserver import Answer, ask
 
 from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.problem import Problem
+from tonnage.rates.table import RateTable
 from tonnage.units import KIB, MIB
-from tonnage.web.path.ratetable import RateTable
 from tonnage.web.path.wsgi import TonnageWSGI
 
 
@@ -253,7 +252,7 @@ def test_refusals_say_what_is_left_too() -> None:
 
 def test_a_key_of_ones_own_sees_the_environ() -> None:
     """A middleware in front may have put the user there."""
-    from tonnage.web.path.rates import Limit
+    from tonnage.rates.limits import Limit
 
     def user(scope: Any) -> str | None:
         found: str | None = scope["wsgi.environ"].get("app.user")
@@ -413,16 +412,3 @@ def test_threads_share_one_wrapper() -> None:
         statuses = list(pool.map(post, range(1, 121)))
     assert statuses.count(429) == 20
     assert set(statuses) == {200, 413, 429}
-
-
-def test_its_keywords_are_those_of_the_other_door() -> None:
-    """Who knows one knows both."""
-    import inspect
-
-    from tonnage.web.path.middleware import Tonnage
-
-    def said(door: type) -> list[str]:
-        return [name for name in inspect.signature(door).parameters if name != "app"]
-
-    assert said(TonnageWSGI) == said(Tonnage)
-    assert re.search("decompress", TonnageWSGI.__doc__ or "")

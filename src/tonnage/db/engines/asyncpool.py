@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from tonnage.db.engines.boundedpool import BoundedPool, Entry
-from tonnage.db.pooling.upkeep import InLoop
+from tonnage.db.pooling.upkeep import InLoop, until_loop_ends
 from tonnage.db.pooling.waiters import TaskWaiter
 from tonnage.errors import DatabaseError
 
@@ -69,7 +69,7 @@ class AsyncBoundedPool(BoundedPool):
             self.slots = self._new_slots()
         self._home = InLoop()
         self._is_looking = False
-        self._until_end = _until_loop_ends(weakref.ref(self))
+        self._until_end = until_loop_ends(weakref.ref(self), AsyncBoundedPool._close)
         # Begun, so that the loop knows of it, and closes it in the end.
         await_only(self._until_end.__anext__())
         return self.slots
@@ -80,17 +80,5 @@ class AsyncBoundedPool(BoundedPool):
     def _ping(self, connection: Any) -> None:
         await_only(asyncio.wait_for(greenlet_spawn(super()._ping, connection), PING_SECONDS))
 
-
-async def _until_loop_ends(reference: weakref.ref[AsyncBoundedPool]) -> AsyncGenerator[None, None]:
-    """Close a pool's connections when its event loop closes its asynchronous generators.
-
-    That is the last that a loop does in an orderly end (:func:`asyncio.run`, every server, pytest's
-    plugins), after it has cancelled its tasks; there is no other word for it.
-    """
-    try:
-        yield
-    finally:
-        pool = reference()
-        if pool is not None:
-            gone = pool.slots.take_out(lambda _: True)
-            await greenlet_spawn(pool.close_those, gone)
+    async def _close(self) -> None:
+        await greenlet_spawn(self.close_those, self.slots.take_out(lambda _: True))

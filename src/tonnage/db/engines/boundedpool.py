@@ -255,13 +255,7 @@ class BoundedPool(Pool):
     def look(self) -> None:
         """Close what is due, and ask the server how many there are; then look again later."""
         self._is_looking = False
-        rested = time.monotonic() - self._keeper.idle_seconds
-        due = self.slots.take_out(
-            lambda grant: (
-                grant.since_seconds <= rested
-                or (grant.item is not None and self._has_ended(grant.item))
-            )
-        )
+        due = self.slots.take_rested(self._keeper.idle_seconds, self._has_ended)
         is_asking = self._keeper.wants_count
         if due or is_asking:
             self.home().run(partial(self._look_after, due, is_asking=is_asking))

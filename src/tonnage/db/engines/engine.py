@@ -67,8 +67,8 @@ def engine(
     Raises:
         ConfigError: SQLAlchemy or the driver is missing, or an argument makes no sense.
     """
-    bounds = _bounds(max_rows, max_bytes, guard, slow_seconds)
-    return _make(url, name, bounds, passed_on, is_async=False)
+    given = max_rows, max_bytes, guard, slow_seconds
+    return _make(url, name, given, passed_on, is_async=False)
 
 
 def async_engine(
@@ -95,8 +95,8 @@ def async_engine(
     Raises:
         ConfigError: as :func:`engine`.
     """
-    bounds = _bounds(max_rows, max_bytes, guard, slow_seconds)
-    made = _make(url, name, bounds, passed_on, is_async=True)
+    given = max_rows, max_bytes, guard, slow_seconds
+    made = _make(url, name, given, passed_on, is_async=True)
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     return AsyncEngine(made)
@@ -105,18 +105,21 @@ def async_engine(
 def _make(
     text: UrlLike | None,
     name: str,
-    bounds: dict[str, Any],
+    given_bounds: tuple[int | None, int | None, str | None, float | None],
     passed_on: dict[str, Any],
     *,
     is_async: bool,
 ) -> Engine:
+    from tonnage.db.guard.bounds import Bounds
     from tonnage.db.settings import current
     from tonnage.db.urls import wanted_url
 
+    settings = current()
+    bounds = Bounds.of(settings, *given_bounds)
     for argument, instead in _OURS.items():
         if argument in passed_on:
             raise ConfigError(f"an engine of Tonnage takes no {argument}: {instead}")
-    url, settings = wanted_url(text), current()
+    url = wanted_url(text)
     given = _arguments(url, settings, passed_on, is_async=is_async)
 
     from tonnage.db.engines.asyncpool import AsyncBoundedPool
@@ -135,7 +138,7 @@ def _make(
     EngineEvents(keeper).listen(made)
     enter(keeper, url.shown)
     register(keeper)
-    watch(made, **bounds)
+    watch(made, bounds)
     return made
 
 
@@ -180,13 +183,3 @@ def _missing(driver: str, error: ModuleNotFoundError) -> str:
     extra = extras.get(error.name or "")
     how = f"'tonnage[{extra}]'" if extra else error.name
     return f"{driver} needs {error.name}: pip install {how}"
-
-
-def _bounds(
-    max_rows: int | None, max_bytes: int | None, guard: str | None, slow_seconds: float | None
-) -> dict[str, Any]:
-    from tonnage.db.guard.bounds import limits
-    from tonnage.db.settings import current
-
-    found = limits(current(), max_rows, max_bytes, guard, slow_seconds)
-    return dict(zip(("max_rows", "max_bytes", "mode", "slow_seconds"), found, strict=True))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
+from tonnage.db.guard.slow import SlowQueries
 from tonnage.db.guard.tally import Tally
 from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tonnage.db.guard.slow import SlowQueries
     from tonnage.settings import DatabaseSettings
 
 
@@ -29,6 +29,19 @@ class Bounds:
     max_bytes: int | None
     mode: str
     slow: SlowQueries
+
+    @classmethod
+    def of(
+        cls,
+        settings: DatabaseSettings,
+        max_rows: int | None,
+        max_bytes: int | None,
+        guard: str | None,
+        slow_seconds: float | None,
+    ) -> Self:
+        """Return what an application has given, and else the options; as :func:`limits` has it."""
+        rows, size_bytes, mode, slow = limits(settings, max_rows, max_bytes, guard, slow_seconds)
+        return cls(rows, size_bytes, mode, SlowQueries(slow))
 
     def tally(self, statement: str, options: Mapping[str, Any]) -> Tally | None:
         """Return what counts one execution of *statement*; None where nothing is counted.

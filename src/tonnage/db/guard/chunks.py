@@ -1,4 +1,4 @@
-"""How many rows to fetch at a time, so that they are about a megabyte whatever they weigh.
+"""How many rows, or documents, to fetch at a time: about a megabyte, whatever they weigh.
 
 Promises: nobody knows how large rows are before the first has come, so a chunk begins with one row
 and grows with what has come, at most :data:`GROWTH` times as many each time, as rows may grow, too.
@@ -23,6 +23,13 @@ CHUNK_BYTES: Final = MIB
 MOST_ROWS: Final = 5_000
 #: Each time at most so many times as many as the time before.
 GROWTH: Final = 8
+#: Asked for first by who cannot ask for one: each question is a round trip.
+FIRST_ROWS: Final = 100
+
+
+def fitting(count: int, size_bytes: float, most: int) -> int:
+    """Return how many make a chunk, if *count* take *size_bytes*; from 1 to *most*."""
+    return max(1, min(most, int(CHUNK_BYTES * count // max(1, size_bytes))))
 
 
 def following(asked_rows: int, rows: int, size_bytes: int) -> int:
@@ -33,8 +40,7 @@ def following(asked_rows: int, rows: int, size_bytes: int) -> int:
         rows: how many have come until now.
         size_bytes: how much they take.
     """
-    fitting = CHUNK_BYTES * rows // max(1, size_bytes)
-    return max(1, min(fitting, asked_rows * GROWTH, MOST_ROWS))
+    return fitting(rows, size_bytes, min(asked_rows * GROWTH, MOST_ROWS))
 
 
 def fetch_chunk(
@@ -57,3 +63,31 @@ def fetch_chunk(
         size_bytes += weigh(found)
         step = following(step, len(rows), size_bytes)
     return rows, size_bytes, False
+
+
+class Pace:
+    """How many rows of one stream to ask for, and how much they will take.
+
+    Args:
+        chunk_rows: how many to ask for each time; None: it follows from what has come.
+    """
+
+    __slots__ = ("_chunk_rows", "asked_rows", "next_bytes", "next_rows")
+
+    def __init__(self, chunk_rows: int | None = None) -> None:
+        self._chunk_rows = chunk_rows
+        self.next_rows = chunk_rows or FIRST_ROWS
+        #: How many were asked for when the last came.
+        self.asked_rows = 0
+        #: What the next will take, as far as it is known.
+        self.next_bytes = 0
+
+    def note(self, rows: Sequence[Any]) -> None:
+        """Learn from *rows*, which have come."""
+        self.asked_rows = self.next_rows
+        if not rows:
+            return
+        size_bytes = weigh(rows)
+        if self._chunk_rows is None:
+            self.next_rows = following(self.next_rows, len(rows), size_bytes)
+        self.next_bytes = size_bytes * self.next_rows // len(rows)

@@ -19,7 +19,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.db.guard.chunks import following
+from tonnage.db.guard.chunks import FIRST_ROWS, following
 from tonnage.db.guard.texts import here, shortened
 from tonnage.db.guard.weights import weigh
 from tonnage.errors import ResultTooLargeError
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.db")
 
-#: Rows that are fetched first, when nothing is known of them.
-FIRST_ROWS: Final = 100
 #: What an answer may have on the wire beyond what may still be loaded, as texts that are not ASCII
 #: take more there than in Python.
 SLACK_BYTES: Final = 4 * MIB

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tonnage.units import MIB
+from tonnage.db.guard.chunks import fitting
 
-#: What a batch is meant to take on the wire.
-BATCH_BYTES: Final = MIB
 #: Asked for at first where nothing is known; ten of 100 KB each are a batch as it should be.
 UNKNOWN_DOCUMENTS: Final = 10
 #: As many as MongoDB itself sends first.
@@ -26,11 +24,6 @@ MOST_DOCUMENTS: Final = 2_000
 MOST_COLLECTIONS: Final = 256
 # Of what was known, so much remains when a batch of smaller documents comes.
 _KEPT: Final = 0.75
-
-
-def documents_at_once(document_bytes: float, most: int = MOST_DOCUMENTS) -> int:
-    """Return how many documents of *document_bytes* to ask for; from 1 to *most*."""
-    return max(1, min(most, int(BATCH_BYTES / max(document_bytes, 1.0))))
 
 
 class Sizes:
@@ -44,7 +37,7 @@ class Sizes:
         known = self._document_bytes.get(collection)
         if known is None:
             return UNKNOWN_DOCUMENTS
-        return documents_at_once(known, FIRST_DOCUMENTS)
+        return fitting(1, known, FIRST_DOCUMENTS)
 
     def learn(self, collection: str, document_bytes: float) -> float:
         """Note what documents of *collection* took on average; return what is known now.

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.asynchronous.cursor import AsyncCursor
 
+from tonnage.db.guard.chunks import fitting
 from tonnage.db.guard.weights import weigh
-from tonnage.db.mongodb.batches import documents_at_once
+from tonnage.db.mongodb.batches import MOST_DOCUMENTS
 from tonnage.db.mongodb.bounds import Bounds, shown_find
 from tonnage.governor.reservations import reserved
 
@@ -92,7 +93,7 @@ class _Bounded:
     def _learn(self, document_bytes: float) -> None:
         known = self._bounds.sizes.learn(self._kind, document_bytes)
         if self._is_adaptive:
-            self._batch_size = documents_at_once(known)
+            self._batch_size = fitting(1, known, MOST_DOCUMENTS)
 
 
 class Cursor(_Bounded, AsyncCursor[Document]):

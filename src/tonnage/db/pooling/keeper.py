@@ -28,7 +28,7 @@ from tonnage.db.pooling.away import Door, NoRoomError, busy, full, is_full, said
 from tonnage.db.pooling.counting import PoolStatistics
 from tonnage.db.pooling.share import join
 from tonnage.db.pooling.slots import FULL_SECONDS
-from tonnage.db.pooling.upkeep import LOOK_SECONDS, ConnectionLog
+from tonnage.db.pooling.upkeep import ConnectionLog, look_seconds
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ logger = logging.getLogger("tonnage.db")
 
 #: Who may wait for a connection of one pool.
 MOST_WAITING: Final = 500
-#: How old the server's own count of connections may be before it is asked again: whenever it is
-#: looked what is due, and so half a minute at most between two answers.
-COUNT_SECONDS: Final = LOOK_SECONDS / 2
 BUSY_LINE_SECONDS: Final = 10.0
 
 
@@ -94,6 +91,9 @@ class Keeper:
         is_kept = url.is_in_memory  # else the database would end with its connection
         self.idle_seconds = float("inf") if is_kept else idle_seconds(url.pool, settings)
         self.lifetime_seconds = float("inf") if is_kept else lifetime_seconds(url.pool, settings)
+        # How old the server's own count of connections may be before it is asked again: whenever it
+        # is looked what is due, and so half a minute at most between two answers.
+        self._count_every_seconds = look_seconds(self.idle_seconds) / 2
         #: When a connection was last found lost: all that are older have to be asked.
         self.lost_seconds = float("-inf")
         self.dialect = url.dialect
@@ -161,7 +161,8 @@ class Keeper:
         """Whether it is time to ask the server how many connections there are, and may be."""
         if serverlimits.statement(self.dialect) is None:
             return False
-        return self._limit is None or time.monotonic() - self._count_seconds >= COUNT_SECONDS
+        age_seconds = time.monotonic() - self._count_seconds
+        return self._limit is None or age_seconds >= self._count_every_seconds
 
     def counted(self, found: serverlimits.ServerLimits) -> None:
         """Note what the server has said."""

@@ -165,6 +165,16 @@ class Slots(Generic[T]):
         with self._lock:
             return self._take([each for each in self._resting if is_due(each)][:most])
 
+    def take_rested(self, seconds: float, is_over: Callable[[T], bool]) -> list[T]:
+        """Return those that have rested for *seconds*, or are over; as :meth:`take_out` does."""
+        since_seconds = self._clock() - seconds
+        return self.take_out(
+            lambda grant: (
+                grant.since_seconds <= since_seconds
+                or (grant.item is not None and is_over(grant.item))
+            )
+        )
+
     def borrow(self) -> Grant[T] | None:
         """Return a grant of one that rests, if one does and nobody waits."""
         with self._lock:

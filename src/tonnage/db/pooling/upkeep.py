@@ -22,12 +22,15 @@ import asyncio
 import logging
 import time
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import weakref
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+P = TypeVar("P")
 
 logger = logging.getLogger("tonnage.db")
 
@@ -137,5 +140,23 @@ class InThreads:
     async def _run(self, function: Callable[[], object]) -> None:
         try:
             await asyncio.to_thread(function)
+        except MemoryError as error:
+            logger.warning("connections could not be looked after: there is no memory (%s)", error)
         except Exception:
             logger.warning("connections could not be looked after", exc_info=True)
+
+
+async def until_loop_ends(
+    reference: weakref.ref[P], close: Callable[[P], Awaitable[object]]
+) -> AsyncGenerator[None, None]:
+    """Close a pool's connections when its event loop closes its asynchronous generators.
+
+    That is the last that a loop does in an orderly end (:func:`asyncio.run`, every server, pytest's
+    plugins), after it has cancelled its tasks; there is no other word for it.
+    """
+    try:
+        yield
+    finally:
+        pool = reference()
+        if pool is not None:
+            await close(pool)

@@ -1,4 +1,4 @@
-"""Waiting for a connection: in a thread, and in a task of SQLAlchemy's asyncio.
+"""Waiting for a connection: in a thread, and in a task of an event loop.
 
 Promises: as :class:`tonnage.db.pooling.slots.Waiter` has it, a waiter is woken from any thread, and
 that blocks nobody. It waits once, for a time that is given. Bounded by
@@ -43,7 +43,7 @@ class ThreadWaiter:
 
 
 class TaskWaiter(ThreadWaiter):
-    """Waits in a task, in one of the greenlets that SQLAlchemy makes for it."""
+    """Waits in a task."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -59,15 +59,19 @@ class TaskWaiter(ThreadWaiter):
             self._loop.call_soon_threadsafe(self._wake)
 
     def wait(self, seconds: float | None) -> Grant[Any] | None:
-        """Return the grant, or None where there is none in *seconds*; the task waits.
+        """Do the same in one of the greenlets that SQLAlchemy makes for a task, which waits."""
+        from sqlalchemy.util import await_only
+
+        return await_only(self.granted_in(seconds))
+
+    async def granted_in(self, seconds: float | None) -> Grant[Any] | None:
+        """Return the grant, or None where there is none in *seconds*.
 
         Raises:
             Exception: what it was woken with.
         """
-        from sqlalchemy.util import await_only
-
         # Not wait_for: it would cancel what the waker sets.
-        await_only(asyncio.wait([self._future], timeout=seconds))
+        await asyncio.wait([self._future], timeout=seconds)
         return self.granted() if self._found is not None else None
 
     def _wake(self) -> None:

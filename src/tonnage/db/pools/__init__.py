@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tonnage.db.guard.bounds import Bounds
     from tonnage.db.pools.tasks import AsyncPool
     from tonnage.db.pools.threads import Pool
     from tonnage.db.urls import DatabaseUrl, UrlLike
@@ -44,9 +43,11 @@ def pool(
         ConfigError: psycopg is missing, or an argument makes no sense.
     """
     found, settings = _settled(url, "psycopg")
+    from tonnage.db.guard.bounds import Bounds
     from tonnage.db.pools.threads import Pool
 
-    return Pool(name, found, settings, _bounds(settings, max_rows, max_bytes, guard, slow_seconds))
+    bounds = Bounds.of(settings, max_rows, max_bytes, guard, slow_seconds)
+    return Pool(name, found, settings, bounds)
 
 
 def async_pool(
@@ -72,11 +73,11 @@ def async_pool(
         ConfigError: asyncpg is missing, or an argument makes no sense.
     """
     found, settings = _settled(url, "asyncpg")
+    from tonnage.db.guard.bounds import Bounds
     from tonnage.db.pools.tasks import AsyncPool
 
-    return AsyncPool(
-        name, found, settings, _bounds(settings, max_rows, max_bytes, guard, slow_seconds)
-    )
+    bounds = Bounds.of(settings, max_rows, max_bytes, guard, slow_seconds)
+    return AsyncPool(name, found, settings, bounds)
 
 
 def _settled(text: UrlLike | None, driver: str) -> tuple[DatabaseUrl, DatabaseSettings]:
@@ -91,17 +92,3 @@ def _settled(text: UrlLike | None, driver: str) -> tuple[DatabaseUrl, DatabaseSe
         raise ConfigError(f"{url.shown} is no database for {driver}: use db.engine() for it")
     needed(driver, {"asyncpg": "postgres"}.get(driver, driver))
     return url, current()
-
-
-def _bounds(
-    settings: DatabaseSettings,
-    max_rows: int | None,
-    max_bytes: int | None,
-    guard: str | None,
-    slow_seconds: float | None,
-) -> Bounds:
-    from tonnage.db.guard.bounds import Bounds, limits
-    from tonnage.db.guard.slow import SlowQueries
-
-    rows, size_bytes, mode, slow = limits(settings, max_rows, max_bytes, guard, slow_seconds)
-    return Bounds(rows, size_bytes, mode, SlowQueries(slow))

@@ -153,12 +153,9 @@ class PoolBase(ABC, Generic[C]):
     def look(self) -> None:
         """Close what is due, and ask the server how many there are; then look again later."""
         self._is_looking = False
-        rested = time.monotonic() - self._keeper.idle_seconds
-        due = self.slots.take_out(
-            lambda grant: (
-                grant.since_seconds <= rested
-                or (grant.item is not None and self._keeper.is_over(self._life(grant.item)))
-            )
+        due = self.slots.take_rested(
+            self._keeper.idle_seconds,
+            lambda connection: self._keeper.is_over(self._life(connection)),
         )
         if due:
             self._run(partial(self.close_those, due))

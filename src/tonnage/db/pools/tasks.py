@@ -32,13 +32,14 @@ from typing import TYPE_CHECKING, Any
 import asyncpg  # type: ignore[import-untyped]
 
 from tonnage.db.drivers.asyncpg import connect_arguments
+from tonnage.db.guard.chunks import Pace
 from tonnage.db.pooling.away import NoRoomError
 from tonnage.db.pooling.serverlimits import ServerLimits, read
 from tonnage.db.pooling.slots import Grant
+from tonnage.db.pooling.upkeep import until_loop_ends
+from tonnage.db.pooling.waiters import TaskWaiter
 from tonnage.db.pools.asyncpgconnection import BoundedConnection
 from tonnage.db.pools.base import PoolBase
-from tonnage.db.pools.chunks import Pace
-from tonnage.db.pools.loops import LoopWaiter, until_loop_ends
 from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
 from tonnage.errors import DatabaseError
 from tonnage.governor.reservations import reserved
@@ -229,16 +230,16 @@ class AsyncPool(PoolBase[BoundedConnection]):
     async def _take(self, seconds: float | None) -> BoundedConnection:
         await self._come_home()
         ends_seconds = None if seconds is None else time.monotonic() + seconds
-        found: Grant[BoundedConnection] | LoopWaiter | BoundedConnection = self._enter(LoopWaiter)
+        found: Grant[BoundedConnection] | TaskWaiter | BoundedConnection = self._enter(TaskWaiter)
         while not isinstance(found, BoundedConnection):
-            if isinstance(found, LoopWaiter):
+            if isinstance(found, TaskWaiter):
                 left = None if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
                 found = await self._granted(found, left, seconds)
             found = await self._used(found)
         return found
 
     async def _granted(
-        self, waiter: LoopWaiter, left: float | None, seconds: float | None
+        self, waiter: TaskWaiter, left: float | None, seconds: float | None
     ) -> Grant[BoundedConnection]:
         """Return what *waiter* gets in the *left* of all *seconds*."""
         try:
@@ -250,7 +251,7 @@ class AsyncPool(PoolBase[BoundedConnection]):
             raise self._keeper.busy(self.slots.waiting, seconds)
         return granted if granted is not None else waiter.granted()
 
-    async def _used(self, grant: Grant[BoundedConnection]) -> BoundedConnection | LoopWaiter:
+    async def _used(self, grant: Grant[BoundedConnection]) -> BoundedConnection | TaskWaiter:
         """Return a connection, or who waits for another since the server has no room for one."""
         try:
             connection = grant.item
@@ -261,7 +262,7 @@ class AsyncPool(PoolBase[BoundedConnection]):
             try:
                 return await self._open()
             except NoRoomError as error:
-                return self._keeper.wait_instead(error, self.slots, LoopWaiter)
+                return self._keeper.wait_instead(error, self.slots, TaskWaiter)
         except BaseException:
             self.slots.leave(None, time.monotonic())
             raise
@@ -348,6 +349,6 @@ class AsyncPool(PoolBase[BoundedConnection]):
                 self._keeper.closed()  # it ended without closing them
             self.slots = self._new_slots()
         self._loop, self._is_looking = loop, False
-        self._until_end = until_loop_ends(weakref.ref(self))
+        self._until_end = until_loop_ends(weakref.ref(self), AsyncPool.close)
         # Begun, so that the loop knows of it, and closes it in the end.
         await self._until_end.__anext__()

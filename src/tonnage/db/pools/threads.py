@@ -34,13 +34,13 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from tonnage.db.drivers.psycopg import configured, connect_arguments
+from tonnage.db.guard.chunks import Pace
 from tonnage.db.pooling.away import NoRoomError
 from tonnage.db.pooling.quiet import is_quiet
 from tonnage.db.pooling.serverlimits import ServerLimits, read
 from tonnage.db.pooling.slots import Grant
 from tonnage.db.pooling.waiters import ThreadWaiter
 from tonnage.db.pools.base import PoolBase
-from tonnage.db.pools.chunks import Pace
 from tonnage.db.pools.cursor import BoundedCursor
 from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
 from tonnage.governor.reservations import reserved

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.images.kit.held import HeldFile
-from tonnage.images.kit.queue import PictureQueue
+from tonnage.images.kit.queue import LOOK_SECONDS, PictureQueue
 from tonnage.images.kit.results import Results
 from tonnage.images.kit.status import LOST_SECONDS, State, Status
 from tonnage.problem import Problem
@@ -61,6 +61,8 @@ class PictureJobs:
             job is done: to store it somewhere else. It is not called for a job that was cancelled;
             once it was called the job goes on to its end.
         clock: seconds since 1970.
+        look_seconds: how often it is looked whether a job is wanted still, and, where the machine
+            had no room for one, whether it has again.
 
     Raises:
         ConfigError: a bound makes no sense, or LMDB is not installed (``tonnage[shared]``).
@@ -78,6 +80,7 @@ class PictureJobs:
         keep_bytes: int | str = "64M",
         then: Then | None = None,
         clock: Callable[[], float] = time.time,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         if at_once < 1 or waiting < 0:
             raise ConfigError(
@@ -97,6 +100,7 @@ class PictureJobs:
             keep_seconds=0.0 if keep is None else parse_seconds(keep),
             then=then,
             clock=clock,
+            look_seconds=look_seconds,
         )
         self._at_once = at_once
         self._most = at_once + waiting

@@ -34,10 +34,8 @@ Then = Callable[["Picture", Any], object]
 
 logger = logging.getLogger("tonnage.images")
 
-#: How often it is looked whether somebody wants a job ended.
+#: How often it is looked whether somebody wants a job ended, and whether there is room again.
 LOOK_SECONDS: Final = 1.0
-#: After the machine had no room for a job, it is tried again.
-RETRY_SECONDS: Final = 1.0
 #: What is known of a job is known for so long after its picture is gone: 410 and not 404.
 REMEMBER_SECONDS: Final = 600.0
 
@@ -64,6 +62,7 @@ class PictureQueue:
         keep_seconds: for how long a picture is kept; 0: not at all.
         then: what is called with it.
         clock: seconds since 1970.
+        look_seconds: how often a job is looked at.
     """
 
     def __init__(
@@ -76,6 +75,7 @@ class PictureQueue:
         keep_seconds: float,
         then: Then | None,
         clock: Callable[[], float],
+        look_seconds: float,
     ) -> None:
         self._make = make
         self._results = results
@@ -84,6 +84,7 @@ class PictureQueue:
         self._keep_seconds = keep_seconds
         self._then = then
         self._clock = clock
+        self._look_seconds = look_seconds
         # In the order in which they came; those with a task have had their turn.
         self._jobs: dict[str, Job] = {}
         self._watch: asyncio.Task[None] | None = None
@@ -149,9 +150,9 @@ class PictureQueue:
             try:
                 return await self._make(job.photo.path)
             except (JobBusyError, MemoryShortError):
-                if time.monotonic() + RETRY_SECONDS > until_seconds:
+                if time.monotonic() + self._look_seconds > until_seconds:
                     raise
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(self._look_seconds)
 
     async def _store(self, job: Job, picture: Picture) -> None:
         """Have *picture* where it is wanted, wholly or not at all: from here on nobody ends *job*.
@@ -201,8 +202,8 @@ class PictureQueue:
         """End jobs that nobody wants or that have waited too long, and say that others live."""
         beat_seconds = 0.0
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            beat_seconds += LOOK_SECONDS
+            await asyncio.sleep(self._look_seconds)
+            beat_seconds += self._look_seconds
             has_to_beat = beat_seconds >= BEAT_SECONDS
             for job in list(self._jobs.values()):
                 await self._look_at(job, has_to_beat=has_to_beat)

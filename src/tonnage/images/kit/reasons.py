@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from tonnage.errors import JobMemoryError
+from tonnage.errors import JobError, JobMemoryError
 from tonnage.problem import Problem, problem_in
 from tonnage.units import format_bytes
 
@@ -26,6 +26,9 @@ _STOPPING: Final = Problem(
 _TOO_HEAVY: Final = Problem(
     413, "picture_too_heavy", "the photo needs more memory than a job may have: send a smaller one"
 )
+_SHORT: Final = Problem(
+    503, "memory_short", "there is no memory for the picture just now: send the photo again later"
+)
 _FAILED: Final = Problem(
     500, "job_failed", "the picture could not be made: try another photo, or again later"
 )
@@ -41,6 +44,13 @@ def reason_of(error: BaseException | None) -> Problem:
     if isinstance(error, JobMemoryError):
         logger.warning("a picture was not made: %s", error)
         return _TOO_HEAVY
+    if isinstance(error, MemoryError):
+        logger.warning("a picture was not made, since memory is short here: %s", error)
+        return _SHORT
+    if isinstance(error, JobError):
+        # Where its end was heard of says nothing; the supervisor has told why, or reported it.
+        logger.error("a picture was not made: %s", error)
+        return _FAILED
     logger.error("a picture was not made", exc_info=error)
     return _FAILED
 

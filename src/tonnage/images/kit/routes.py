@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tonnage.images.background.remove import Options
     from tonnage.images.kit.answers import Headers
     from tonnage.images.kit.status import Status
-    from tonnage.web.path.rates import LimitsLike
+    from tonnage.rates.limits import LimitsLike
     from tonnage.web.respond import Receive, Scope, Send
 
 R = TypeVar("R")

@@ -2,5 +2,5 @@
 
 The supervisor makes both (:mod:`tonnage.ops.metrics.views`) when somebody asks; before that,
 nothing of this is imported. To send them on by OpenTelemetry is a process of its own:
-:mod:`tonnage.ops.metrics.otel`.
+:mod:`tonnage.commands.otel`.
 """

@@ -1,6 +1,6 @@
 """What the supervisor answers to whoever collects figures: Prometheus's text, the originals' JSON.
 
-    front.show(metrics_views(page, figures=..., environment="production"))
+    front.views.add(metrics_views(page, figures=..., environment="production"))
 
 Who may ask is decided by whoever asks here. An answer has less than 256 KB whatever the application
 is, since its parts are bounded (:mod:`~tonnage.ops.metrics.server`,

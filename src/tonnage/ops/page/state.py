@@ -89,7 +89,7 @@ def leaks_of(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Postmortems:
-    """The newest reports; read again at most every five seconds."""
+    """The newest reports on this application; read again at most every five seconds."""
 
     def __init__(self, read: Callable[[], list[dict[str, Any]]]) -> None:
         self._read = read
@@ -100,7 +100,8 @@ class Postmortems:
         """Return at most :data:`MOST_POSTMORTEMS` of them, newest first."""
         if self._read_seconds is None or now_seconds - self._read_seconds >= _POSTMORTEMS_SECONDS:
             self._read_seconds = now_seconds
-            self._kept = [_cut(each) for each in self._read()[:MOST_POSTMORTEMS]]
+            own = [each for each in self._read() if each.get("is_own", True)]
+            self._kept = [_cut(each) for each in own[:MOST_POSTMORTEMS]]
         return self._kept
 
 

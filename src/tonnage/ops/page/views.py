@@ -1,7 +1,7 @@
 """What the supervisor answers to a browser: the page with its parts, and the figures it shows.
 
     live = LivePage(shared_page, to_json, figures, operator=..., plan=plan, name="127.0.0.1:8000")
-    front.show(live.views("/tonnage"))      # path -> what answers its GET, given the query
+    front.views.add(live.views("/tonnage"))      # path -> what answers its GET, given the query
 
 Who may ask is decided by whoever asks here; the page's own files are
 :mod:`tonnage.ops.page.files`'. Bounded: an answer has 256 KB at most, since its parts are bounded

@@ -2,5 +2,5 @@
 
 :mod:`tonnage.ops.sizing.observer` observes in the supervisor, :mod:`tonnage.ops.sizing.book` keeps
 it in the state directory, :mod:`tonnage.ops.sizing.advice` judges, and
-:mod:`tonnage.ops.sizing.command` is ``tonnage plan --observed``.
+:mod:`tonnage.commands.sizing` is ``tonnage plan --observed``.
 """

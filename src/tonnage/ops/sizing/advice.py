@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tonnage.budget.plan import LIMIT_STEP_BYTES
+from tonnage.budget.sizes import Parts, divide
+from tonnage.budget.wishes import wishes_from
 from tonnage.ops.sizing.growth import Growth, growth_of
 from tonnage.ops.sizing.record import DAY_SECONDS, HOUR_SECONDS
 from tonnage.units import GIB, MIB, format_bytes
@@ -32,8 +34,9 @@ from tonnage.units import GIB, MIB, format_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.budget.sizes import Parts
+    from tonnage.budget.sizes import AppSize
     from tonnage.ops.sizing.record import History, Row
+    from tonnage.settings import Settings
 
 USUAL_MARGIN: Final = 0.1
 #: The sizes that platforms sell; of them, those are told that are near.
@@ -135,6 +138,16 @@ def advise(
         growth=growth,
         sizes=tuple(_size(limit, whole, margin, parts_at) for limit in _shown(whole, least)),
     )
+
+
+def parts_for(settings: Settings, app: AppSize | None) -> Callable[[int], Parts]:
+    """Return what divides any limit as the plan would, for an application of the size *app*."""
+
+    def parts_at(limit_bytes: int) -> Parts:
+        wishes = wishes_from(settings, limit_bytes)
+        return divide(limit_bytes, wishes.exhausted_bytes, app, wishes)
+
+    return parts_at
 
 
 def _least_limit(whole: Row, margin: float, parts_at: Callable[[int], Parts]) -> int | None:

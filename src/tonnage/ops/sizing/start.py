@@ -88,8 +88,7 @@ def tell(settings: Settings, history: History, row: Row) -> None:
         return  # not one look has succeeded
     try:
         # Imported when there is something to say.
-        from tonnage.ops.sizing.advice import USUAL_MARGIN, advise
-        from tonnage.ops.sizing.command import parts_for
+        from tonnage.ops.sizing.advice import USUAL_MARGIN, advise, parts_for
         from tonnage.ops.sizing.text import log_line
 
         end = row.start_seconds + row.seconds

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.levels import Level
 from tonnage.ops.sizing.advice import PART_NAMES
-from tonnage.ops.sizing.record import DAY_SECONDS, HOUR_SECONDS
-from tonnage.units import counted, format_bytes, in_mb
+from tonnage.units import counted, format_bytes, format_seconds, in_mb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +36,7 @@ _SURENESS: Final = {
 def render(history: History, whole: Row, advice: Advice, others: Sequence[Row]) -> str:
     """Return all of it for a person, ending with a newline; *others* are not counted in it."""
     lines = [
-        f"{history.target}, observed for {duration(whole.seconds)} since"
+        f"{history.target}, observed for {format_seconds(whole.seconds)} since"
         f" {_day(history.days[0].start_seconds)}, with {counted(whole.workers, 'worker')}, limit"
         f" {format_bytes(whole.limit_bytes)}",
         "",
@@ -82,8 +81,9 @@ def log_line(row: Row, advice: Advice) -> tuple[str, dict[str, Any]]:
         else "no limit would do"
     )
     text = (
-        f"observed {duration(row.seconds)}: peak {_of_limit(row)} on {_minute(row.peak_seconds)},"
-        f" p99 {format_bytes(row.p99_bytes)}, {_happened(row)}; {would}"
+        f"observed {format_seconds(row.seconds)}: peak {_of_limit(row)} on"
+        f" {_minute(row.peak_seconds)}, p99 {format_bytes(row.p99_bytes)}, {_happened(row)};"
+        f" {would}"
     )
     return text, {
         "observed_seconds": row.seconds,
@@ -117,17 +117,6 @@ def to_json(history: History, whole: Row, advice: Advice, others: Sequence[Row])
     }
 
 
-def duration(seconds: float) -> str:
-    """Return *seconds* for a person: ``40 s``, ``12 min``, ``24 h``, ``3.5 days``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < HOUR_SECONDS:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 2 * DAY_SECONDS:
-        return f"{seconds / HOUR_SECONDS:.3g} h"
-    return f"{seconds / DAY_SECONDS:.3g} days"
-
-
 def _part(name: str, whole: Row) -> str:
     figures = [_size(each.get(name, 0)) for each in (whole.at_peak, whole.p99s, whole.peaks)]
     label = name.replace("_", " ")
@@ -142,7 +131,7 @@ def _row(size: Size) -> str:
 
 def _other(row: Row) -> str:
     return (
-        f"{duration(row.seconds)} since {_day(row.start_seconds)} with"
+        f"{format_seconds(row.seconds)} since {_day(row.start_seconds)} with"
         f" {counted(row.workers, 'worker')}, peak {_of_limit(row)}"
     )
 
@@ -163,7 +152,11 @@ def _levels(row: Row) -> str:
 
 def _share(seconds: float, whole: float) -> str:
     share = seconds / whole
-    return f"{duration(seconds)} ({share:.1%})" if share < 0.999 else f"{duration(seconds)} (all)"
+    return (
+        f"{format_seconds(seconds)} ({share:.1%})"
+        if share < 0.999
+        else f"{format_seconds(seconds)} (all)"
+    )
 
 
 def _of_limit(row: Row) -> str:

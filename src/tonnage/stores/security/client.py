@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tonnage.web.path.clients import network
+from tonnage.rates.clients import network
 
 if TYPE_CHECKING:
-    from tonnage.web.path.clients import Clients
+    from tonnage.rates.clients import Clients
 
 
 class Client:

@@ -47,7 +47,6 @@ _NAME: Final = "security events"
 # number given; up to which number records were erased; how many of the refused were told; what is
 # counted.
 _KEEP, _WIDEST, _KEEP_SECONDS, _LAST, _ERASED, _TOLD, _COUNTS = range(7)
-_SWEEP_SECONDS: Final = 60.0
 _NANOSECONDS: Final = 1_000_000_000
 
 # Check sum of all that follows; lengths of the four texts; number; nanoseconds since 1970.
@@ -184,17 +183,11 @@ class EventRing:
         words[_ERASED] = erased
 
 
-_swept_seconds = 0.0
-
-
-def sweep(now_seconds: float) -> None:
-    """Erase what is too old, if a minute has passed and anything is kept; called more often."""
-    global _swept_seconds  # one for a process
-    if now_seconds - _swept_seconds >= _SWEEP_SECONDS:
-        _swept_seconds = now_seconds
-        ring = EventRing()
-        if ring.is_begun:
-            ring.sweep()
+def sweep() -> None:
+    """Erase what is too old, if anything is kept."""
+    ring = EventRing()
+    if ring.is_begun:
+        ring.sweep()
 
 
 def _slot(number: int, keep: int) -> int:

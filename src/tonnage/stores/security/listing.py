@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from tonnage.stores.security.client import network_of
 
 if TYPE_CHECKING:
+    from tonnage.rates.clients import Clients
     from tonnage.stores.security.events import Event, EventRing
-    from tonnage.web.path.clients import Clients
 
 MOST_LISTED: Final = 100
 """Events in a list that does not say how many."""

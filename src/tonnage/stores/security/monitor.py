@@ -21,7 +21,7 @@ as ``left_out`` where it was noted all the same.
 
 Bounded: the ring of events, :data:`~.tables.MOST_COUNTS` counts of clients and users (256 KB)
 and :data:`~.tables.MOST_BLOCKS` blocks (64 KB), in tables that forget as that of rate limits does
-(:mod:`tonnage.web.path.ratetable`): first who has failed least, and the block that ends first. So
+(:mod:`tonnage.rates.table`): first who has failed least, and the block that ends first. So
 whoever blocks thousands of addresses can have the first of them forgotten early.
 
 Logs one line a second at most; how many there were besides is said in the next.
@@ -39,12 +39,7 @@ from tonnage.logs import alarm
 from tonnage.stores.security.client import Client, address_of
 from tonnage.stores.security.events import MOST_KEPT, EventRing
 from tonnage.stores.security.listing import MOST_LISTED, Listing, name_of, pseudonym
-from tonnage.stores.security.records import (
-    SecurityAlert,
-    SecurityStatistics,
-    blocked,
-    shown_seconds,
-)
+from tonnage.stores.security.records import SecurityAlert, SecurityStatistics, blocked
 from tonnage.stores.security.rules import (
     DEFAULT_RULES,
     FAILED,
@@ -55,13 +50,13 @@ from tonnage.stores.security.rules import (
     checked,
 )
 from tonnage.stores.security.tables import blocks_table, counts_table, open_clients
-from tonnage.units import parse_seconds
+from tonnage.units import format_seconds, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from tonnage.rates.table import RateTable
     from tonnage.stores.security.events import Event
-    from tonnage.web.path.ratetable import RateTable
 
 logger = logging.getLogger("tonnage.security")
 
@@ -274,12 +269,12 @@ class SecurityMonitor:
             return
         seconds = rule.block_seconds or rule.within_seconds
         self._counts.put(told, now_ns + int(seconds * _NANOSECONDS), now_ns)
-        often = f"{rule.kind} {rule.rate.count} times within {shown_seconds(rule.within_seconds)}"
+        often = f"{rule.kind} {rule.rate.count} times within {format_seconds(rule.within_seconds)}"
         address = "" if who is None else who.address
         if refused := self._events.take_refused():
             often += f"; blocked clients were refused {refused} times since the last alert"
         if rule.block_seconds:
-            text = f"{address} is blocked for {shown_seconds(seconds)}: {often}"
+            text = f"{address} is blocked for {format_seconds(seconds)}: {often}"
             self._events.add("blocked", address, "", text, "blocked", "alerts")
         else:
             text = f"{address or f'user {shown}'}: {often}"

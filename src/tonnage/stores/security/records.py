@@ -69,11 +69,3 @@ def blocked(seconds: float) -> Problem:
         {"retryAfter": wait_seconds},
         ((b"retry-after", b"%d" % wait_seconds),),
     )
-
-
-def shown_seconds(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
-    for unit_seconds, unit in ((3600, "h"), (60, "min")):
-        if seconds >= unit_seconds and not seconds % unit_seconds:
-            return f"{seconds / unit_seconds:g} {unit}"
-    return f"{seconds:g} s"

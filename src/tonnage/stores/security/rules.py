@@ -5,7 +5,7 @@
 
 **What counts as too many.** So many at once, or in the long run more than that in each such time:
 one is forgiven every ``within / failures`` (the generic cell rate algorithm,
-:mod:`tonnage.web.path.gcra`). Who fails twice as often as is forgiven is found within that time.
+:mod:`tonnage.rates.gcra`). Who fails twice as often as is forgiven is found within that time.
 
 **Who is blocked.** Clients only. A rule by user tells people, and cannot block: otherwise anybody
 could lock a user out by failing under his name.
@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 
 from tonnage.checks import read, whole
 from tonnage.errors import ConfigError
+from tonnage.rates.gcra import Rate
 from tonnage.units import parse_seconds
-from tonnage.web.path.gcra import Rate
 
 FAILED: Final = "_failed"
 SUCCEEDED: Final = "_succeeded"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tonnage.web.path.clients import Clients
-from tonnage.web.path.ratetable import shared_table
+from tonnage.rates.clients import Clients
+from tonnage.rates.table import shared_table
 
 if TYPE_CHECKING:
-    from tonnage.web.path.ratetable import RateTable
+    from tonnage.rates.table import RateTable
 
 #: Clients and users that are counted at once, for each rule; 16 bytes each.
 MOST_COUNTS: Final = 16_384

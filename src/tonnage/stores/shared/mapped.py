@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.governor.consumers import register
-from tonnage.host.processes import PAGE_BYTES, read_statm
+from tonnage.host.processes import PAGE_BYTES, Statm
 from tonnage.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ READ_BYTES: Final = 192 * KIB
 
 _MADV_DONTNEED: Final = 4
 _MAPS: Final = Path("/proc/self/maps")
-_STATM: Final = "/proc/self/statm"
 
 
 class Holder(Protocol):
@@ -79,7 +78,7 @@ class Mapped:
     def __init__(self) -> None:
         # Replaced and never changed, so that reading it needs no lock.
         self._holders: tuple[weakref.ref[Holder], ...] = ()
-        self._statm: int | None = None
+        self._statm: Statm | None = None
         # What may have been mapped since the last look, and file pages that there were before.
         self._unseen_bytes = 0
         self._before_bytes: int | None = None
@@ -125,7 +124,7 @@ class Mapped:
     def after_fork(self) -> None:
         """Begin as a child: what its parent has mapped, it has not."""
         if self._statm is not None:
-            os.close(self._statm)
+            self._statm.close()
         self.__init__()  # type: ignore[misc]
 
     def _living(self) -> list[Holder]:
@@ -135,8 +134,8 @@ class Mapped:
         """Return what this process has mapped of all files, its libraries included."""
         try:
             if self._statm is None:
-                self._statm = os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
-            return read_statm(self._statm)[1] * PAGE_BYTES
+                self._statm = Statm()
+            return self._statm.pages()[1] * PAGE_BYTES
         except OSError:
             return 0
 

@@ -121,12 +121,6 @@ class Deadlines:
         self._last = loop, clock
         return clock
 
-    @property
-    def is_winding(self) -> bool:
-        """Whether a timer is set in the loop that was asked for last."""
-        clock = self._last[1]
-        return clock is not None and clock.timer is not None
-
 
 class _Clock:
     """Lets time pass for the open deadlines of one event loop."""

@@ -28,11 +28,11 @@ def prepare(settings: PathSettings) -> None:
     _check_words(settings)
     if not is_needed(settings):
         return
-    from tonnage.web.path.rules import RuleBook, read_rules
+    from tonnage.rules import RuleBook, read_rules
 
     book = RuleBook(read_rules(_limits(settings)), settings.routes)
     if any(rules.rate_limit for rules in book.all()):
-        from tonnage.web.path.ratetable import default_table
+        from tonnage.rates.table import default_table
 
         default_table()
     if settings.cors_origins:

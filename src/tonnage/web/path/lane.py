@@ -1,7 +1,7 @@
 """What applies to the requests of one route, made ready: limiters, compression, what is removed.
 
 Made once, for ASGI and for WSGI, so that a request asks one object and nothing is looked up for it
-twice. Decides nothing. What a user may write is :mod:`tonnage.web.path.rules`'.
+twice. Decides nothing. What a user may write is :mod:`tonnage.rules`'.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tonnage.checks import function
+from tonnage.rules import RuleBook, Rules, read_rules
 from tonnage.web.path.parts import (
     make_compression,
     make_cors,
@@ -17,17 +18,16 @@ from tonnage.web.path.parts import (
     make_limiters,
     make_removed,
 )
-from tonnage.web.path.rules import RuleBook, Rules, read_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from tonnage.problem import Shape
+    from tonnage.rates.table import Store
     from tonnage.web.path.compress import Compression
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.decompress import Decompression
     from tonnage.web.path.parts import Limiter
-    from tonnage.web.path.ratetable import Store
     from tonnage.web.respond import Scope
 
 

@@ -21,29 +21,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Final
 
-from tonnage.checks import whole
 from tonnage.errors import RequestRefusedError
 from tonnage.problem import Problem, body_too_large, problem_in
 from tonnage.web.awaited import Awaited
 from tonnage.web.path.deadlines import Deadlines
-from tonnage.web.path.frameworks import listen
 from tonnage.web.path.heads import announced_bytes
-from tonnage.web.path.lane import Lanes
+from tonnage.web.path.limited import Limited
 from tonnage.web.path.passage import Passage
 from tonnage.web.proxy import believe
-from tonnage.web.respond import respond, was_cut
+from tonnage.web.respond import ASGIApp, respond, was_cut
 
 if TYPE_CHECKING:
-    from tonnage.problem import Shape
+    from tonnage.rules import Rules
     from tonnage.web.path.lane import Lane
     from tonnage.web.path.ratelimit import Said
-    from tonnage.web.path.rates import LimitsLike
-    from tonnage.web.path.ratetable import Store
-    from tonnage.web.path.rules import Rules
-    from tonnage.web.respond import ASGIApp, Message, Receive, Scope, Send
+    from tonnage.web.respond import Message, Receive, Scope, Send
 
 logger = logging.getLogger("tonnage.requests")
 
@@ -53,7 +48,7 @@ _WITHOUT_BODY: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _GO_ON: Final = object()
 
 
-class Tonnage:
+class Tonnage(Limited[ASGIApp]):
     """The limits around an application.
 
     Args:
@@ -63,7 +58,7 @@ class Tonnage:
         max_response: the largest response.
         timeout: how long until a response begins, and between its parts, such as ``"30s"``.
         rate_limit: requests in a time for each client, such as ``"100/15m"``; see
-            :func:`~tonnage.web.path.rates.parse_limits`.
+            :func:`~tonnage.rates.limits.parse_limits`.
         compress: whether responses are compressed that get smaller by it.
         decompress: whether bodies are unpacked that come packed.
         decompress_ratio: how many times larger than sent they may become (from 64 KB on); None:
@@ -92,71 +87,8 @@ class Tonnage:
         ConfigError: a limit makes no sense, or what it needs is not installed.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        max_body: str | int | None = None,
-        max_upload: str | int | None = None,
-        max_response: str | int | None = None,
-        timeout: str | float | None = None,
-        rate_limit: LimitsLike | None = None,
-        compress: bool = False,
-        decompress: bool = False,
-        decompress_ratio: float | None = 20,
-        routes: Mapping[str, Mapping[str, Any]] | None = None,
-        remove_headers: Collection[str] = (),
-        request_ids: bool = False,
-        compress_level: int = 6,
-        compress_min: str | int = "1K",
-        compress_types: Collection[str] = (),
-        may_compress: Callable[[], bool] = lambda: True,
-        cors_origins: Collection[str] = (),
-        cors_methods: Collection[str] | None = None,
-        cors_headers: Collection[str] = (),
-        cors_expose: Collection[str] = (),
-        cors_credentials: bool = False,
-        cors_max_age: str | float | None = None,
-        proxy_hops: int = 0,
-        shape: Shape | None = None,
-        rate_store: Store | None = None,
-    ) -> None:
-        self._app = app
-        self._lanes = Lanes(
-            {
-                "max_body": max_body,
-                "max_upload": max_upload,
-                "max_response": max_response,
-                "timeout": timeout,
-                "rate_limit": rate_limit,
-                "compress": compress,
-                "decompress": decompress,
-                "decompress_ratio": decompress_ratio,
-            },
-            routes,
-            remove_headers=remove_headers,
-            request_ids=request_ids,
-            compress_level=compress_level,
-            compress_min=compress_min,
-            compress_types=compress_types,
-            may_compress=may_compress,
-            cors_origins=cors_origins,
-            cors_methods=cors_methods,
-            cors_headers=cors_headers,
-            cors_expose=cors_expose,
-            cors_credentials=cors_credentials,
-            cors_max_age=cors_max_age,
-            shape=shape,
-            rate_store=rate_store,
-        )
-        self._hops = whole("proxy_hops", proxy_hops, 0)
-        self._shape = shape
+    def _prepare(self) -> None:
         self._deadlines = Deadlines()
-        if request_ids:
-            from tonnage.web.path.requestid import identify
-
-            self._identify = identify
-        listen()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer *scope*, or have the application answer it within its limits."""

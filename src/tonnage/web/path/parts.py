@@ -18,13 +18,13 @@ from tonnage.units import parse_bytes, parse_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from tonnage.rates.table import Store
+    from tonnage.rules import Rules
     from tonnage.web.path.compress import Compression
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.decompress import Decompression
     from tonnage.web.path.ratelimit import RateLimiter
-    from tonnage.web.path.ratetable import Store
     from tonnage.web.path.redisrates import RedisRates, SharedRateLimiter
-    from tonnage.web.path.rules import Rules
 
     Limiter = RateLimiter | SharedRateLimiter
 
@@ -42,9 +42,9 @@ def make_limiters(every: tuple[Rules, ...], store: Store | None) -> dict[str, Li
     limited = [rules for rules in every if rules.rate_limit]
     if not limited:
         return {}
-    from tonnage.web.path.clients import Clients
+    from tonnage.rates.clients import Clients
+    from tonnage.rates.table import default_table
     from tonnage.web.path.ratelimit import RateLimiter
-    from tonnage.web.path.ratetable import default_table
 
     shared = None
     if store is None:

@@ -7,8 +7,8 @@ What a response says is that of the IETF draft ``draft-ietf-httpapi-ratelimit-he
 ``RateLimit-Limit``, ``-Remaining`` and ``-Reset`` of earlier versions are not sent: they would say
 nothing more, and clients disagree on whether the last is an instant or a duration.
 
-It knows no addresses (:mod:`tonnage.web.path.clients`), keeps nothing
-(:mod:`tonnage.web.path.ratetable`), does no arithmetic (:mod:`tonnage.web.path.gcra`), and does not
+It knows no addresses (:mod:`tonnage.rates.clients`), keeps nothing
+(:mod:`tonnage.rates.table`), does no arithmetic (:mod:`tonnage.rates.gcra`), and does not
 send (:mod:`tonnage.problem`).
 """
 
@@ -20,14 +20,14 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from tonnage.problem import Problem
-from tonnage.web.path.clients import Clients
-from tonnage.web.path.rates import BY_ADDRESS, BY_HEADER, Limit, LimitsLike, parse_limits
-from tonnage.web.path.ratetable import Store, default_table
+from tonnage.rates.clients import Clients
+from tonnage.rates.limits import BY_ADDRESS, BY_HEADER, Limit, LimitsLike, parse_limits
+from tonnage.rates.table import Store, default_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.web.path.rates import KeyOf
+    from tonnage.rates.limits import KeyOf
     from tonnage.web.respond import Scope
 
     Headers = tuple[tuple[bytes, bytes], ...]
@@ -46,7 +46,7 @@ class RateLimiter:
     """The limits of one rule.
 
     Args:
-        limits: what applies; see :func:`~tonnage.web.path.rates.parse_limits`.
+        limits: what applies; see :func:`~tonnage.rates.limits.parse_limits`.
         name: the rule's name, told to clients; limits of rules with different names count apart.
         store: where it is counted; by default the table that all workers share.
         clients: remembers addresses; one for all limiters of a store is enough.

@@ -1,6 +1,6 @@
 """Rate limits that all instances of an application share, through Redis or Valkey.
 
-A request counts in the table of its machine (:mod:`tonnage.web.path.ratetable`) and in Redis, and
+A request counts in the table of its machine (:mod:`tonnage.rates.table`) and in Redis, and
 has to pass both. So nothing is given away when Redis is lost: each instance goes on with what its
 own table knows; nor when Redis comes back and knows less than the table. Whoever the table refuses
 is refused without asking Redis.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.requests")
 
-#: The virtual scheduling of :mod:`tonnage.web.path.gcra`, for several limits. KEYS: where the TAT
+#: The virtual scheduling of :mod:`tonnage.rates.gcra`, for several limits. KEYS: where the TAT
 #: of each is, in microseconds. ARGV: the interval and the burst's time of each, likewise. Returns
 #: what is left of each, below zero where it refuses.
 SCRIPT: Final = b"""

@@ -17,13 +17,11 @@ One object serves all threads. What belongs to a request is made for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tonnage.checks import whole
 from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.problem import Problem, body_too_large
-from tonnage.web.path.frameworks import listen
-from tonnage.web.path.lane import Lane, Lanes
+from tonnage.web.path.limited import Limited
 from tonnage.web.path.wsgirequest import (
     CountedInput,
     length_bytes,
@@ -31,127 +29,35 @@ from tonnage.web.path.wsgirequest import (
     scope_of,
     unpack,
 )
-from tonnage.web.path.wsgiresponse import WSGIResponse
+from tonnage.web.path.wsgiresponse import WSGIApp, WSGIResponse
 from tonnage.web.proxy import believe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Iterable
 
-    from tonnage.problem import Shape
-    from tonnage.web.path.rates import LimitsLike
-    from tonnage.web.path.ratetable import Store
-    from tonnage.web.path.rules import Rules
+    from tonnage.rules import Rules
+    from tonnage.web.path.lane import Lane
     from tonnage.web.path.wsgirequest import Environ
-    from tonnage.web.path.wsgiresponse import StartResponse, WSGIApp
+    from tonnage.web.path.wsgiresponse import StartResponse
     from tonnage.web.respond import Scope
 
 
-class TonnageWSGI:
+class TonnageWSGI(Limited[WSGIApp]):
     """The limits around a WSGI application.
+
+    Its arguments are those of :class:`~tonnage.web.path.middleware.Tonnage`, but for these.
 
     Args:
         app: a WSGI application.
-        max_body: the largest body that is taken, such as ``"1M"``.
-        max_upload: the same for those that bring files; by default as *max_body*.
-        max_response: the largest response.
         timeout: has to be left out; see above.
-        rate_limit: requests in a time for each client, such as ``"100/15m"``; see
-            :func:`~tonnage.web.path.rates.parse_limits`.
-        compress: whether responses are compressed that get smaller by it.
-        decompress: whether bodies are unpacked that come packed.
-        decompress_ratio: how many times larger than sent they may become (from 64 KB on); None:
-            any number of times, up to the limit of their size.
-        routes: by route (``"POST /photos"``), which of the limits are different there.
-        remove_headers: names of headers that no response is to have.
-        request_ids: whether each request gets an id, from its X-Request-ID or a new one; see
-            :mod:`tonnage.web.path.requestid`.
-        compress_level: gzip's, from 1 (fast) to 9 (small).
-        compress_min: bodies known to be smaller are not compressed.
-        compress_types: content types to compress besides the usual ones.
-        may_compress: asked before a response is compressed; says no while memory is short.
-        cors_origins: whose pages may call this (see :class:`~tonnage.web.path.cors.Cors`).
-        cors_methods: what they may ask for.
-        cors_headers: what they may send.
-        cors_expose: names of response headers that they may read besides the harmless ones and
-            those of refusals.
-        cors_credentials: whether with cookies.
-        cors_max_age: how long a browser remembers a permission, such as ``"24h"``.
-        proxy_hops: how many proxies in front are yours; the address they saw is the client's.
-        shape: makes the JSON of refusals from a :class:`~tonnage.problem.Problem`.
-        rate_store: where rate limits count; by default the table of all workers of a server, and
-            Redis besides where REDIS_URL is set.
 
     Raises:
         ConfigError: a limit makes no sense, cannot be kept here, or needs what is not installed.
     """
 
-    def __init__(
-        self,
-        app: WSGIApp,
-        *,
-        max_body: str | int | None = None,
-        max_upload: str | int | None = None,
-        max_response: str | int | None = None,
-        timeout: str | float | None = None,
-        rate_limit: LimitsLike | None = None,
-        compress: bool = False,
-        decompress: bool = False,
-        decompress_ratio: float | None = 20,
-        routes: Mapping[str, Mapping[str, Any]] | None = None,
-        remove_headers: Collection[str] = (),
-        request_ids: bool = False,
-        compress_level: int = 6,
-        compress_min: str | int = "1K",
-        compress_types: Collection[str] = (),
-        may_compress: Callable[[], bool] = lambda: True,
-        cors_origins: Collection[str] = (),
-        cors_methods: Collection[str] | None = None,
-        cors_headers: Collection[str] = (),
-        cors_expose: Collection[str] = (),
-        cors_credentials: bool = False,
-        cors_max_age: str | float | None = None,
-        proxy_hops: int = 0,
-        shape: Shape | None = None,
-        rate_store: Store | None = None,
-    ) -> None:
-        self._app = app
-        self._lanes = Lanes(
-            {
-                "max_body": max_body,
-                "max_upload": max_upload,
-                "max_response": max_response,
-                "timeout": timeout,
-                "rate_limit": rate_limit,
-                "compress": compress,
-                "decompress": decompress,
-                "decompress_ratio": decompress_ratio,
-            },
-            routes,
-            remove_headers=remove_headers,
-            request_ids=request_ids,
-            compress_level=compress_level,
-            compress_min=compress_min,
-            compress_types=compress_types,
-            may_compress=may_compress,
-            cors_origins=cors_origins,
-            cors_methods=cors_methods,
-            cors_headers=cors_headers,
-            cors_expose=cors_expose,
-            cors_credentials=cors_credentials,
-            cors_max_age=cors_max_age,
-            shape=shape,
-            rate_store=rate_store,
-        )
+    def _prepare(self) -> None:
         for lane in self._lanes.all():
             _check(lane.rules)
-        self._cors = self._lanes.cors
-        self._shape = shape
-        self._hops = whole("proxy_hops", proxy_hops, 0)
-        if request_ids:
-            from tonnage.web.path.requestid import identify
-
-            self._identify = identify
-        listen()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the request of *environ*, or have the application answer it within its limits."""
@@ -164,8 +70,9 @@ class TonnageWSGI:
         if lane.request_ids:
             response.add((self._identify(scope),))
             environ["tonnage.request_id"] = scope["tonnage.request_id"]
-        if self._cors is not None and scope["method"] == "OPTIONS":
-            preflight = self._cors.preflight(scope, self._shape)
+        cors = self._lanes.cors
+        if cors is not None and scope["method"] == "OPTIONS":
+            preflight = cors.preflight(scope, self._shape)
             if preflight is not None:
                 return response.answer(preflight)
         try:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     Write = Callable[[bytes], object]
     StartResponse = Callable[..., Write]
-    WSGIApp = Callable[[Any, Any], Iterable[bytes]]
 
+WSGIApp = Callable[[Any, Any], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
 # How far it has come. HELD: start_response was called, and nothing sent. REPLACED: ours was sent.

@@ -1,0 +1,37 @@
+"""A worker's question to a supervisor that does not answer. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+from tests.web.virtual import now, run
+
+from tonnage.web.question import DEADLINE_SECONDS, MOST_QUESTIONS, Supervisor, UnansweredError
+
+
+def test_an_answer_is_waited_for_so_long() -> None:
+    """And a worker waits for a few at once, whoever asks."""
+
+    async def story() -> None:
+        taken: list[int] = []
+
+        def take(fd: int) -> bool:
+            taken.append(os.dup(fd))
+            return True
+
+        supervisor, begun = Supervisor(take), now()
+        asking = [asyncio.create_task(supervisor.ask("GET", "/ops")) for _ in range(MOST_QUESTIONS)]
+        await asyncio.sleep(1.0)
+        with pytest.raises(UnansweredError, match="too much is being asked at once"):
+            await supervisor.ask("GET", "/ops")
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+
+        assert now() - begun == pytest.approx(DEADLINE_SECONDS)
+        assert {str(answer) for answer in answers} == {"the supervisor has not answered within 5 s"}
+        assert len(taken) == MOST_QUESTIONS
+        for fd in taken:
+            os.close(fd)
+
+    run(story())
