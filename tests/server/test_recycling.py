@@ -73,6 +73,15 @@ def test_where_two_do_not_fit_the_old_one_drains_first(house: House, said: Said)
     assert "after 0 ms (no room for two, so the old one drained first), " in said()
 
 
+def test_no_second_copy_is_started_of_what_the_first_start_has_loaded(house: House) -> None:
+    """A model of 250 MB, in each worker: two do not fit, although none was ever recycled."""
+    house.ready(house.crew.members[1], own_mb=250)
+    house.recycler.want(1, Reason.ASKED)
+    house.act()
+
+    assert house.kinds(1) == ["stop"]
+
+
 def test_what_a_second_worker_needs_is_learned(house: House) -> None:
     """From those that have started: these come to 40 MB, and half as much again for a moment."""
     house.free_mb = 40

@@ -51,6 +51,20 @@ def test_what_requests_hold_is_explained(house: House) -> None:
     assert house.replaced() == [1]
 
 
+def test_what_the_startup_has_loaded_is_explained(house: House) -> None:
+    """A successor would load the same model; so it is no reason, and what came since is one."""
+    house.situation = STUCK
+    house.page.slots[0].rolled_up_private_bytes = house.page.slots[0].baseline_bytes + 200 * MIB
+    house.recycler.heard_ready(house.crew.members[0])
+    house.own(0, 200)
+    house.act()
+    assert house.replaced() == []
+
+    house.own(0, 290)
+    house.act()
+    assert house.replaced() == [0]
+
+
 def test_what_a_collection_brings_back_is_no_reason(house: House) -> None:
     """The worker goes that holds most after its collection."""
     house.situation = STUCK

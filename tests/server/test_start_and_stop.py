@@ -43,6 +43,18 @@ time.sleep(20)
 async def app(scope, receive, send): ...
 """
 
+# Holds 420 MB once it has started.
+HEAVY = """
+held = []
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        held.append(b"x" * (420 << 20))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+"""
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
@@ -101,6 +113,14 @@ def test_a_misspelt_variable_is_warned_of_once() -> None:
 
     assert ended.stderr.count("TONNAGE_WROKERS is set and has no effect") == 1
     assert "did you mean TONNAGE_WORKERS?" in ended.stderr
+
+
+def test_a_level_that_the_start_brings_is_told(tmp_path: Path) -> None:
+    """By the log, as any other, and not only by the banner's figure."""
+    (tmp_path / "heavy.py").write_text(HEAVY)
+    arguments = ("heavy:app", "--app-dir", str(tmp_path), "--workers", "1", *LIMIT)
+    with Running(*arguments) as server:
+        await_true(lambda: "memory OK -> " in server.log, "the first level", 10.0)
 
 
 @pytest.mark.parametrize("preload", ["--preload", "--no-preload"])

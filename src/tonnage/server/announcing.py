@@ -77,7 +77,6 @@ class Announcer:
         if self._announced:
             return
         self._announced = True
-        self._watch.look()
         print(render_banner(self._facts()), file=sys.stderr, flush=True)
 
     def _facts(self) -> BannerFacts:
@@ -87,7 +86,8 @@ class Announcer:
         token = settings.admission.admin_token
         return BannerFacts(
             version=__version__,
-            used_bytes=header.used_bytes,
+            # Without a look: the change of level that one finds would be told to nobody.
+            used_bytes=self._watch.used_bytes_now() or header.used_bytes,
             used_how=self._watch.meter.read().how,
             limit_text=self._limit_watch.limit.describe(),
             workers=plan.workers,

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.supervisor")
 
-# A fresh worker holds about 6 MB; until one has been measured, a second needs twice that.
+# A fresh worker holds about 6 MB; a second needs twice that, or more where one was seen to.
 _ASSUMED_START_BYTES: Final = 12 * MIB
 # Beyond what a second worker needs, so much stays free for those that serve.
 _SPARE_BYTES: Final = 16 * MIB
@@ -151,6 +151,8 @@ class Recycler:
         self._start_bytes = _ASSUMED_START_BYTES
         # By slot; one entry for each worker.
         self._bounds: dict[int, _Bounds] = {}
+        # By slot: what the application's startup has taken. A successor would take as much.
+        self._startup_bytes: dict[int, int] = {}
         # By worker and not by slot, so that a wish does not pass to a successor.
         self._wishes: dict[Member, Reason] = {}
         self.recycled = 0
@@ -219,7 +221,12 @@ class Recycler:
 
     def heard_ready(self, member: Member) -> None:
         """Note that a worker has become ready."""
-        self.fresh_bytes = self._page.slots[member.index].uss_bytes
+        slot = self._page.slots[member.index]
+        self.fresh_bytes = slot.uss_bytes
+        self._learn_start(slot.uss_bytes)
+        self._startup_bytes[member.index] = max(
+            0, slot.rolled_up_private_bytes - slot.baseline_bytes
+        )
         now = self._now
         if now is None or now.successor is not None or member is now.old:
             return
@@ -231,9 +238,14 @@ class Recycler:
         if now.start_first and not now.old_is_gone:
             self._drain(now)
 
+    def _learn_start(self, owned_bytes: int) -> None:
+        # Half as much again, for what a start needs for a moment.
+        self._start_bytes = max(_ASSUMED_START_BYTES, owned_bytes + owned_bytes // 2)
+
     def heard_end(self, member: Member) -> None:
         """Note that a worker has ended."""
         self._bounds.pop(member.index, None)
+        self._startup_bytes.pop(member.index, None)
         self._wishes.pop(member, None)
         now = self._now
         if now is None:
@@ -268,10 +280,11 @@ class Recycler:
         collected: Callable[[int], Collected | None],
     ) -> Candidate:
         bounds, after = self._bounds_of(member), collected(member.index)
-        unexplained = worker.held_bytes - worker.taken_bytes
+        startup_bytes = self._startup_bytes.get(member.index, 0)
+        unexplained = worker.held_bytes - worker.taken_bytes - startup_bytes
         if after is not None and self._clock() - after.now_seconds <= situation.level_seconds:
             # What a collection would bring back is no reason to recycle.
-            unexplained = min(unexplained, after.held_bytes)
+            unexplained = min(unexplained, after.held_bytes - startup_bytes)
         from_start = max(0, worker.uss_bytes - worker.held_bytes)
         return Candidate(
             index=member.index,
@@ -356,9 +369,7 @@ class Recycler:
         header.recycles += 1
         fresh = self._page.slots[now.successor.index]
         owned = max(fresh.uss_bytes, 0)
-        if owned:
-            # Half as much again, for what a start needs for a moment.
-            self._start_bytes = owned + owned // 2
+        self._learn_start(owned)
         freed = max(0, now.held_bytes - owned)
         header.recycled_bytes += freed
         self._tell(now, now.successor, freed)
