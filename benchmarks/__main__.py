@@ -72,7 +72,7 @@ def measure(chosen: argparse.Namespace) -> int:
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
-    result = replace(result, command=record.typed_command())
+    result = replace(result, command=result.command or record.typed_command())
     print(f"\n{result.text()}\n\nwritten: {_shown(result.save(chosen.results))}")
     return int(bool(result.details.get("broken_promises")))
 

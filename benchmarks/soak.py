@@ -107,8 +107,10 @@ def result(
         columns=["promise", "found", "verdict"],
         rows=[each.row() for each in judged],
         notes=[
-            "acknowledged: answered with 201 or 202. What was asked for and not acknowledged may be"
-            " stored or not, and so may a photo whose sender was told that it became no portrait"
+            "acknowledged: answered with 201, and LvlUp's purchases and Fibuca's photos with 202."
+            " LvlUp's events and beats are answered with 202 too, but it may drop them, and counts"
+            " what it drops: they are not looked for. What was asked for and not acknowledged may"
+            " be stored or not, and so may a photo whose sender was told that it became no portrait"
             f" ({_counted(seen['photos_failed'])}).",
             "refused: answered with 429 or 503. Nothing is wrong but during a fault and in the"
             f" {SETTLE_SECONDS:g} s after it.",

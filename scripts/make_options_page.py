@@ -19,7 +19,7 @@ INTRODUCTION = """\
 
 <!-- Generated from src/tonnage/options/ by `make docs`: edit the files there, not this page. -->
 
-An option can be set in five places. The first that sets it wins:
+An option can be set in four places. The first that sets it wins; else the default holds:
 
 1. a flag: `tonnage run main:app --free-floor 24M`
 2. the environment: `TONNAGE_FREE_FLOOR=24M`, or a conventional name such as `PORT` where one is
@@ -27,7 +27,6 @@ An option can be set in five places. The first that sets it wins:
 3. an env file, named with `--env-file`: the same variables
 4. the `[tool.tonnage]` table of `pyproject.toml`, or of the file named with `--config`:
    `free_floor = "24M"`
-5. the default
 
 A value that makes no sense, and a key that `[tool.tonnage]` does not know, end the command with
 one line and exit status 2. `tonnage run` and `tonnage plan` take the same options. Paths are

@@ -56,6 +56,8 @@ def run(chosen: argparse.Namespace) -> Result:
         for each in record.load_all(chosen.results)
         if each.name.startswith(f"{tables.NAME}-")
     }
+    if not saved:
+        sys.exit(f"nothing is saved in {chosen.results}: measure first, without --saved")
     draw(saved, chosen)
     result = tables.of_claims(saved)
     if unexplained := result.details["unexplained"]:
@@ -93,8 +95,7 @@ def draw(saved: dict[str, Result], chosen: argparse.Namespace) -> None:
         name = pictures.draw_memory(app, each.details, chosen.images)
         saved[app] = replace(each, pictures=[name])
         saved[app].save(chosen.results)
-    if saved:
-        pictures.draw_peaks({app: each.details for app, each in saved.items()}, chosen.images)
+    pictures.draw_peaks({app: each.details for app, each in saved.items()}, chosen.images)
 
 
 def _path(text: str) -> Path:

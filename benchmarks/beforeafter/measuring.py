@@ -83,14 +83,12 @@ class Run:
         outcomes: how many requests came to what, by visit.
         records: what was acknowledged, and what of it is lost, by kind.
         series: memory in bytes and kills by the kernel so far, by seconds since the load began.
-        printed: the end of what the backend has printed.
     """
 
     figures: dict[str, float]
     outcomes: dict[str, dict[str, int]]
     records: dict[str, Records]
     series: list[tuple[float, int, int]]
-    printed: str
 
 
 def uploads_of(scenario: Scenario) -> dict[str, bytes]:
@@ -149,7 +147,7 @@ def measure(
                 "restarts": float(site.restarts),
                 "log_bytes": float(_size_of_logs(place)),
             }
-            return Run(found, _outcomes(played), records, _series(seen, played), site.printed())
+            return Run(found, _outcomes(played), records, _series(seen, played))
 
 
 async def _load(
@@ -229,5 +227,4 @@ def details(run: Run) -> dict[str, Any]:
         "outcomes": run.outcomes,
         "records": {kind: asdict(each) for kind, each in run.records.items()},
         "series": [[seconds, used, kills] for seconds, used, kills in run.series],
-        "printed": run.printed,
     }

@@ -7,6 +7,7 @@ is the highest use in half a second. Needs matplotlib.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -36,7 +37,7 @@ def draw_memory(app: str, saved: Saved, images: Path) -> str:
         figure, axes = plt.subplots(figsize=(8, 3.6))
         figure.subplots_adjust(left=0.085, right=0.975, top=0.80, bottom=0.135)
         for name, way in saved["ways"].items():
-            _curve(axes, name, way["title"], typical(way["runs"]))
+            _curve(axes, name, way["title"], typical(way["runs"]), saved["limit_bytes"])
         _frame(axes, saved["limit_bytes"])
         axes.set_xlabel("seconds since the load began", fontsize=9)
         axes.set_xlim(left=max(-_START_SECONDS, axes.get_xlim()[0]))
@@ -73,21 +74,27 @@ def typical(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return by_peak[(len(by_peak) - 1) // 2]
 
 
-def kills(series: Sequence[Sequence[float]]) -> list[int]:
-    """Return at which points of *series* the kernel had killed since the one before."""
-    counts = [point[2] for point in series]
-    return [i for i in range(1, len(counts)) if counts[i] > counts[i - 1]]
+def kills(series: Sequence[Sequence[float]], limit_bytes: int) -> list[tuple[float, float]]:
+    """Return when the kernel had killed since the point before, and at how many bytes.
+
+    That is at the limit: a sample is from before or after, and may be far below it.
+    """
+    return [
+        (seconds, max(used_bytes, limit_bytes))
+        for (_, _, before), (seconds, used_bytes, count) in pairwise(series)
+        if count > before
+    ]
 
 
-def _curve(axes: Axes, name: str, title: str, run: Mapping[str, Any]) -> None:
+def _curve(axes: Axes, name: str, title: str, run: Mapping[str, Any], limit_bytes: int) -> None:
     series = run["series"]
     seconds = [point[0] for point in series]
     used = [point[1] / MIB for point in series]
     axes.plot(seconds, used, color=_COLOURS[name], linewidth=1.3, label=title)
-    killed = kills(series)
+    killed = kills(series, limit_bytes)
     axes.scatter(
-        [seconds[i] for i in killed],
-        [used[i] for i in killed],
+        [at for at, _ in killed],
+        [used_bytes / MIB for _, used_bytes in killed],
         marker="x",
         s=26,
         linewidths=1.6,
@@ -117,7 +124,7 @@ def _frame(axes: Axes, limit_bytes: int) -> None:
     axes.annotate(
         f"limit {format_bytes(limit_bytes)}   × killed by the kernel",
         (1, limit),
-        (0, 4),
+        (0, 6),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         ha="right",

@@ -87,9 +87,13 @@ def of_claims(saved: Mapping[str, Result]) -> Result:
             "measured: the backend as it was → on Tonnage in the limit; as it was: with all the"
             " memory that it can want, and for times, failures and concurrency in the limit, if it"
             " answered anybody there. What figures of a backend depend on stands below its table.",
+            "kept; trouble not shown: ours is within the claim, but the backend as it was has no"
+            " such trouble here, or there is no figure of it. That says nothing of a difference.",
             *claims.notes(found, why),
         ],
         machine=max((each.machine for each in saved.values()), key=_date, default=machine()),
+        # What measured, not what judged.
+        command=" && ".join(dict.fromkeys(each.command for each in saved.values())),
         pictures=["before-after-peaks.svg"] if saved else [],
         details={
             "claims": {each.claim.key: [each.measured, each.verdict] for each in found},

@@ -27,6 +27,8 @@ from argon2.exceptions import VerificationError
 from bson import ObjectId
 from eventide.schema import LARGEST_ID, Row, prepare, shown, utc
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from pymongo import AsyncMongoClient, ReturnDocument
@@ -64,6 +66,9 @@ security_events: list[Row] = []
 Email = Annotated[
     str, Field(pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(str.lower), Field(max_length=254)
 ]
+Start = Annotated[
+    AwareDatetime, Field(ge=datetime(2020, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))
+]
 
 
 class Credentials(BaseModel):
@@ -78,7 +83,7 @@ class NewEvent(BaseModel):
 
     title: str = Field(min_length=1, max_length=120)
     city: str = Field(min_length=1, max_length=60)
-    starts_at: AwareDatetime
+    starts_at: Start
     seats: int = Field(ge=1, le=100_000)
     description: str = Field(default="", max_length=2000)
 
@@ -101,6 +106,13 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 # W1, W5: nobody looks at memory. M7: nothing is replaced before the kernel ends it. R6: anybody may
 # ask as often as they like.
 app = FastAPI(title="Eventide", lifespan=lifespan)
+
+
+@app.exception_handler(RequestValidationError)
+async def refuse(_: Request, error: RequestValidationError) -> Response:
+    """Say what is wrong."""
+    told = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
+    return JSONResponse({"detail": told}, 422)
 
 
 def check(request: Request) -> None:
@@ -248,17 +260,19 @@ async def create(user: User, new: NewEvent, response: Response) -> Row:
 @app.patch("/events/{event_id}")
 async def change(user: User, event_id: EventId, changed: Change) -> Row:
     """Change an event of one's own."""
-    mine = {"_id": event_id, "organiser_id": user}
+    mine: Row = {"_id": event_id, "organiser_id": user}
     found = await events.find_one(mine)
     if found is None:
         raise HTTPException(404, f"there is no event {event_id} of yours")
     new = changed.model_dump(exclude_none=True)
-    more = new.get("seats", found["seats"]) - found["seats"]
-    done = await events.find_one_and_update(
-        mine | {"seats": found["seats"], "seats_left": {"$gte": -more}},
-        {"$set": {"title": found["title"]} | new, "$inc": {"seats_left": more}},
-        return_document=ReturnDocument.AFTER,
-    )
+    if not new:
+        return shown(found)
+    update: Row = {"$set": new}
+    if changed.seats is not None:
+        more = changed.seats - found["seats"]
+        mine |= {"seats": found["seats"], "seats_left": {"$gte": -more}}
+        update["$inc"] = {"seats_left": more}
+    done = await events.find_one_and_update(mine, update, return_document=ReturnDocument.AFTER)
     if done is None:
         raise HTTPException(
             409, "more seats than that are taken, or it was changed meanwhile: look, and try again"

@@ -3,10 +3,11 @@
     tonnage db migrate fibuca/migrations      # its tables are those of Fibuca
     FIBUCA_OFFICE_KEY=... gunicorn naive:app --workers 4      # M3: two for each core, as is usual
 
-The same routes and the same answers; the tables, the page and the drawing of cards are shared. It
-works, on a machine with enough memory. ``make before-after`` runs both under the same load. A
-comment at each deficiency names the row of ``docs/requirements.md`` whose original had it; limits
-that are simply not there (M1, R1, R6, R7) have no line to comment. Nothing here is to be copied.
+The same routes and the same answers; the tables, the page, the drawing of cards and how moments are
+written are shared. It works, on a machine with enough memory. ``make before-after`` runs both under
+the same load. A comment at each deficiency names the row of ``docs/requirements.md`` whose original
+had it; limits that are simply not there (M1, R1, R6, R7) have no line to comment. Nothing here is
+to be copied.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fibuca import cards
+from fibuca.moments import Json
 from fibuca.tables import Application, Member, Photo
 from flask import Flask, Response, render_template, request, send_file
 from PIL import Image, ImageOps
@@ -42,6 +44,7 @@ for name in ("photos", "jobs"):
     (DATA / name).mkdir(parents=True, exist_ok=True)
 
 app = Flask(__name__, template_folder="fibuca/templates")
+app.json = Json(app)
 # D1: up to 15 connections for each worker, however many the database has.
 engine = create_engine(DATABASE_URL.replace("postgresql:", "postgresql+psycopg:"))
 

@@ -49,12 +49,12 @@ NO_OPTIONS = re.compile(r"TONNAGE_(PREPARED|TEST_\w+|SERVICE_\w+|PORT_\w+)")
 # The files that have to be known before the others can be read; an env file cannot name them.
 FOUND_FIRST = ("config", "env_file")
 
-# What the environment decides, where nobody says otherwise.
 # Taken relative to the directory that the settings are found for.
 _PATHS = (
     *("app_dir", "env_file", "config", "uds", "report_dir", "cache_dir", "spool_dir"),
     "models_dir",
 )
+# What the environment decides, where nobody says otherwise.
 _CACHE_TTL_SECONDS: Mapping[object, float] = {"production": 300.0, "development": 60.0}
 
 

@@ -14,10 +14,10 @@
     + WriterClosedError    a writer takes no more records
     + SpoolError           the disk does not take what is to be kept there
     + RedisAwayError       Redis does not answer, or not in time; it may have done what it was asked
-  x DatabaseError          a database cannot be asked, or not so
+  x DatabaseError          a database cannot be asked, or not in this way
     + DatabaseAwayError    it does not answer; also a refusal: the request gets 503
     + PoolBusyError        no connection came free in time; also a refusal: 503
-    + PageCursorError      what a client sent as the place to go on from is none; a refusal: 400
+    + PageCursorError      the client's cursor cannot be used for this list; a refusal: 400
     + ResultTooLargeError  a query would load more than it may at once
   x JobError               an isolated job has given no result
     + JobRaisedError       its function raised what cannot be passed on
@@ -28,9 +28,9 @@
     + JobBusyError         it did not get its turn in time; a refusal: 503 with Retry-After
     + JobTooLargeError     what it passes in or out is too large, or it can never fit
   x RequestRefusedError    a request breaks a limit; raised in the application while it is served
-    + MemoryShortError     what a request was about to take did not come free in time: 503
+    + MemoryShortError     memory that a request was about to take did not come free: 503
     + ModelError           a model is not there, or is not what it should be: 503
-    + ImageRefusedError    a picture is none, is damaged, or would become too large: 413, 415, 422
+    + ImageRefusedError    a file is no picture, damaged, or would become too large: 413, 415, 422
 
 A message is one line that says what is wrong and what to do about it: the command line prints it
 as it is, without a traceback.
@@ -56,7 +56,7 @@ class UsageError(TonnageError):
 
 
 class ConfigError(UsageError):
-    """An option, an environment variable or a configuration file holds a value without sense."""
+    """An option, environment variable or configuration file holds a value that makes no sense."""
 
 
 class TargetError(UsageError):
@@ -96,7 +96,7 @@ class WriterClosedError(StoreError):
 
 
 class SpoolError(StoreError):
-    """The disk does not take what is to be kept there: it is full, gone, or no disk."""
+    """The disk does not take what is to be kept there: it is full, gone, or only memory."""
 
 
 class RedisAwayError(StoreError):
@@ -104,7 +104,7 @@ class RedisAwayError(StoreError):
 
 
 class RequestRefusedError(TonnageError):
-    """A request breaks a limit. Whoever lets it out has it answered with its problem."""
+    """A request breaks a limit. If an application lets it out, its problem is the answer."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -117,11 +117,11 @@ class RequestRefusedError(TonnageError):
 
 
 class MemoryShortError(RequestRefusedError):
-    """What a request was about to take did not come free in time; it is answered with 503."""
+    """Memory that a request was about to take did not come free in time; answered with 503."""
 
 
 class DatabaseError(TonnageError):
-    """A database cannot be asked, or not so."""
+    """A database cannot be asked, or not in this way."""
 
 
 class DatabaseAwayError(DatabaseError, RequestRefusedError):
@@ -133,7 +133,7 @@ class PoolBusyError(DatabaseError, RequestRefusedError):
 
 
 class PageCursorError(DatabaseError, RequestRefusedError):
-    """What a client sent as the place to go on from is none of ours; answered with 400."""
+    """The cursor that a client sent cannot be used for this list; answered with 400."""
 
 
 class ResultTooLargeError(DatabaseError):
@@ -195,4 +195,4 @@ class ModelError(RequestRefusedError):
 
 
 class ImageRefusedError(RequestRefusedError):
-    """A picture is none, is damaged, or would become too large; answered with its problem."""
+    """A file is no picture, is damaged, or would become too large; answered with its problem."""

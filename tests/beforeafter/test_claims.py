@@ -42,6 +42,30 @@ def test_a_claim_is_judged_by_medians(
     assert (found.measured, found.verdict) == (measured, verdict)
 
 
+@pytest.mark.parametrize(
+    ("rule", "bound", "before", "theirs", "ours", "verdict"),
+    [
+        ("at most", 10, 30, 30, 10, "reached"),
+        ("at most", 10, 30, 29, 10, "kept; trouble not shown"),
+        ("at most", 10, 30, 29, 11, "not reached"),
+        ("at least", 10, 5, 5, 10, "reached"),
+        ("at least", 10, 5, 6, 10, "kept; trouble not shown"),
+        ("at least", 10, 5, None, 10, "kept; trouble not shown"),
+        ("at least", 10, 5, 5, 9, "not reached"),
+    ],
+)
+def test_a_difference_is_shown_only_where_there_was_trouble_before(
+    rule: Rule, bound: float, before: float, theirs: float | None, ours: float, verdict: str
+) -> None:
+    """Who is as good as claimed has not yet become better."""
+    told = Claim("key", "fibuca", "said", "image_seconds", rule, bound, before=before)
+    naive = {} if theirs is None else {"image_seconds": theirs}
+
+    found = judge(told, {"naive-wide": [naive], "tonnage": [{"image_seconds": ours}]})
+
+    assert found.verdict == verdict
+
+
 def test_what_was_not_measured_is_not_judged() -> None:
     """Neither where we have no figure, nor where a share of nothing is asked for."""
     assert judge(claim("peak_bytes", "at most", 1), {}).verdict == "not measured"
@@ -88,19 +112,23 @@ def test_a_reason_is_shown_where_one_is_needed() -> None:
     """And it is told where one is missing."""
     high = {"tonnage": [{"peak_bytes": 9.0}]}
     found = [
-        judge(Claim(key, "fitflix", f"claim {key}", "peak_bytes", rule, bound), high)
-        for key, rule, bound in _RULES
+        judge(Claim(key, "fitflix", f"claim {key}", "peak_bytes", rule, bound, before=before), high)
+        for key, rule, bound, before in _RULES
     ]
 
-    why = {"missed": "too small a machine", "met": "nobody asks"}
-    assert notes(found, why) == ["claim missed: too small a machine"]
+    why = {"missed": "too small a machine", "met": "nobody asks", "kept": "no figure before"}
+    assert notes(found, why) == [
+        "claim missed: too small a machine",
+        "claim kept: no figure before",
+    ]
     assert unexplained(found, why) == ["told"]
 
 
-_RULES: tuple[tuple[str, Rule, float], ...] = (
-    ("met", "at most", 9),
-    ("missed", "at most", 8),
-    ("told", "instead", 0),
+_RULES: tuple[tuple[str, Rule, float, float | None], ...] = (
+    ("met", "at most", 9, None),
+    ("missed", "at most", 8, None),
+    ("kept", "at most", 9, 10),
+    ("told", "instead", 0, None),
 )
 
 

@@ -39,8 +39,10 @@ def test_the_run_that_is_shown_has_the_peak_in_the_middle() -> None:
 
 
 def test_kills_are_marked_where_their_count_grew() -> None:
-    """Not where it stayed."""
-    assert kills(run(512, 0, 2, 2, 3)["series"]) == [1, 3]
+    """Not where it stayed; and at the limit, wherever the sample was."""
+    series = run(370, 0, 2, 2, 3)["series"]
+    assert kills(series, 512) == [(0.5, 370 * MIB), (1.5, 370 * MIB)]
+    assert kills(series, 512 * MIB) == [(0.5, 512 * MIB), (1.5, 512 * MIB)]
 
 
 def test_the_same_figures_give_the_same_files(tmp_path: Path) -> None:

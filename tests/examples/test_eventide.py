@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -137,6 +138,34 @@ def test_nobody_gets_a_seat_twice_or_one_that_is_not_there(
     assert member.send("PATCH", f"/events/{number}", {"seats": 1}).status == 200
     mine = member.send("GET", "/bookings").json()
     assert [booking["event_id"] for booking in mine] == [number]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"starts_at": "0001-01-01T00:00:00+14:00"},
+        {"starts_at": "0999-01-01T00:00:00Z"},
+        {"starts_at": "2100-01-01T00:00:00Z"},
+        # The answer cannot repeat these: no JSON holds them.
+        {"title": "\ud800"},
+        {"title": math.nan},
+        {"seats": math.inf},
+    ],
+)
+def test_an_event_that_cannot_be_is_refused(member: Visitor, change: dict[str, object]) -> None:
+    """With the reason, and not as a failure."""
+    answer = member.send("POST", "/events", EVENT | change)
+    assert (answer.status, list(answer.json())) == (422, ["detail"])
+
+
+@pytest.mark.parametrize("path", ["/auth/register", "/auth/login"])
+def test_credentials_that_cannot_be_are_refused_unrepeated(stranger: Visitor, path: str) -> None:
+    """What is refused may be most of somebody's password."""
+    given = {"email": stranger.email, "password": "hunter2"}
+    for wrong in ({}, {"email": "\ud800@example.org"}, {"password": "hunter2\ud800"}):
+        answer = stranger.send("POST", path, given | wrong)
+        assert answer.status == 422
+        assert b"hunter2" not in answer.body
 
 
 def test_who_guesses_passwords_has_to_wait(stranger: Visitor, server: Running) -> None:

@@ -6,9 +6,12 @@ What only one of them has, its limits, is in ``test_eventide.py``.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -73,6 +76,9 @@ JOURNEYS: dict[str, list[Step]] = {
         ("ben", "PATCH", "/events/{event}", {"seats": 1}),
         ("", "PATCH", "/events/{event}", {"seats": 1}),
         ("ann", "POST", "/events", EVENT | {"starts_at": "tomorrow"}),
+        ("ann", "POST", "/events", EVENT | {"starts_at": "0999-01-01T00:00:00Z"}),
+        ("ann", "POST", "/events", EVENT | {"title": "\ud800"}),
+        ("ann", "POST", "/events", EVENT | {"title": math.nan}),
         ("ann", "POST", "/events", {"title": "Regatta"}),
         ("", "POST", "/events", EVENT),
     ],
@@ -101,6 +107,7 @@ JOURNEYS: dict[str, list[Step]] = {
         ("", "POST", "/auth/register", {"email": "nobody", "password": PASSWORD}),
         ("", "POST", "/auth/register", {"email": "eve@example.org", "password": "short"}),
         ("", "POST", "/auth/login", {"email": "nobody@example.org", "password": PASSWORD}),
+        ("", "POST", "/auth/login", {"email": "\ud800@example.org", "password": PASSWORD}),
         ("", "POST", "/auth/login", {}),
     ],
     "guessing passwords": [GUESS] * 7,
@@ -179,6 +186,21 @@ def test_both_answer_the_same(sides: tuple[Side, Side], journey: str) -> None:
     ours, theirs = (side.travel(JOURNEYS[journey], address) for side in sides)
     for one, other in zip(ours, theirs, strict=True):
         assert one == other
+
+
+def test_changes_at_the_same_time_are_all_kept(sides: tuple[Side, Side]) -> None:
+    """Who changes the description leaves the title alone, whatever it was a moment ago."""
+    for side in sides:
+        address = f"198.51.100.{next(_addresses)}"
+        path = side.ask(address, "ann", "POST", "/events", EVENT).headers["location"]
+        change = partial(side.ask, address, "ann", "PATCH", path)
+        for turn in range(12):
+            one, other = {"title": f"Storm {turn}"}, {"description": f"No boats {turn}."}
+            with ThreadPoolExecutor(2) as pool:
+                answers = [*pool.map(change, (one, other))]
+            assert [answer.status for answer in answers] == [200, 200]
+            kept = side.ask(address, "", "GET", path, None).json()
+            assert kept == kept | one | other
 
 
 def test_who_guesses_is_kept_waiting_and_nobody_else(sides: tuple[Side, Side]) -> None:

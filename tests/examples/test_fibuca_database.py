@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
@@ -139,6 +140,8 @@ def test_the_office_reads_all_applications(member: Member) -> None:
         "kind": "family",
         "sent_at": newest["sent_at"],
     }
+    age = datetime.now(UTC) - datetime.fromisoformat(newest["sent_at"])
+    assert timedelta(0) <= age < timedelta(minutes=5)
     path = f"/office/applications/{sent}"
     assert member.client.get(path, office).json() == newest | {"statement": "We are four."}
     assert member.client.get("/office/applications/2000000000", office).status == 404

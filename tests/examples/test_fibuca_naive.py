@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -162,7 +162,7 @@ def _same(name: str, value: Any) -> Any:
     is_drawn = name in ("key", "detail", "bytes") or (name == "id" and isinstance(value, str))
     if is_drawn or (name == "next" and value is not None):
         return "..."
-    if name == "sent_at" and time.time() - parsedate_to_datetime(value).timestamp() < 3600:
+    if name == "sent_at" and time.time() - datetime.fromisoformat(value).timestamp() < 3600:
         return "now"
     return without_chance(value)
 

@@ -38,11 +38,11 @@ def test_all_that_is_there_is_read_before_the_end(pair: tuple[Channel, Channel])
     assert [message["kind"] for message in theirs.messages()] == ["hello", "failed"]
     assert list(theirs.messages()) == []
 
-    ours.send("drained")
+    ours.send("kept")
     ours.close()
 
     last = theirs.messages()
-    assert next(last) == {"kind": "drained"}
+    assert next(last) == {"kind": "kept"}
     with pytest.raises(EOFError):
         next(last)
 
@@ -73,10 +73,10 @@ def test_descriptors_travel_with_a_message(pair: tuple[Channel, Channel]) -> Non
 def test_the_end_of_the_other_side_is_noticed(pair: tuple[Channel, Channel]) -> None:
     """After what was sent before it, which is not lost."""
     ours, theirs = pair
-    ours.send("drained")
+    ours.send("kept")
     ours.close()
 
-    assert theirs.receive() == ({"kind": "drained"}, [])
+    assert theirs.receive() == ({"kind": "kept"}, [])
     with pytest.raises(EOFError):
         theirs.receive()
 

@@ -256,6 +256,7 @@ def test_a_picture_says_what_it_is() -> None:
     assert images.open(corpus.plain("JPEG")).resized(5000, 5000).width == 64
     small = images.open(corpus.encoded(corpus.noise(300, 300), "JPEG", quality=95))
     assert small.resized(quality=30).size_bytes < small.resized(quality=85).size_bytes
+    assert small.resized().content == small.resized(quality=85).content
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from tests.support.waiting import await_true
 
 from tonnage import isolated
 from tonnage.errors import ConfigError, JobError, JobTooLargeError
-from tonnage.jobs.decorated import IsolatedFunction, IsolatedSteps
 from tonnage.logs import context
 
 pytestmark = pytest.mark.real
@@ -211,14 +210,6 @@ def test_generators_have_their_own_way() -> None:
         isolated.wait(functions.count, 3)
     with pytest.raises(TypeError, match="yields nothing"):
         isolated.stream(functions.add, 3)
-
-
-def test_types_are_kept() -> None:
-    """For type checkers: this is what they are to find."""
-    decorated: IsolatedFunction[[int], int] = functions.doubled
-    steps: IsolatedSteps[[int], int] = functions.count
-    assert isinstance(decorated, IsolatedFunction)
-    assert isinstance(steps, IsolatedSteps)
 
 
 def is_whole(notes: Path) -> bool:

@@ -12,7 +12,8 @@ from tonnage.answer import Answer
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
-from tonnage.ops.health import Health, is_trusted
+from tonnage.ops.health import Health
+from tonnage.ops.trust import is_trusted
 from tonnage.units import MIB
 
 NOW = 1_000 * NANOSECONDS

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from tests.promises.load import Kind, storm
 from tests.support.cgroup import MemoryBox, need_cgroup
 from tests.support.server import Running
 from tests.support.slowness import SLOWNESS
+from tests.support.waiting import await_true
 
 from tonnage.units import MIB
 
 pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "tests.promises.apps:app"
+
+# Loads 300 MB in its startup, which no worker shares with another.
+MODEL = """
+held = []
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        held.append(b"x" * (300 << 20))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ready"})
+"""
 
 
 @pytest.mark.cgroup2
@@ -49,6 +66,22 @@ def test_a_mix_with_large_requests_is_served() -> None:
         assert found.health.failed == 0
         assert found.tallies["trivial"].refused == 0
         assert found.tallies["40 MB"].ok + found.tallies["40 MB"].late > 0
+
+
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_a_model_for_each_worker_is_loaded_as_often_as_it_fits(
+    tmp_path: Path, preload: str
+) -> None:
+    """Two workers of 300 MB are planned in 512 MB: one serves, and it is said why."""
+    need_cgroup()
+    (tmp_path / "model.py").write_text(MODEL)
+    arguments = ("model:app", "--app-dir", str(tmp_path), "--workers", "2", preload)
+    with MemoryBox(512 * MIB) as box, Running(*arguments, box=box) as server:
+        await_true(lambda: "1 of 2 workers have room" in server.log, "what becomes of the second")
+
+        assert server.get("/").body == b"ready"
+        assert len(server.worker_pids()) == 1
+        assert box.kills() == 0
 
 
 def test_workers_are_what_the_kernel_would_take_first() -> None:

@@ -37,6 +37,22 @@ def test_when_to_come_again_counts_from_the_first_free_slot(page: SharedPage) ->
     assert tally.retry_after_seconds(waiting=3, slots=2, free_seconds=6.0) == 9.0
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("memory", "job shop:cut (pid 7) was ended for its memory after 0.50 s"),
+        ("deadline", "job shop:cut (pid 7) was ended at its deadline after 0.50 s"),
+        ("kernel", "job shop:cut (pid 7) was killed by the kernel after 0.50 s"),
+    ],
+)
+def test_the_log_says_it_in_a_sentence(
+    page: SharedPage, caplog: pytest.LogCaptureFixture, how: str, said: str
+) -> None:
+    """With what it held at most, and why."""
+    Tally(page).ended(CALL, 7, End(how, "see memory="), 10 * MIB, 0.5)
+    assert caplog.messages == [f"{said}, with a peak of 10 MB: see memory="]
+
+
 def test_an_end_that_a_report_tells_of_is_not_logged_again(
     page: SharedPage, caplog: pytest.LogCaptureFixture
 ) -> None:

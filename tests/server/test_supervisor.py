@@ -100,6 +100,7 @@ class House:
             front=front,
             jobs=jobs,
             figuring=Figuring(page),
+            may_start=lambda: True,
             on_ready=lambda: None,
             start_seconds=60,
             clock=time.monotonic,
@@ -141,7 +142,7 @@ def fails(*, usage: bool, error: str) -> Life:
     """Return the life of a worker whose application does not start."""
 
     def live(channel: Channel) -> int:
-        channel.send("hello", pid=os.getpid(), index=0)
+        channel.send("hello", pid=os.getpid())
         channel.send("failed", usage=usage, error=error)
         return EXIT_NOT_STARTED
 
@@ -150,7 +151,7 @@ def fails(*, usage: bool, error: str) -> Life:
 
 def ends_after_hello(channel: Channel) -> int:
     """Live as long as it takes to give a name."""
-    channel.send("hello", pid=os.getpid(), index=0)
+    channel.send("hello", pid=os.getpid())
     return 0
 
 

@@ -24,7 +24,7 @@ from tonnage.host import commons
 from tonnage.host.channel import Channel
 from tonnage.host.malloc import Heap
 from tonnage.host.reins import limit_data
-from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES, Upkeep, as_level
+from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES, Upkeep
 from tonnage.stores import bulletin
 from tonnage.stores.security.events import RING_BYTES
 from tonnage.stores.security.monitor import SecurityMonitor
@@ -262,10 +262,7 @@ def test_then_the_worker_is_checked(build: Build, left_mb: float, kinds: list[st
 
     run(story())
 
-    messages = home.told()
-    assert [message["kind"] for message in messages] == kinds
-    if kinds:
-        assert messages[-1]["kept_bytes"] == (left_mb - 20) * MIB
+    assert [message["kind"] for message in home.told()] == kinds
 
 
 def test_what_no_request_waited_for_is_checked_in_the_same_way(build: Build) -> None:
@@ -358,14 +355,6 @@ def test_the_caches_are_published(build: Build) -> None:
 
     # Other tests of this process may have left a map behind.
     assert home.slot.consumers_bytes == sum(use.used_bytes for use in registry.uses())
-
-
-@pytest.mark.parametrize(
-    ("message", "level"), [({"level": 2}, Level.CRITICAL), ({}, Level.WARNING)]
-)
-def test_a_message_has_a_level(message: dict[str, Any], level: Level) -> None:
-    """One without means WARNING."""
-    assert as_level(message) is level
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import resource
 import tracemalloc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -313,12 +314,29 @@ async def test_a_coroutine_that_waits_keeps_what_it_has() -> None:
 
 
 def test_the_reserve_can_be_given_away_and_filled_again() -> None:
-    """Twice does no harm, and one that cannot be filled stays empty."""
-    reserve = Reserve()
+    """Twice does no harm: the room is there once, or not at all."""
+    size, without = 64 * MIB, data_bytes()
+    reserve = Reserve(size)
     for _ in range(2):
         reserve.release()
         reserve.release()
+        assert data_bytes() - without < size / 2
         reserve.refill()
         reserve.refill()
+        assert size / 2 < data_bytes() - without < size * 1.5
+    reserve.release()
 
-    Reserve(1 << 60).release()
+
+def test_a_reserve_that_cannot_be_filled_stays_empty() -> None:
+    """Nobody hears of it: there is no room just now, and it is tried again later."""
+    without = data_bytes()
+    reserve = Reserve(1 << 60)
+    reserve.refill()
+    reserve.release()
+    assert data_bytes() - without < MIB
+
+
+def data_bytes() -> int:
+    """Return how much private address space this process may write."""
+    pages = Path("/proc/self/statm").read_text().split()[5]
+    return int(pages) * resource.getpagesize()

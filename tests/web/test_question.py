@@ -8,7 +8,7 @@ import os
 import pytest
 from tests.web.virtual import now, run
 
-from tonnage.web.question import DEADLINE_SECONDS, MOST_QUESTIONS, Supervisor, UnansweredError
+from tonnage.web.question import DEADLINE_SECONDS, MOST_QUESTIONS, SupervisorClient, UnansweredError
 
 
 def test_an_answer_is_waited_for_so_long() -> None:
@@ -21,7 +21,7 @@ def test_an_answer_is_waited_for_so_long() -> None:
             taken.append(os.dup(fd))
             return True
 
-        supervisor, begun = Supervisor(take), now()
+        supervisor, begun = SupervisorClient(take), now()
         asking = [asyncio.create_task(supervisor.ask("GET", "/ops")) for _ in range(MOST_QUESTIONS)]
         await asyncio.sleep(1.0)
         with pytest.raises(UnansweredError, match="too much is being asked at once"):

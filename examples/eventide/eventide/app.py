@@ -14,10 +14,13 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from bson import ObjectId
-from fastapi import Depends, FastAPI, HTTPException, Path, Query, Response
+from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, Field
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -42,6 +45,9 @@ if "EVENTIDE_SECRET" not in os.environ:
     )
 
 EventId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+Start = Annotated[
+    AwareDatetime, Field(ge=datetime(2020, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))
+]
 
 # Of each worker; what one of them takes out, the others take out too. How long it is good for
 # depends on where it runs: 5 minutes in production, 1 in development, or CACHE_TTL.
@@ -53,7 +59,7 @@ class NewEvent(BaseModel):
 
     title: str = Field(min_length=1, max_length=120)
     city: str = Field(min_length=1, max_length=60)
-    starts_at: AwareDatetime
+    starts_at: Start
     seats: int = Field(ge=1, le=100_000)
     description: str = Field(default="", max_length=2000)
 
@@ -88,6 +94,13 @@ app = FastAPI(
     dependencies=[Depends(ready)],
 )
 app.include_router(accounts)
+
+
+@app.exception_handler(RequestValidationError)
+async def refuse(_: Request, error: RequestValidationError) -> Response:
+    """Say what is wrong without repeating it: that may be a password, or what JSON cannot hold."""
+    told = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
+    return JSONResponse({"detail": told}, 422)
 
 
 @app.get("/events")
@@ -148,20 +161,22 @@ async def create(user: User, new: NewEvent, response: Response) -> Row:
 @app.patch("/events/{event_id}")
 async def change(user: User, event_id: EventId, changed: Change) -> Row:
     """Change an event of one's own."""
-    mine = {"_id": event_id, "organiser_id": user}
-    found = await events.find_one(mine, ["title", "seats"])
+    mine: Row = {"_id": event_id, "organiser_id": user}
+    found = await events.find_one(mine)
     if found is None:
         raise HTTPException(404, f"there is no event {event_id} of yours")
     new = changed.model_dump(exclude_none=True)
-    more = new.get("seats", found["seats"]) - found["seats"]
-    # Only if nobody has changed the number of seats meanwhile, and none is taken away from
-    # somebody: then all of it is done, or nothing.
-    wanted = mine | {"seats": found["seats"], "seats_left": {"$gte": -more}}
-    done = await events.find_one_and_update(
-        wanted,
-        {"$set": {"title": found["title"]} | new, "$inc": {"seats_left": more}},
-        return_document=ReturnDocument.AFTER,
-    )
+    if not new:
+        return shown(found)
+    # What was not sent is not written: somebody else may have changed it meanwhile.
+    update: Row = {"$set": new}
+    if changed.seats is not None:
+        # Only if nobody has changed the number of seats meanwhile, and none is taken away from
+        # somebody: then all of it is done, or nothing.
+        more = changed.seats - found["seats"]
+        mine |= {"seats": found["seats"], "seats_left": {"$gte": -more}}
+        update["$inc"] = {"seats_left": more}
+    done = await events.find_one_and_update(mine, update, return_document=ReturnDocument.AFTER)
     if done is None:
         raise HTTPException(
             409, "more seats than that are taken, or it was changed meanwhile: look, and try again"

@@ -13,6 +13,7 @@ from typing import Any
 from flask import Flask, Response, render_template, request, send_file
 
 from fibuca import applications, cards, members, photos, refusals
+from fibuca.moments import Json
 from fibuca.refusals import key_refusal, refusal
 from tonnage.images.kit import Status
 
@@ -21,6 +22,7 @@ KINDS = ("single", "family", "youth")
 OFFICE_KEY = os.environ.get("FIBUCA_OFFICE_KEY", "")
 
 app = Flask(__name__)
+app.json = Json(app)
 refusals.register(app)
 
 

@@ -60,14 +60,16 @@ async def export_csv() -> StreamingResponse:
 async def _lines() -> AsyncIterator[str]:
     """Yield all events as CSV, a page of them at a time."""
     query = whole().order_by(Event.id)
+    lines: list[Sequence[Any]] = [query.selected_columns.keys()]
     after = None
     while True:
         async with engine.connect() as connection:
             page = await db.page(connection, query, size=MOST_ROWS, after=after)
-        yield _as_csv(page.rows)
+        # The header goes with the first rows: where there is no database, nothing has been sent.
+        yield _as_csv([*lines, *page.rows])
         if page.next is None:
             return
-        after = page.next
+        lines, after = [], page.next
 
 
 def _as_csv(found: Sequence[Sequence[Any]]) -> str:

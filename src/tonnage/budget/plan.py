@@ -53,7 +53,7 @@ DEFAULT_ROOM_SHARE = 0.5
 """A number of workers that we choose leaves at least this share of the limit to requests."""
 
 WISHED_ROOM_SHARE = 0.25
-"""The same where clustering is switched on, or a platform that does not know the app names it."""
+"""The share where clustering is on, or a platform that does not know the app names the number."""
 
 UNKNOWN_APP_CLUSTER_BYTES = GIB
 """Below this limit an app of unknown size gets one worker."""

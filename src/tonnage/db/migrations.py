@@ -85,7 +85,7 @@ def migrate(
     lock_seconds: float | None = None,
     statement_seconds: float = STATEMENT_SECONDS,
 ) -> Migrated:
-    """Bring the database up to date, and return what was done; others wait meanwhile.
+    """Bring the database up to date, and return what was done; other processes wait.
 
     Args:
         directory: of the migrations, or an ``alembic.ini``; by default the first of

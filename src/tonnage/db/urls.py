@@ -136,7 +136,7 @@ def wanted_url(url: UrlLike | None, *, for_mongo: bool = False) -> DatabaseUrl:
         for_mongo: whether it is to be MongoDB; else a database that speaks SQL.
 
     Raises:
-        ConfigError: nobody has said which, it makes no sense, or it is of the other sort.
+        ConfigError: no URL is given or set, it makes no sense, or it is of the other sort.
     """
     settings = current()
     if url is None:
@@ -157,13 +157,13 @@ def wanted_url(url: UrlLike | None, *, for_mongo: bool = False) -> DatabaseUrl:
 
 
 def driver_url(url: UrlLike | None = None) -> str:
-    """Return *url* as drivers take it: what is said of pools, which is ours, is left out.
+    """Return *url* as drivers take it: without what it says of pools, which only Tonnage reads.
 
     Args:
         url: of a database that speaks SQL; None: as ``DATABASE_URL`` says.
 
     Raises:
-        ConfigError: nobody has said which, or it makes no sense.
+        ConfigError: no URL is given or set, or it makes no sense.
     """
     return wanted_url(url).address
 

@@ -110,7 +110,7 @@ def promise(expectations: Iterable[Expectation]) -> int:
 
 
 class RouteCost:
-    """The learned numbers of one route; a view into the shared page, or into any ten doubles.
+    """The learned numbers of one route; a view into the shared page, or into any twelve doubles.
 
     *row* is its row in the page; -1: it has none.
     """
@@ -262,7 +262,7 @@ class RouteCost:
         )
 
     def close_as(self, other: RouteCost) -> None:
-        """Close until then if *other*, the same route under another name, is closed for longer."""
+        """Close for as long as *other*, the same route under another name, if that is longer."""
         if other._n[_CLOSED_UNTIL] > self._n[_CLOSED_UNTIL]:
             self._n[_COUNT] = self._n[_SMALL] = 0.0
             self._n[_CLOSED_UNTIL], self._n[_TRIAL] = other._n[_CLOSED_UNTIL], other._n[_TRIAL]

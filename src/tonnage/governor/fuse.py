@@ -74,17 +74,17 @@ class Growth:
 
     @property
     def before_bytes(self) -> int:
-        """The least that it was within the last moment."""
+        """The least that the figure was within the last moment."""
         return min(least for _, least, _ in self._halves)
 
     @property
     def before_seconds(self) -> float:
-        """When it was that, the last time."""
+        """When the figure was last at :attr:`before_bytes`."""
         return max(at for _, least, at in self._halves if least == self.before_bytes)
 
     @property
     def grown_bytes(self) -> int:
-        """What it has grown by within the last moment."""
+        """What the figure has grown by since :attr:`before_seconds`."""
         return self.now_bytes - self.before_bytes
 
     def note(self, value_bytes: int, now_seconds: float) -> None:

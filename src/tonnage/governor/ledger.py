@@ -127,7 +127,7 @@ class Ledger:
 
     @property
     def stays_full(self) -> bool:
-        """Whether it has been so for a while, although reclaim and recycling had their chance."""
+        """Whether memory has been EXHAUSTED for :data:`FULL_SECONDS`, and is so still."""
         since = self._page.header.level_since_nanoseconds
         return self.is_full and self._clock() * _NANOSECONDS - since >= FULL_SECONDS * _NANOSECONDS
 

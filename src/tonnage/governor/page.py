@@ -2,11 +2,15 @@
 
 Layout, in 8-byte words: a header that the supervisor owns, then one slot for each worker, then
 the table of learned costs, then for each slot the requests in flight. Nothing here is locked. It
-holds because every word has one writer:
+holds because a word has one writer, with two exceptions that are named:
 
 - the header is written by the supervisor alone;
-- a slot and its flights are written by their worker alone, except its PSS and USS, which the
-  supervisor measures, and except when the worker is dead: then the supervisor wipes the slot;
+- a slot and its flights are written by their worker alone, except what the supervisor measures
+  (PSS, USS, and what was private then), and except when the worker is dead: then the supervisor
+  wipes the slot;
+- a slot's ``data_limit_bytes`` alone is written by both: the supervisor moves the fuse, and the
+  worker sets its first, raises it and lifts it. Each limits the process before it writes; what may
+  cross is settled by the supervisor (:mod:`tonnage.server.fuses`);
 - a row of costs may be written by any worker; a lost update there loses one observation.
 
 The page must be made before the first fork and is inherited by it. It is bounded by construction:
@@ -189,7 +193,7 @@ class Slot(_Section):
     uss_bytes = _Word(25)
     # What was private when these were measured: what came since is known without measuring.
     rolled_up_private_bytes = _Word(26)
-    # The fuse: RLIMIT_DATA; 0: none is set.
+    # Written by both. The fuse: RLIMIT_DATA; 0: none is set.
     data_limit_bytes = _Word(27)
     # Written by the worker: odd while it writes what it holds and has promised, which belong
     # together.

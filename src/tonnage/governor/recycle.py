@@ -68,9 +68,9 @@ class Reason(IntEnum):
 
     @property
     def has_to_last(self) -> bool:
-        """Whether what it gives back has to stay free.
+        """Whether what the recycle gives back has to stay free.
 
-        That of a leak does not, which is recycled for as long as it leaks.
+        Not for a leak: its worker is recycled as often as needed.
         """
         return Reason.TOO_LARGE <= self <= Reason.NOT_BACK
 

@@ -1,7 +1,7 @@
 """The truth about this server at one moment, as a frozen record.
 
-The same record feeds the health endpoints, the log, the tests and, later, metrics and the live
-page. It is read from the shared page alone, so any process of the tree can make it.
+The same record feeds the health endpoints, the log, metrics, the live page and the tests. It is
+read from the shared page alone, so any process of the tree can make it.
 """
 
 from __future__ import annotations

@@ -22,17 +22,17 @@ _MEGA: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is taken.
+    """How large a picture may be, so that it is taken.
 
     Attributes:
         file_bytes: how long a file may be.
         jpeg_pixels: width times height of a JPEG that comes in one scan, as cameras make them: it
             is decoded small at once.
-        progressive_pixels: of a JPEG in several scans, whose coefficients are held, 3 bytes a pixel
-            and more.
-        png_pixels: of a PNG: 4 bytes a pixel.
-        webp_pixels: of a WebP: 16 bytes a pixel and more.
-        gif_pixels: of a GIF: 1 byte a pixel.
+        progressive_pixels: the same of a JPEG in several scans, whose coefficients are held: 3
+            bytes of memory a pixel and more.
+        png_pixels: the same of a PNG, which takes 4 bytes a pixel.
+        webp_pixels: the same of a WebP, which takes 16 bytes a pixel and more.
+        gif_pixels: the same of a GIF, which takes 1 byte a pixel.
         frames: how many an animation may have; the first is all that is ever decoded.
         ratio: how many times longer than the shorter side the longer one may be.
         least_side: pixels that each side has at least.

@@ -162,7 +162,7 @@ class Photo:
         )
 
     def made_into(self, wanted: Asked) -> Picture:
-        """Do the same with arguments that have been checked."""
+        """Return it as :meth:`resized` does, by arguments that have been checked."""
         from tonnage.images.encode import encode
 
         image = self.decode(wanted.max_width, wanted.max_height)

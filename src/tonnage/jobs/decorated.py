@@ -67,7 +67,7 @@ class IsolatedFunction(_Decorated, Generic[P, R]):
         """Do the same in a thread that has no event loop.
 
         Raises:
-            RuntimeError: it has one, which would be held up.
+            RuntimeError: an event loop runs in this thread, which would be held up.
         """
         found: R = routes.run_in_thread(self.function, self.__wanted__, args, kwargs)
         return found

@@ -55,15 +55,15 @@ class Decorator(Protocol):
 
 
 class Isolated:
-    """What ``tonnage.isolated`` is: called, a decorator or one job; see the module.
+    """The class of ``tonnage.isolated``, which is a decorator, or called for one job.
 
     Options, of all ways to call it; sizes and times as people write them, ``"250M"``, ``"30s"``,
     or bytes and seconds:
 
-    * *memory*: what the process may allocate beyond what it begins with; ``--job-memory``.
-    * *timeout*: how long it may run; ``--job-timeout``.
-    * *wait*: how long it may wait for its turn; ``--job-wait``.
-    * *keep_warm*: how long its process is kept for the next call of the same function; 0.
+    * *memory*: what the process may allocate beyond what it begins with; else ``--job-memory``.
+    * *timeout*: how long it may run; else ``--job-timeout``.
+    * *wait*: how long it may wait for its turn; else ``--job-wait``.
+    * *keep_warm*: how long its process is kept for the next call of the same function; else 0.
     * *job_id*, of one job: who asks for the same id while it is being done gets its result.
     """
 
@@ -180,7 +180,7 @@ class Isolated:
         """Return the function's result, waiting for it in a thread that has no event loop.
 
         Raises:
-            RuntimeError: it has one, which would be held up.
+            RuntimeError: an event loop runs in this thread, which would be held up.
             JobError: there is no result.
             Exception: what the function raised.
         """

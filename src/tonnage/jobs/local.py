@@ -77,7 +77,7 @@ def run_in_thread(
     """Do the same in a thread that has no event loop.
 
     Raises:
-        RuntimeError: it has one, which would be held up.
+        RuntimeError: an event loop runs in this thread, which would be held up.
     """
     check_thread("wait()", "await it")
     if job_id is not None:

@@ -14,5 +14,5 @@ current: Final[ContextVar[str | None]] = ContextVar("tonnage_request_id", defaul
 
 
 def request_id() -> str | None:
-    """Return the id of the request that is being served here; None: there is none, or no ids."""
+    """Return the id of the request that is being served here; None: no request, or ids are off."""
     return current.get()

@@ -23,45 +23,16 @@ from tonnage.governor.books import measured
 from tonnage.governor.levels import Level
 from tonnage.governor.statistics import read_statistics
 from tonnage.ops.answers import answer_json, problem, who_may
-from tonnage.ops.login import bearer, is_token
 from tonnage.units import in_mb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from tonnage.answer import Answer
     from tonnage.governor.page import SharedPage
     from tonnage.governor.statistics import JobStatistics, Statistics, WorkerStatistics
 
 _FORBIDDEN = who_may("memory figures are shown")
-_LOOPBACK = ("127.", "::ffff:127.")
-# Any of these means that a proxy stands between, and the peer's address says nothing.
-_FORWARDING = frozenset(
-    (
-        *(b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"),
-        *(b"x-real-ip", b"x-client-ip", b"via"),
-    )
-)
-
-
-def is_trusted(
-    peer: str | None, headers: Iterable[tuple[bytes, bytes]], admin_token: str | None
-) -> bool:
-    """Return whether details may be shown: a bearer token, or a loopback peer without a proxy.
-
-    Where a token is set, one that is given decides: a wrong one is refused to loopback peers too.
-
-    Args:
-        peer: the address at the other end of the connection, as the kernel has it.
-        headers: lower-case names and values.
-        admin_token: the token that opens, if one is set.
-    """
-    found = dict(headers)
-    given = bearer(found.items()) if admin_token else None
-    if given is not None:
-        return is_token(given, admin_token or "")
-    is_loopback = peer is not None and (peer == "::1" or peer.startswith(_LOOPBACK))
-    return is_loopback and _FORWARDING.isdisjoint(found)
 
 
 class Health:

@@ -1,7 +1,8 @@
-"""Whose request counts as an operator's, also where a browser could be made to send it.
+"""Who is trusted, and whose request counts as an operator's.
 
-Pure, but for the imports of what checks tokens. Covers what acts, or shows who came from where; for
-health see :func:`tonnage.ops.health.is_trusted`, of which this is the stricter sister.
+Pure, but for the imports of what checks tokens. :func:`is_trusted` decides who sees the details of
+health. What acts, or shows who came from where, asks its stricter sister :func:`is_operator`, which
+holds also where a browser could be made to send the request.
 
 A page of any site can have the browser of whoever looks at it ask a server on the same machine, and
 that comes from a loopback address. So such a request has to come from no page, or from one of this
@@ -20,8 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tonnage.ops.health import is_trusted
-from tonnage.ops.login import has_login
+from tonnage.ops.login import bearer, has_login, is_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +34,34 @@ PRESSED = (b"x-tonnage-action", b"1")
 
 _HERE = frozenset((b"localhost", b"::1"))
 _DIGITS = frozenset(b"0123456789.")
+_LOOPBACK = ("127.", "::ffff:127.")
+# Any of these means that a proxy stands between, and the peer's address says nothing.
+_FORWARDING = frozenset(
+    (
+        *(b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"),
+        *(b"x-real-ip", b"x-client-ip", b"via"),
+    )
+)
+
+
+def is_trusted(
+    peer: str | None, headers: Iterable[tuple[bytes, bytes]], admin_token: str | None
+) -> bool:
+    """Return whether details may be shown: a bearer token, or a loopback peer without a proxy.
+
+    Where a token is set, one that is given decides: a wrong one is refused to loopback peers too.
+
+    Args:
+        peer: the address at the other end of the connection, as the kernel has it.
+        headers: lower-case names and values.
+        admin_token: the token that opens, if one is set.
+    """
+    found = dict(headers)
+    given = bearer(found.items()) if admin_token else None
+    if given is not None:
+        return is_token(given, admin_token or "")
+    is_loopback = peer is not None and (peer == "::1" or peer.startswith(_LOOPBACK))
+    return is_loopback and _FORWARDING.isdisjoint(found)
 
 
 def is_operator(

@@ -27,10 +27,10 @@ class Limit:
         rate: such as ``"100/15m"``.
         key: ``"ip"``: each address. ``"header:NAME"``: each value of that header; where it is
             missing, each address, so that leaving it out gains nothing. Or a function of the
-            scope that returns a text; where it returns None, this limit is not for the request.
+            scope that returns a text; where it returns None, this limit does not apply.
         burst: how many requests may come at once, if not all of the rate.
-        name: what clients are told that it is called, if not as its rule. Limits of the same name,
-            rate and key count together, also those of several routes.
+        name: what clients are told as the limit's name, instead of that of its rule. Limits of the
+            same name, rate and key count together, also those of several routes.
 
     Raises:
         ConfigError: the rate or the key makes no sense.

@@ -1,7 +1,8 @@
-"""The supervisor's parts, made and wired: the one place that knows them all.
+"""The supervisor's parts, made and wired.
 
 What a part does is its own module's; this says in which order they are made, and who is given
-whom. Where the order matters, a comment says why. Whatever has to be closed is left on a stack.
+whom. Those that act on memory are made in :mod:`tonnage.server.safeguards`. Where the order
+matters, a comment says why. Whatever has to be closed is left on a stack.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from tonnage.server.reactor import Reactor
 from tonnage.server.reload import SourceWatch
 from tonnage.server.renewal import Renewal
 from tonnage.server.safeguards import make_safeguards
+from tonnage.server.startroom import StartRoom
 from tonnage.server.supervisor import Supervisor
 from tonnage.server.watch import Watch
 from tonnage.units import MIB
@@ -162,10 +164,12 @@ class _Server:
             started_by_workers=self._started_by_workers,
             alert=self._alert,
         )
+        recycler = self._safeguards.keeper.recycler
+        self._start_room = StartRoom(page, self._crew, self._watch, recycler)
         self._live = self._make_live_page()
         self._offer_to_operators()
         self._renewal = Renewal(
-            *(page, self._reactor, self._crew, nursery, self._safeguards.keeper.recycler),
+            *(page, self._reactor, self._crew, nursery, recycler),
             clock=time.monotonic,
         )
         self._job_settings = _fitting(settings, plan)
@@ -259,6 +263,7 @@ class _Server:
             front=self._doors.front,
             jobs=self._jobs,
             figuring=self._figuring,
+            may_start=self._may_start,
             on_ready=self._on_ready,
             start_seconds=self._settings.process.start_seconds,
             clock=time.monotonic,
@@ -313,7 +318,16 @@ class _Server:
     def _pids(self) -> Iterable[int]:
         return [os.getpid(), *descendants(os.getpid())]
 
-    def _on_ready(self) -> None:
-        self.supervisor.look_soon()
+    def _may_start(self) -> bool:
+        may = self._start_room.may_start()
+        # It may have come to the end that fewer are all there will be.
+        self._announce_if_complete()
+        return may
+
+    def _announce_if_complete(self) -> None:
         if self._crew.is_complete:
             self._announcer.announce()
+
+    def _on_ready(self) -> None:
+        self.supervisor.look_soon()
+        self._announce_if_complete()

@@ -37,7 +37,7 @@ one worker."""
 
 DESCRIPTOR_SHARE: Final = 1 / 8
 LEAST_DESCRIPTORS: Final = 64
-"""Of its descriptors a worker keeps an eighth, and 64 at least, for the application's own."""
+"""A worker keeps an eighth of its descriptors, and 64 at least, for the application's own use."""
 
 MOST_EXTRA: Final = 16
 """Connections beyond the limit that are let in to ask for health; others get 503 on them."""

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Final
 from tonnage.answer import Answer
 from tonnage.ops import security
 from tonnage.ops.answers import problem, wrong_method
-from tonnage.ops.health import is_trusted
-from tonnage.ops.trust import is_operator, may_press, may_see
+from tonnage.ops.trust import is_operator, is_trusted, may_press, may_see
 from tonnage.server.views import Views
 
 if TYPE_CHECKING:

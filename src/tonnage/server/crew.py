@@ -31,14 +31,16 @@ EXIT_NOT_STARTED: Final = 3
 # A worker that lived for less counts as a step of a crash loop.
 EARLY_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS = 0.5
+# Where a worker may not start yet, it is asked again after this, or when another is ready.
+_ASK_AGAIN_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
 def respawn_pause_seconds(early_ends: int) -> float:
     """Return how long to wait before the next worker, after *early_ends* early ends in a row.
 
-    None before the first replacement: one worker that dies is replaced at once. Then 0.5 s,
-    doubling up to 30 s.
+    0 before the first replacement: a single death is replaced at once. Then 0.5 s, doubling up to
+    30 s.
     """
     if early_ends <= 1:
         return 0.0
@@ -87,17 +89,23 @@ class Crew:
         self.size = size
         self.members: dict[int, Member] = {}
         self.has_served = False
+        #: So many have served at once.
+        self.most_ready = 0
         self._page = page
         self._spawn = spawn
         self._clock = clock
         self._early_ends = 0
         self._not_before_seconds = 0.0
+        self._ask_again_seconds = 0.0
         self._is_stopping = False
 
     @property
     def is_complete(self) -> bool:
         """Whether as many workers accept requests as there should be."""
-        return sum(member.is_ready for member in self.members.values()) >= self.size
+        return self._count_ready() >= self.size
+
+    def _count_ready(self) -> int:
+        return sum(member.is_ready for member in self.members.values())
 
     def pids(self) -> set[int]:
         """Return the workers' process ids."""
@@ -122,13 +130,23 @@ class Crew:
         places = sum(not member.is_replaced for member in self.members.values())
         if self._is_stopping or places >= self.size or len(self.members) >= len(self._page.slots):
             return None
-        return self._not_before_seconds
+        return max(self._not_before_seconds, self._ask_again_seconds)
 
-    def fill(self) -> list[Member]:
-        """Start the workers that are missing, if it is time; return them."""
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on; who leaves is others' to say."""
+        self.size = self._page.header.desired_workers = workers
+
+    def fill(self, may_start: Callable[[], bool] = lambda: True) -> list[Member]:
+        """Start the workers that are missing, if it is time; return them.
+
+        *may_start* is asked before each; if it says no, again a second later.
+        """
         started: list[Member] = []
         now = self._clock()
         while (due := self.next_spawn_seconds()) is not None and now >= due:
+            if not may_start():
+                self._ask_again_seconds = now + _ASK_AGAIN_SECONDS
+                break
             index = next(i for i in range(len(self._page.slots)) if i not in self.members)
             channel = self._spawn(index)
             if channel is None:
@@ -148,6 +166,8 @@ class Crew:
         elif kind == "ready":
             member.is_ready = self.has_served = True
             member.ready_seconds = self._clock()
+            self.most_ready = max(self.most_ready, self._count_ready())
+            self._ask_again_seconds = 0.0
         elif kind == "failed":
             member.failure, member.is_mistaken = message["error"], message["usage"]
 
@@ -161,8 +181,8 @@ class Crew:
         Args:
             member: the worker.
             status: as ``os.waitpid`` has it; None where that was not learned.
-            for_memory: a request took all memory: that is no crash loop, and others want to be
-                served.
+            for_memory: it ended for want of memory: where a request took it, that is no crash loop,
+                and others want to be served; where the start did, the next would as well.
         """
         how = "ended before it began"
         if status is not None:
@@ -179,7 +199,7 @@ class Crew:
             return  # the first start has failed: whoever asked for it says so
         if not for_memory or not member.is_ready:
             self._early_ends = self._early_ends + 1 if age < EARLY_SECONDS else 1
-        pause = 0.0 if for_memory else respawn_pause_seconds(self._early_ends)
+        pause = 0.0 if for_memory and member.is_ready else respawn_pause_seconds(self._early_ends)
         self._not_before_seconds = now + pause
         why = f" ({member.failure})" if member.failure else ""
         when = f"in {pause:g} s" if pause else "now"

@@ -26,7 +26,7 @@ class KillReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """That we ended a worker with SIGKILL; the figures are the brake's."""
+    """Why we ended a worker with SIGKILL; the figures are the brake's."""
 
     reason: KillReason
     # What it had grown by when it was stopped last, and in what time.

@@ -47,6 +47,7 @@ class Foreman:
         front: FrontDesk,
         jobs: Jobs,
         figuring: Figuring,
+        may_start: Callable[[], bool],
         on_ready: Callable[[], None],
         start_seconds: float,
         clock: Callable[[], float],
@@ -63,6 +64,7 @@ class Foreman:
             alerter: is told of its own process's end.
             front: answers where no worker does.
             figuring: is told what workers have counted, and of their end.
+            may_start: whether there is room for another worker.
             jobs: is told what workers want done apart, and of the ends of those processes.
             on_ready: called when a worker has become ready.
             start_seconds: how long a worker may take for that.
@@ -82,13 +84,14 @@ class Foreman:
         self._front = front
         self._jobs = jobs
         self._figuring = figuring
+        self._may_start = may_start
         self._on_ready = on_ready
         self._start_seconds = start_seconds
         self._clock = clock
 
     def fill(self) -> None:
-        """Start the workers that are missing, if it is time."""
-        for member in self._crew.fill():
+        """Start the workers that are missing, if it is time and there is room."""
+        for member in self._crew.fill(self._may_start):
             self._reactor.register(member.channel, partial(self._hear, member))
 
     def reap(self) -> None:

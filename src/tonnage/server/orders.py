@@ -19,11 +19,11 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from tonnage.governor.levels import Level
 from tonnage.host import reins
 from tonnage.host.processes import descendants
 from tonnage.jobs import caller as jobs
 from tonnage.ops.caches import clear
-from tonnage.server.upkeep import as_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,8 @@ class Orders:
         if message["kind"] == "stop":
             self._stop()
         elif message["kind"] == "reclaim":
-            self._upkeep.reclaim(as_level(message), message["need_bytes"], message["why"])
+            level = Level(message["level"])
+            self._upkeep.reclaim(level, message["need_bytes"], message["why"])
         elif message["kind"] == "trace":
             self._upkeep.trace(message["seconds"], message["budget_bytes"])
         elif message["kind"] == "clear":

@@ -148,7 +148,8 @@ class Recycler:
         self._draw = draw
         self._now: _Replacement | None = None
         self._history = History()
-        self._start_bytes = _ASSUMED_START_BYTES
+        #: What a start needs: as much as the last one, and half as much again for a moment.
+        self.start_bytes = _ASSUMED_START_BYTES
         # By slot; one entry for each worker.
         self._bounds: dict[int, _Bounds] = {}
         # By slot: what the application's startup has taken. A successor would take as much.
@@ -239,8 +240,7 @@ class Recycler:
             self._drain(now)
 
     def _learn_start(self, owned_bytes: int) -> None:
-        # Half as much again, for what a start needs for a moment.
-        self._start_bytes = max(_ASSUMED_START_BYTES, owned_bytes + owned_bytes // 2)
+        self.start_bytes = max(_ASSUMED_START_BYTES, owned_bytes + owned_bytes // 2)
 
     def heard_end(self, member: Member) -> None:
         """Note that a worker has ended."""
@@ -318,7 +318,7 @@ class Recycler:
         self, chosen: Candidate, reason: Reason, situation: Situation, free_bytes: int
     ) -> None:
         old = self._crew.members[chosen.index]
-        start_first = free_bytes >= self._start_bytes + _SPARE_BYTES
+        start_first = free_bytes >= self.start_bytes + _SPARE_BYTES
         self._now = _Replacement(
             old,
             reason,
@@ -438,7 +438,7 @@ class Recycler:
         )
         # While memory is not short, one less would serve less and help nobody.
         if self._crew.size > 1 and situation.level is not Level.OK:
-            self._resize(self._crew.size - 1)
+            self._crew.resize(self._crew.size - 1)
             oldest = min(self._crew.serving(), key=lambda each: each.ready_seconds, default=None)
             if oldest is not None:
                 self._crew.dismiss(oldest)
@@ -459,8 +459,5 @@ class Recycler:
         planned = self._page.header.planned_workers
         if planned > self._crew.size:
             logger.info("there are %d worker(s) again, as planned", planned)
-            self._resize(planned)
+            self._crew.resize(planned)
         self._history = History()
-
-    def _resize(self, workers: int) -> None:
-        self._crew.size = self._page.header.desired_workers = workers

@@ -17,7 +17,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from tonnage.ops.health import is_trusted
+from tonnage.ops.trust import is_trusted
 from tonnage.server.conversation import (
     LONGEST_HEAD_BYTES,
     NotHttpError,

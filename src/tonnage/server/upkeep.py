@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.consumers import registry
 from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
@@ -201,9 +201,8 @@ class Upkeep:
         self._check = None
         if self._own_bytes() - before_bytes > _WORTH_RECYCLING_BYTES:
             self.reclaim(Level.OK, 0, "memory had run out")
-        kept = self._own_bytes() - before_bytes
-        if kept > _WORTH_RECYCLING_BYTES:
-            self._channel.send("kept", kept_bytes=kept)
+        if self._own_bytes() - before_bytes > _WORTH_RECYCLING_BYTES:
+            self._channel.send("kept")
 
     def _report(self, trace: LeakTrace) -> None:
         self._trace = None
@@ -220,8 +219,3 @@ class Upkeep:
         ):
             self._busy_until = now_seconds
             self._heap.trim()
-
-
-def as_level(message: dict[str, Any]) -> Level:
-    """Return the level that a message to reclaim was sent at."""
-    return Level(message.get("level", Level.WARNING))

@@ -83,7 +83,7 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
     slot = assignment.page.slots[assignment.index]
     slot.started_nanoseconds = slot.heartbeat_nanoseconds = time.monotonic_ns()
     slot.pid = os.getpid()
-    channel.send("hello", pid=os.getpid(), index=assignment.index)
+    channel.send("hello", pid=os.getpid())
     alarm.use(lambda text, fields: channel.send("alarm", text=text, fields=fields))
     channel.setblocking(False)
     _share_connections(assignment)
@@ -186,7 +186,6 @@ class Worker:
         await self._close_stores()
         loop.remove_reader(self._channel.fileno())
         self._telling.tell(LAST_WORD_SECONDS)
-        self._channel.send("drained")
         return 0
 
     def _make_gate(self, loaded: Loaded) -> Gate:

@@ -66,13 +66,13 @@ class Listener(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called; those of one name hear the same."""
+        """What the cache is called; all caches of one name hear the same."""
 
     def hear(self, kind: int, what: str, /) -> None:
-        """Forget in this process's memory what a notice says."""
+        """Drop the key or the tag *what*, or all, as *kind* says, from this process's memory."""
 
     def forget(self, kind: int, what: str, /) -> None:
-        """The same, and in what is shared on this machine, and post it for other workers."""
+        """As :meth:`hear`, and from what this machine shares; tell its other workers to."""
 
 
 class Bulletin:

@@ -87,11 +87,11 @@ class Cache(ForgettingShelf[V]):
             default as ``CACHE_TTL`` says, and that is 5 minutes in production.
         none_ttl: the same for None, where a function finds nothing; by default as *ttl*, and 0 does
             not keep it.
-        shared: what all workers of this machine keep together beside that, on disk, such as
-            ``"64M"``; None: each has its own memory only.
+        shared: how much all workers of this machine keep together on disk, beside each one's
+            memory, such as ``"64M"``; None: they share nothing.
         redis: whether to keep values in Redis too, for all instances; None: where ``REDIS_URL`` is
             set, and the cache has a name.
-        codec: writes values for these two; by default pickle on this machine, and JSON for Redis.
+        codec: writes values for disk and Redis; by default pickle on disk, and JSON for Redis.
         stale: how long after its lifetime an entry is still given out while it is made anew; then
             whoever asks first has it made, and nobody waits.
         policy: which entries stay: ``"s3fifo"``, or ``"lru"``, those that were asked for last.
@@ -200,7 +200,7 @@ class Cache(ForgettingShelf[V]):
             value: anything. It is not copied: whoever changes it changes what others get.
             ttl: how long it is good for; by default as the cache says.
             tags: what it may be invalidated by.
-            size_bytes: what it takes, where it knows better than an estimate would.
+            size_bytes: what it takes; None: that is estimated.
 
         Raises:
             ConfigError: a time, a tag or a size makes no sense.

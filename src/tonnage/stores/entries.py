@@ -46,7 +46,7 @@ class Policy(Protocol):
 
     @property
     def entries(self) -> dict[Hashable, Entry]:
-        """Those that are there; always the same dict, and changed by the policy alone.
+        """All entries by their keys; always the same dict, and changed by the policy alone.
 
         Whoever is asked for a value takes its entry with ``entries[key]`` and counts the use;
         ``entries.get(key)`` only looks.

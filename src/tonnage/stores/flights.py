@@ -47,7 +47,7 @@ class Flight(Generic[V]):
 
 
 class Flights(Generic[V]):
-    """Those of one cache."""
+    """The flights of one cache."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -157,13 +157,13 @@ class Flights(Generic[V]):
         return task
 
     def void(self, key: Hashable) -> None:
-        """What is being made for *key* is not to be kept."""
+        """Discard the result of every flight for *key*: whoever waits gets it, nobody keeps it."""
         with self._lock:
             for flight in self.open.get(key, ()):
                 flight.is_void = True
 
     def void_tagged(self, tags: Iterable[str]) -> None:
-        """Nor what is being made with any of *tags*."""
+        """Discard the result of every flight with one of *tags*."""
         void = set(tags)
         with self._lock:
             for flights in self.open.values():
@@ -171,7 +171,7 @@ class Flights(Generic[V]):
                     flight.is_void = flight.is_void or not void.isdisjoint(flight.tags)
 
     def void_all(self) -> None:
-        """Nor anything."""
+        """Discard the result of every flight that is under way."""
         with self._lock:
             for flights in self.open.values():
                 for flight in flights:

@@ -86,7 +86,7 @@ class ForgettingShelf(Shelf[V]):
     # What other workers say (tonnage.stores.bulletin).
 
     def hear(self, kind: int, what: str) -> None:
-        """Forget in this process's memory what a notice says."""
+        """Drop the key or the tag *what*, or all, as *kind* says, from this process's memory."""
         # A worker that has just begun hears all that was said since the application was imported.
         if kind != CLEAR and not self._policy.entries and not self._flights.open:
             with self._changing:
@@ -106,7 +106,7 @@ class ForgettingShelf(Shelf[V]):
             self._beyond.near.settle()
 
     def forget(self, kind: int, what: str) -> None:
-        """The same, and in what is shared on this machine, and post it for other workers."""
+        """As :meth:`hear`, and from what this machine shares; tell its other workers to."""
         near = None if self._beyond is None else self._beyond.near
         if near is not None and kind == KEY:
             near.forget_key(what)

@@ -121,10 +121,10 @@ class FarLevel(Protocol):
         """
 
     def forget_key(self, key: str) -> None:
-        """Send that *key* is not to be found any more, here and in other instances' memory."""
+        """Tell this and all other instances to drop the entry of *key*."""
 
     def forget_tags(self, tags: Sequence[str]) -> None:
-        """Send that nothing with any of *tags* is; here and in other instances' memory."""
+        """Tell this and all other instances to drop every entry with one of *tags*."""
 
     def clear(self) -> None:
-        """Send that nothing is; here and in other instances' memory."""
+        """Tell this and all other instances to drop every entry."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import StoreError
 from tonnage.logs import alarm
-from tonnage.ops.health import is_trusted
 from tonnage.ops.login import bearer, is_token
+from tonnage.ops.trust import is_trusted
 from tonnage.problem import printable
 from tonnage.rates.clients import Clients
 from tonnage.rates.gcra import Rate

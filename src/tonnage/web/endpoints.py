@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.ops import caches, security
 from tonnage.ops.answers import too_many_attempts
-from tonnage.ops.health import is_trusted
 from tonnage.ops.login import bearer
 from tonnage.ops.places import Places
-from tonnage.ops.trust import is_operator
+from tonnage.ops.trust import is_operator, is_trusted
 from tonnage.web.proxy import peer_address
 from tonnage.web.respond import respond
 from tonnage.web.routes import OPERATIONS, ROUTE
@@ -89,10 +88,10 @@ class Endpoints:
 
     def _relaying(self) -> Relay:
         if self._relay is None:
-            from tonnage.web.question import Supervisor
+            from tonnage.web.question import SupervisorClient
             from tonnage.web.relay import Relay
 
-            supervisor = Supervisor(self._send)
+            supervisor = SupervisorClient(self._send)
             self._relay = Relay(self._places, self._admin_token, self._watching(), supervisor)
             if self._is_draining:
                 self._relay.drain()

@@ -8,7 +8,7 @@ Does not cover the rules of the desk (:mod:`tonnage.governor.admission`), which 
 nor what a request may do wrong once it runs (:mod:`tonnage.web.guard`).
 
 A route known to be small goes straight through, unless memory is short just now: the gate then
-returns the guard's own coroutine and costs a microsecond. Of these requests one in
+returns the guard's own coroutine and costs about 2 us. Of these requests one in
 :data:`SAMPLE_EVERY` is measured, and all of them for a while after the process grew without an
 explanation, so that a change of habits is noticed.
 """
@@ -65,7 +65,10 @@ RETRY_SECONDS: Final = 0.005
 
 
 class Gate:
-    """The outermost layer around the application, one for each worker."""
+    """Around the guard and the application, one for each worker.
+
+    Outside it are the proxy's addresses, the endpoints and the limits of the path, in this order.
+    """
 
     def __init__(
         self,

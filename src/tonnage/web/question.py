@@ -1,6 +1,6 @@
 """A worker's question to the supervisor, for an operator whom it has let in.
 
-    supervisor = Supervisor(send)
+    supervisor = SupervisorClient(send)
     answer = await supervisor.ask("GET", "/tonnage/state")
 
 The question goes over one end of a pair of sockets; the other end is sent to the supervisor, which
@@ -35,8 +35,8 @@ class UnansweredError(Exception):
     """The supervisor gives no answer; says why."""
 
 
-class Supervisor:
-    """Whom to ask.
+class SupervisorClient:
+    """Asks the supervisor, on behalf of one worker.
 
     Args:
         send: sends a descriptor to the supervisor; returns whether it was taken.

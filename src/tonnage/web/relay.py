@@ -48,7 +48,7 @@ from tonnage.units import KIB
 from tonnage.web.form import TooLongError, given_token
 from tonnage.web.live import Live
 from tonnage.web.proxy import peer_address
-from tonnage.web.question import Supervisor, UnansweredError
+from tonnage.web.question import SupervisorClient, UnansweredError
 from tonnage.web.respond import has_body, respond
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Relay:
         places: Places,
         admin_token: str | None,
         doorman: Doorman | None,
-        supervisor: Supervisor,
+        supervisor: SupervisorClient,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:

@@ -165,7 +165,7 @@ class LoadingCursor(_Loading, psycopg.Cursor[Any]):
 
 
 class LoadingAsyncCursor(_Loading, psycopg.AsyncCursor[Any]):
-    """The same, asynchronous."""
+    """As :class:`LoadingCursor`, asynchronous."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any], tally: Tally) -> None:
         super().__init__(connection)

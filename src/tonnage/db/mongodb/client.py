@@ -112,7 +112,7 @@ class Mongo:
         await self._clients.close(asyncio.get_running_loop())
 
     def statistics(self) -> PoolStatistics:
-        """Return how it stands with the pool, over all event loops of this process."""
+        """Return the pool's state and counts, over all event loops of this process."""
         books = self._books
         open_now, in_use = books.open, books.taken
         return PoolStatistics(

@@ -71,7 +71,7 @@ class Here:
 
 
 class Clients:
-    """Those of one pool.
+    """The clients of one pool, one for each event loop.
 
     Args:
         on_fork: called in a forked child, which has none of its parent's clients.

@@ -63,16 +63,16 @@ class Books(ConnectionPoolListener):
             self.timed_out += 1
 
     def connection_created(self, event: monitoring.ConnectionCreatedEvent) -> None:
-        """One is being opened."""
+        """A connection is being opened."""
         with self._lock:
             self.opened += 1
 
     def connection_ready(self, event: monitoring.ConnectionReadyEvent) -> None:
-        """It is open."""
+        """A connection is open."""
         self._log.opened(self.open)
 
     def connection_closed(self, event: monitoring.ConnectionClosedEvent) -> None:
-        """One was closed, or could not be opened."""
+        """A connection was closed, or could not be opened."""
         with self._lock:
             self.closed += 1
         self._log.closed(self.open)
@@ -80,18 +80,18 @@ class Books(ConnectionPoolListener):
     def connection_check_out_started(
         self, event: monitoring.ConnectionCheckOutStartedEvent
     ) -> None:
-        """Somebody wants one."""
+        """Somebody waits for a connection."""
 
     def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
-        """He did not get it; PyMongo may try once more."""
+        """There was none for whoever waited; PyMongo may try once more."""
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
-        """He got it."""
+        """A connection was checked out."""
         with self._lock:
             self.taken += 1
 
     def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
-        """He gave it back."""
+        """A connection was checked in."""
         with self._lock:
             self.taken -= 1
         self._on_idle()
@@ -112,21 +112,21 @@ class Books(ConnectionPoolListener):
 class Watcher(ServerHeartbeatListener):
     """Tells when a server answers; *answered* is called each time.
 
-    That one does not is no news by itself: of several, one may.
+    One server's silence says little: others may answer.
     """
 
     def __init__(self, answered: Callable[[], None]) -> None:
         self._answered = answered
 
     def started(self, event: monitoring.ServerHeartbeatStartedEvent) -> None:
-        """It is asked."""
+        """A server is asked."""
 
     def succeeded(self, event: monitoring.ServerHeartbeatSucceededEvent) -> None:
-        """It has answered."""
+        """A server has answered."""
         self._answered()
 
     def failed(self, event: monitoring.ServerHeartbeatFailedEvent) -> None:
-        """It has not."""
+        """A server has not answered."""
 
 
 class SlowCommands(CommandListener):
@@ -136,7 +136,7 @@ class SlowCommands(CommandListener):
         self._slow = slow
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        """One was sent."""
+        """A command was sent."""
         command: Any = event.command
         name = event.command_name
         which = command.get("collection") if name == "getMore" else command.get(name)
@@ -144,7 +144,7 @@ class SlowCommands(CommandListener):
         under_way.set((where, keys(command.get("filter"))))
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """It was answered."""
+        """A command was answered."""
         begun_seconds = self._slow.now() - event.duration_micros / 1_000_000
         if self._slow.is_slow(begun_seconds):
             which, wanted = under_way.get() or ("", "")
@@ -153,7 +153,7 @@ class SlowCommands(CommandListener):
             self._slow.note(begun_seconds, said, _documents(event.reply))
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """It was not; whoever sent it has the error."""
+        """A command was not answered; whoever sent it has the error."""
 
 
 def keys(wanted: Any, most: int = 8) -> str:

@@ -165,7 +165,7 @@ class Collection(AsyncCollection[Document]):
             projection: the fields that are wanted, see :func:`tonnage.db.mongodb.pages.only`.
             size: documents of the page; *max_size* at most, whatever is asked for.
             after: the cursor of another page, for what comes after it.
-            before: the same for what comes before it.
+            before: the cursor of another page, for what comes before it.
             max_size: the most documents of a page.
             secret: what signs cursors; None: a client can make up cursors.
 

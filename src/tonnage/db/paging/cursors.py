@@ -57,7 +57,7 @@ _KINDS: Final[dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]]
 
 
 class Cursors:
-    """Those of the lists of one order.
+    """Writes and reads the cursors of lists that have the same order.
 
     Args:
         order: what the list is ordered by, in any words that name this order only.

@@ -157,7 +157,7 @@ def page_of(
     max_offset: int = MOST_PASSED_OVER,
     count_to: int | None = None,
 ) -> Any:
-    """Return a page by its number; where *where* is asynchronous, what is to be awaited for it.
+    """Return a page by its number; an awaitable of it if *where* is asynchronous.
 
     Args:
         where: SQLAlchemy's connection or session.

@@ -103,7 +103,7 @@ def page(
     secret: str | bytes | None = None,
     is_order_unique: bool = False,
 ) -> Any:
-    """Return a page of *statement*; where *where* is asynchronous, what is to be awaited for it.
+    """Return a page of *statement*; an awaitable of it if *where* is asynchronous.
 
     Args:
         where: SQLAlchemy's connection or session.
@@ -113,7 +113,7 @@ def page(
         query: what a client asks for, instead of *size*, *after* and *before*.
         size: rows of the page; *max_size* at most, whatever is asked for.
         after: the cursor of another page, for what comes after it.
-        before: the same for what comes before it.
+        before: the cursor of another page, for what comes before it.
         max_size: the most rows of a page.
         secret: what signs cursors, 16 bytes or more, the same in all processes; None: a client can
             make up cursors, and so go to any place of this list.

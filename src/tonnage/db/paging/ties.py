@@ -36,15 +36,15 @@ class Source:
     """A table, or something like it, that rows come from."""
 
     table: FromClause
-    #: Whether there can be rows without one of it, as of an outer join.
+    #: Whether a result can have no row of it, as in an outer join.
     is_optional: bool
-    #: Whether a row of the others has one row of it at most.
+    #: Whether each row of the other sources goes with one row of it at most.
     is_determined: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Those of a statement."""
+    """All sources of one statement's rows."""
 
     all: tuple[Source, ...]
 

@@ -48,7 +48,7 @@ class Counted(Protocol):
         """What it is called."""
 
     def statistics(self) -> PoolStatistics:
-        """Return how it stands; without I/O, from any thread."""
+        """Return the pool's state and counts; without I/O, from any thread."""
 
 
 _lock = threading.Lock()
@@ -72,7 +72,7 @@ def enter(pool: Counted, server: str = "") -> None:
 
 
 def statistics() -> dict[str, PoolStatistics]:
-    """Return how it stands with every pool of this process, by name (``name-2`` for a second)."""
+    """Return state and counts of every pool of this process, by name (``name-2`` for a second)."""
     found: dict[str, PoolStatistics] = {}
     for pool, _ in _living():
         number, name = 2, pool.name
@@ -85,7 +85,7 @@ def statistics() -> dict[str, PoolStatistics]:
 def db_connections() -> int:
     """Return how many connections there are to the databases of this process's pools.
 
-    To those that can tell, everybody's; to others, those of this process.
+    Everybody's, where the database can tell how many it has; else those of this process alone.
     """
     own, told = connections()
     return own + sum(told.values())
@@ -94,7 +94,7 @@ def db_connections() -> int:
 def connections() -> tuple[int, dict[str, int]]:
     """Return how many connections the databases have: of this process, and of everybody by server.
 
-    The former only to those that cannot tell the latter.
+    This process's are counted only where the database cannot tell everybody's.
     """
     told: dict[str, int] = {}
     own = 0

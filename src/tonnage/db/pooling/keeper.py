@@ -58,7 +58,7 @@ class KeptPool(Protocol):
         """Have another limit apply from now on."""
 
     def shrink(self, connections: int) -> int:
-        """Close so many of those that rest, soon; return how many it will be."""
+        """Close so many idle connections, soon; return how many it will be."""
 
     def begin_anew(self) -> None:
         """Forget what there was: it is the parent's; called in a forked child."""
@@ -68,7 +68,7 @@ class KeptPool(Protocol):
 
 
 class Keeper:
-    """Of one engine, or of one pool beside engines.
+    """Limit, state and counts of one engine's pools, or of one plain pool.
 
     Args:
         name: of the pool, for logs and statistics.
@@ -240,7 +240,7 @@ class Keeper:
     # For statistics and for the governor.
 
     def statistics(self) -> PoolStatistics:
-        """Return how it stands with the engine's pools together."""
+        """Return state and counts of the engine's pools together."""
         slots = [pool.slots for pool in list(self._pools)]
         return PoolStatistics(
             name=self.name,

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class LineFullError(Exception):
-    """So many wait already that nobody else may."""
+    """The line is full: nobody else may wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class PoolBase(ABC, Generic[C]):
         return self._keeper.name
 
     def statistics(self) -> PoolStatistics:
-        """Return how it stands: open, in use, idle, waiting, and totals."""
+        """Return how many connections are open, in use and idle, who waits, and totals."""
         return self._keeper.statistics()
 
     def __repr__(self) -> str:

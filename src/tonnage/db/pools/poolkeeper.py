@@ -48,7 +48,7 @@ class Life:
 
 
 class PoolKeeper(Keeper):
-    """Of one pool.
+    """Limit, state and counts of one pool of a driver's connections.
 
     Args:
         kind: what the connections go through, for statistics.
@@ -68,7 +68,7 @@ class PoolKeeper(Keeper):
         register(self)
 
     def statistics(self) -> PoolStatistics:
-        """Return how it stands with the pool."""
+        """Return the pool's state and counts."""
         return replace(super().statistics(), kind=self._kind)
 
     def new_life(self) -> Life:

@@ -65,12 +65,12 @@ class Frame:
 
     @property
     def width(self) -> int:
-        """Of the frame."""
+        """How wide the frame is, in pixels."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
-        """Of the frame."""
+        """How high the frame is, in pixels."""
         return self.bottom - self.top
 
 

@@ -4,8 +4,8 @@
     picture = images.remove_background.wait(upload, crop="passport")       # from a thread
 
 Promises: the header is checked here, and that the model is there, before anything is begun; the
-rest happens in a process of its own (:func:`tonnage.isolated`), which may hold so much and run so
-long, and whose memory comes back. The model stays loaded there for the next picture until
+rest happens in a process of its own (:func:`tonnage.isolated`), whose memory and time are bounded,
+and whose memory comes back. The model stays loaded there for the next picture until
 *keep_warm* is over. No model is ever fetched: one that is missing is an error that says how to get
 it, which is logged too, since a client is not told.
 

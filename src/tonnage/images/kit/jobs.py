@@ -44,7 +44,7 @@ RETRY_AFTER_SECONDS: Final = 10
 
 
 class PictureJobs:
-    """Those of one kind.
+    """The picture jobs of one kind, as applications have them made.
 
     Args:
         make: makes a picture of the photo at a path; called in an event loop of its own, and

@@ -42,7 +42,7 @@ REMEMBER_SECONDS: Final = 600.0
 
 @dataclass(eq=False)
 class Job:
-    """One of this worker's."""
+    """A picture job of this worker."""
 
     status: Status
     photo: HeldFile
@@ -52,7 +52,7 @@ class Job:
 
 
 class PictureQueue:
-    """Those of one kind, in this worker.
+    """This worker's queue of picture jobs of one kind.
 
     Args:
         make: see :class:`~tonnage.images.kit.jobs.PictureJobs`, as for the others.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """Those of the jobs of one name.
+    """The results of picture jobs, under one name for all workers.
 
     Args:
         name: what is kept under; all workers have the same.

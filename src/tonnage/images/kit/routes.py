@@ -193,7 +193,7 @@ def cutout_app(
         uploads_at_once: how many are received at a time, in each worker.
         directory: where they are meanwhile; see :class:`tonnage.Uploads`.
         rate: how many photos a client may send, as ``"20/1h"``.
-        name: what results are kept under; a second such application has another.
+        name: what results are kept under; a second such application needs another.
         at_once: how many jobs of each worker are handed on at a time; how many of those run on
             the machine is ``--job-slots``' matter.
         waiting: how many of each worker wait for that; further photos get 503.

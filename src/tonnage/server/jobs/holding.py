@@ -26,7 +26,7 @@ _STEP_BYTES: Final = MIB
 
 
 class Holding:
-    """Of process *pid*, which must be alive."""
+    """What process *pid* and its children hold; it must be alive."""
 
     def __init__(self, pid: int) -> None:
         self._own = _Own(pid)

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.jobs")
 
+#: What the log says of a job, by how it ended.
+_ENDINGS: Final = {
+    "done": "was done",
+    "raised": "raised an error",
+    "exit": "ended without an answer",
+    "signal": "was ended by a signal",
+    "deadline": "was ended at its deadline",
+    "memory": "was ended for its memory",
+    "kernel": "was killed by the kernel",
+    "cancelled": "was cancelled",
+    "stopping": "was ended with the server",
+}
+
 _REFUSED_SECONDS: Final = 60.0
 # A new job's time counts for so much in the mean of all.
 _SHARE: Final = 0.2
@@ -70,7 +83,7 @@ class Tally:
         logger.log(
             logging.DEBUG if quiet else logging.WARNING,
             "job %s (pid %s) %s after %.2f s, with a peak of %s%s",
-            *(call.function, pid, end.how, seconds),
+            *(call.function, pid or "none", _ENDINGS.get(end.how, "ended"), seconds),
             format_bytes(peak_bytes),
             f": {end.text}" if end.text else "",
         )

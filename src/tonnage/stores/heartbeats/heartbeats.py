@@ -188,7 +188,7 @@ class Heartbeats:
     async def sweep(self) -> int:
         """End sessions that are silent, as many as one sweep may; return how many.
 
-        Not needed beside what goes on by itself.
+        Not needed in workers, which do so by themselves every ``sweep_seconds``.
 
         Raises:
             Exception: what the database has raised.

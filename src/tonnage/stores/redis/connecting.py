@@ -78,7 +78,7 @@ def redis_client(url: str | None = None, **options: Any) -> Redis:
 
     Args:
         url: where Redis is; by default what REDIS_URL says.
-        options: of redis-py's connection pool, instead of these.
+        options: of redis-py's connection pool; they replace these defaults.
 
     Raises:
         ConfigError: redis-py is missing, or there is no URL, or it makes no sense.

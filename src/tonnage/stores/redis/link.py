@@ -173,16 +173,16 @@ class Link:
 
     @property
     def way(self) -> object:
-        """What commands of this thread go through; those of one way arrive in their order."""
+        """What commands of this thread go through; commands of one way arrive in their order."""
         return self._wire()
 
     @property
     def way_of_threads(self) -> object:
-        """The same for :meth:`ask`, and for what is posted before others."""
+        """What commands of :meth:`ask` go through, and what is posted before others."""
         return self._process().shared
 
     def statistics(self) -> RedisStatistics:
-        """Return how it stands, and what has become of commands so far."""
+        """Return the state of the link, and what has become of commands so far."""
         with self._changing:
             return self._room.statistics(self._breaker)
 
@@ -215,7 +215,7 @@ class Link:
                 self._breaker.come(time.monotonic())
 
     def unanswered(self, requests: int, packed_bytes: int) -> None:
-        """So many requests have an error instead."""
+        """This many *requests* have an error instead of an answer."""
         with self._changing:
             self._room.leave(requests, packed_bytes, with_answer=False)
 

@@ -47,7 +47,7 @@ class Owner(Protocol):
         """A request waits no longer: it has its answer."""
 
     def unanswered(self, requests: int, packed_bytes: int) -> None:
-        """So many requests wait no longer: they have an error."""
+        """This many *requests* wait no longer: they have an error."""
 
     def lost(self, error: Exception) -> None:
         """Somebody waited, and the connection failed, or was lost, or is silent."""

@@ -67,11 +67,11 @@ _TELL_SECONDS: Final = 1.0
 
 
 class SecurityMonitor:
-    """What is noted of clients, and which are blocked.
+    """Keeps what clients have done that matters for security, and which of them are blocked.
 
     Args:
         keep: how many of the last events are kept, up to :data:`~.events.MOST_KEPT`.
-        keep_seconds: and for how long, in seconds or such as ``"1d"``.
+        keep_seconds: how long each is kept, in seconds or such as ``"1d"``.
         rules: what is done about too many of them; by default five failed log-ins in 15 minutes
             block a client for as long, so do ten suspicious events, and of twenty failed log-ins
             of one user in an hour people are told.

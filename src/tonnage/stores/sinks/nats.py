@@ -51,8 +51,8 @@ class NatsSink:
 
     Args:
         servers: a URL, or several of one cluster.
-        subject: where records go; or what makes that of a record. A record for which this fails, or
-            which makes no subject, is rejected.
+        subject: where records go, or a function that returns it for a record. A record for which
+            the function fails, or returns no subject, is rejected.
         id_column: a key by which a record is known; by default its id is what a durable writer gave
             it, if there is one.
 

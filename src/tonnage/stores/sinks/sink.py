@@ -56,8 +56,8 @@ class Sink(Protocol):
             RecordsRejectedError: the records themselves are at fault, one of them at least: trying
                 again would not help. The writer finds out which, by halves.
             Exception: anything else is of the moment, such as a lost connection: the writer tries
-                again later; a mistake such as ``KeyError`` not for ever
-                (:mod:`tonnage.stores.writer.patience`).
+                again later. What looks like a mistake in a program, such as ``KeyError``, is not
+                tried for ever (:mod:`tonnage.stores.writer.patience`).
         """
 
     async def close(self) -> None:

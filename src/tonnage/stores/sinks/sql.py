@@ -41,7 +41,8 @@ class SqlSink:
         id_column: a column with a unique index, by which a record is known: what is there already
             is left out. A record that has no such key gets the id that a durable writer gave it.
         upsert: columns with a unique index together: where a row has the same values there already,
-            the record's other values replace those of the row. Of several such records, the last.
+            the record's other values replace those of the row. Of several such records in a batch
+            the last is stored.
 
     Raises:
         ConfigError: SQLAlchemy or a driver is not installed, the URL cannot be read, or what is

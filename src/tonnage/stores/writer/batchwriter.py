@@ -144,7 +144,7 @@ class BatchWriter:
     def add(self, record: Any) -> Coroutine[Any, Any, bool]:
         """Take *record*; await it, in any event loop.
 
-        Who stops waiting for room takes back what was not taken.
+        If the call is cancelled, records not yet taken are not stored.
 
         Args:
             record: a mapping, a dataclass, a ``msgspec.Struct``, a pydantic model or a named tuple.
@@ -187,9 +187,9 @@ class BatchWriter:
     # Storing.
 
     async def flush(self) -> None:
-        """Have all stored that was added until now; returns when it is stored or set aside.
+        """Have all records stored that were added until now; wait until they are, or are set aside.
 
-        While the sink fails, that is when it works again.
+        If the sink is failing, this waits until it works again.
         """
         await self._engine.flush()
 
@@ -237,7 +237,7 @@ class BatchWriter:
         return self._engine.used_bytes
 
     def shrink(self, target_bytes: int) -> int:
-        """Store, or spool, what waits as soon as possible; return what came free at once: none."""
+        """Have what waits stored or spooled soon; return 0, as nothing comes free at once."""
         return self._engine.shrink(target_bytes)
 
     # Inside.

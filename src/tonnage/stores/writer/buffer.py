@@ -236,8 +236,8 @@ class Buffer:
     def pass_on(self) -> tuple[Sequence[Any], Waiter, bool] | None:
         """Return the next records of who waits for room, which go past the buffer; None: none.
 
-        Only while nothing waits to be taken, since that is older. With them comes who adds them:
-        and whether these are its last: then it is to be told when they are where they go.
+        Only while nothing waits to be taken, since that is older. Also returns the waiter, and
+        whether these were its last records; if so, tell it once they are stored.
         """
         with self._lock:
             if self._waiting or not self._waiters:

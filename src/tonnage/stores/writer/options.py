@@ -52,7 +52,7 @@ class WriterOptions:
 
     @property
     def batch_bytes(self) -> int:
-        """The same in bytes."""
+        """How many bytes are worth a flush: half, too."""
         return self.max_bytes // 2
 
 

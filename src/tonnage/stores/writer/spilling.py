@@ -4,8 +4,9 @@ Promises: the oldest go first, those that wait in the buffer before those that w
 nobody who takes records from the buffer passes another (:attr:`Spilling.order`). Ends when there is
 less than a batch left, or the sink is no longer busy.
 
-What the disk does not take stays in memory, as far as it was taken for stored there; whoever waits
-for room then is told that there is none. Without a disk it does nothing.
+Records from the buffer that the disk does not take go back into it; if one of them was rejected, so
+that it is not known which these are, they are dropped and counted. So are those of whoever waits
+for room, and all who wait are told that there is none. Without a disk it does nothing.
 """
 
 from __future__ import annotations

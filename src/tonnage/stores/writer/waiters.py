@@ -37,7 +37,7 @@ class Waiter:
 
 
 class Waiters:
-    """Those who wait, the first one first; each has one parcel at least."""
+    """The line of those who wait for room; each has one parcel at least."""
 
     def __init__(self) -> None:
         self._them: deque[Waiter] = deque()

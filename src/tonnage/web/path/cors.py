@@ -53,8 +53,8 @@ class Cors:
     Args:
         origins: who may: origins as browsers write them (``https://shop.example``), ``*`` for
             everyone, or ``re:`` and a regular expression for all of an origin.
-        methods: what they may ask for; ``*`` for all.
-        headers: what they may send besides the few that need no permission; ``*`` for all.
+        methods: which methods they may use; ``*`` for all.
+        headers: which they may send besides the few that need no permission; ``*`` for all.
         credentials: whether cookies are sent and answers to them shown.
         max_age_seconds: how long browsers remember a permission; Firefox keeps it for a day at
             most, Chromium for two hours.

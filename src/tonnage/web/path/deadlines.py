@@ -92,7 +92,7 @@ class Timed:
 
 
 class Deadlines:
-    """Those of all requests in flight, in whichever event loops they run."""
+    """The deadlines of all requests in flight, in whichever event loops they run."""
 
     def __init__(self) -> None:
         self._clocks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clock] = WeakKeyDictionary()

@@ -63,7 +63,7 @@ class Lane:
 
 
 class Lanes:
-    """Those of an application; the arguments are those of its middleware.
+    """The lanes of one application; the arguments are those of its middleware.
 
     Args:
         limits: by their names, those that a route may have otherwise.

@@ -54,7 +54,7 @@ class Tonnage(Limited[ASGIApp]):
     Args:
         app: an ASGI application.
         max_body: the largest body that is taken, such as ``"1M"``.
-        max_upload: the same for those that bring files; by default as *max_body*.
+        max_upload: the largest body that brings files; by default as *max_body*.
         max_response: the largest response.
         timeout: how long until a response begins, and between its parts, such as ``"30s"``.
         rate_limit: requests in a time for each client, such as ``"100/15m"``; see
@@ -72,11 +72,11 @@ class Tonnage(Limited[ASGIApp]):
         compress_types: content types to compress besides the usual ones.
         may_compress: asked before a response is compressed; says no while memory is short.
         cors_origins: whose pages may call this (see :class:`~tonnage.web.path.cors.Cors`).
-        cors_methods: what they may ask for.
-        cors_headers: what they may send.
+        cors_methods: which methods these pages may use.
+        cors_headers: which request headers they may send.
         cors_expose: names of response headers that they may read besides the harmless ones and
             those of refusals.
-        cors_credentials: whether with cookies.
+        cors_credentials: whether their requests may carry cookies.
         cors_max_age: how long a browser remembers a permission, such as ``"24h"``.
         proxy_hops: how many proxies in front are yours; the address they saw is the client's.
         shape: makes the JSON of refusals from a :class:`~tonnage.problem.Problem`.

@@ -57,7 +57,7 @@ class Group:
 
 
 class Groups:
-    """Those that are not on the disk yet.
+    """The groups of one writer that are not on the disk yet.
 
     Args:
         name: the writer's.

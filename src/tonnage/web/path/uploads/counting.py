@@ -31,17 +31,17 @@ class Counts:
         self._receiving = self._files = self._bytes = self._refused = 0
 
     def began(self) -> None:
-        """A turn was taken."""
+        """An upload has begun: it has its turn."""
         with self._lock:
             self._receiving += 1
 
     def ended(self) -> None:
-        """It was handed on."""
+        """An upload has ended; its turn is free."""
         with self._lock:
             self._receiving -= 1
 
     def received(self, files: int, size_bytes: int) -> None:
-        """So many *files* have come, in a body of *size_bytes*."""
+        """A body of *size_bytes* has come, with this many *files*."""
         with self._lock:
             self._files += files
             self._bytes += size_bytes

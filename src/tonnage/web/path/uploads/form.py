@@ -37,7 +37,7 @@ class PartTarget(Protocol):
         """More of the part that began last."""
 
     def end(self) -> None:
-        """That part is whole."""
+        """The part that began last is whole."""
 
 
 class Form:

@@ -27,11 +27,11 @@ class UploadLimits:
     """The limits of one request, and where its files go meanwhile."""
 
     max_bytes: int
-    """Of all files of a request together."""
+    """The size of all files of a request together."""
     max_files: int
     max_fields: int
     max_fields_bytes: int
-    """Of all fields of a form together, which are kept in memory."""
+    """The size of all fields of a form together, which are kept in memory."""
     types: AllowedTypes | None
     directory: Path
     flush_bytes: int

@@ -61,7 +61,27 @@ _NEEDED: Final = ("python_multipart.multipart", "filetype")
 
 
 class Uploads:
-    """Receives files within limits; one object for all requests to which the limits apply."""
+    """Receives files within limits; one object for all requests to which the limits apply.
+
+    Nothing is opened or started before the first upload.
+
+    Args:
+        max_bytes: the size of all files of a request together.
+        types: what their content may be, such as ``image/jpeg`` or ``image/*``; None: anything.
+        concurrent: how many requests at once, in this process, until their blocks end.
+        wait: how long others wait for their turn.
+        waiting: how many may wait; who comes after them is refused at once.
+        within: the time in which a whole body must have come.
+        max_files: how many files a form may have.
+        max_fields: how many fields a form may have besides its files.
+        max_fields_bytes: the size of all fields of a form together, in memory.
+        directory: where files are kept meanwhile; None: ``$TMPDIR``, ``/tmp`` or ``/var/tmp``,
+            whichever is on a disk.
+        in_memory: whether the directory may be in memory (a tmpfs).
+
+    Raises:
+        ConfigError: one of these makes no sense, or the extra ``uploads`` is not installed.
+    """
 
     def __init__(
         self,
@@ -78,25 +98,6 @@ class Uploads:
         directory: str | os.PathLike[str] | None = None,
         in_memory: bool = False,
     ) -> None:
-        """Say what is taken. Nothing is opened or started before the first upload.
-
-        Args:
-            max_bytes: of all files of a request together.
-            types: what their content may be, such as ``image/jpeg`` or ``image/*``; None: anything.
-            concurrent: how many requests at once, in this process, until their blocks end.
-            wait: how long others wait for their turn.
-            waiting: how many may wait; who comes after them is refused at once.
-            within: the time in which a whole body must have come.
-            max_files: of a form.
-            max_fields: of a form, besides its files.
-            max_fields_bytes: of all fields of a form together, in memory.
-            directory: where files are kept meanwhile; None: ``$TMPDIR``, ``/tmp`` or ``/var/tmp``,
-                whichever is on a disk.
-            in_memory: whether that may be memory (a tmpfs).
-
-        Raises:
-            ConfigError: one of these makes no sense, or the extra ``uploads`` is not installed.
-        """
         _import_parsers()
         counts = {"concurrent": concurrent, "max_files": max_files}
         for name, count in counts.items():
