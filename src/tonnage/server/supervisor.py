@@ -48,6 +48,8 @@ _DENSEST_SECONDS: Final = 0.005
 _LIMIT_SECONDS: Final = 10.0
 _TIDY_SECONDS: Final = 1.0
 _CHECK_SECONDS: Final = 0.25
+# Platforms, and programs that signal a process and its group, send the same SIGTERM twice.
+_SAME_SIGNAL_SECONDS: Final = 1.0
 # What still waits to be sent when the server ends may take so long.
 _LAST_ALERTS_SECONDS: Final = 2.0
 
@@ -101,6 +103,8 @@ class Supervisor:
         self._stop_seconds = stop_seconds
         self._clock = clock
         self._stop_at: float | None = None
+        # A SIGTERM before is the one that was heard.
+        self._haste_from = 0.0
         self._status = 0
         self._looked_at = self._look_at = clock()
         hold, keeper = safeguards.hold, safeguards.keeper
@@ -183,6 +187,8 @@ class Supervisor:
                     logger.info(
                         "stopping: finishing what has begun, %g s at most", self._stop_seconds
                     )
+                elif number == signal.SIGTERM and self._clock() < self._haste_from:
+                    continue
                 else:
                     logger.warning("asked to stop a second time: ending at once")
                 self._stop()
@@ -220,7 +226,8 @@ class Supervisor:
             self._foreman.is_in_haste = True
             self._crew.kill()
             return
-        self._stop_at = self._clock() + self._stop_seconds
+        now = self._clock()
+        self._stop_at, self._haste_from = now + self._stop_seconds, now + _SAME_SIGNAL_SECONDS
         self._page.header.stopping = 1
         self._close_door()
         # Before they are told to stop: who is stuck reads both later, and in this order.
