@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 from tests.support.redis import LongWay, RedisServer
 from tests.support.waiting import await_true
 
@@ -57,6 +58,32 @@ async def test_commands_and_their_answers(server: RedisServer) -> None:
         statistics = redis.statistics()
         assert statistics.connected
         assert (statistics.answered, statistics.waiting, statistics.waiting_bytes) == (5, 0, 0)
+
+
+def test_a_silent_redis_under_uvloop_fails_by_its_time_alone(server: RedisServer) -> None:
+    """Its handle of what is due now is of another kind than that of a timer."""
+
+    async def ask(redis: Link) -> object:
+        try:
+            return await redis.execute("GET", "a")
+        except RedisAwayError as error:
+            return error
+
+    async def keep_asking() -> list[object]:
+        async with linked(server, timeout_seconds=0.02, most_waiting=100_000) as redis:
+            await redis.execute("SET", "a", "text")
+            server.stop()
+            try:
+                asked = [asyncio.create_task(ask(redis))]
+                # In each turn of the loop, also in that in which the first one's time is up.
+                while not asked[0].done():
+                    asked.append(asyncio.create_task(ask(redis)))
+                    await asyncio.sleep(0)
+                return await asyncio.gather(*asked)
+            finally:
+                server.go_on()
+
+    assert all(isinstance(each, RedisAwayError) for each in uvloop.run(keep_asking()))
 
 
 async def test_what_redis_refuses_is_an_error_and_no_outage(server: RedisServer) -> None:

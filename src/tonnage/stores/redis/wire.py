@@ -114,7 +114,9 @@ class Wire:
         self._sent: deque[Request] = deque()
         self._living: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        # uvloop's handle does not say when it is due where that is now.
+        self._timer: asyncio.Handle | None = None
+        self._rings_seconds = 0.0
         self._heard_seconds = 0.0
         self._is_connected = False
         self._is_silent = False
@@ -245,9 +247,13 @@ class Wire:
         else:
             return
         if self._timer is not None:
-            if self._timer.when() <= due_seconds:
+            if self._rings_seconds <= due_seconds:
                 return
             self._timer.cancel()
+        self._ring_at(due_seconds)
+
+    def _ring_at(self, due_seconds: float) -> None:
+        self._rings_seconds = due_seconds
         self._timer = self.loop.call_at(due_seconds, self._ring, due_seconds)
 
     def _ring(self, due_seconds: float) -> None:
@@ -256,8 +262,7 @@ class Wire:
         first = self._first()
         if first is not None and first.due_seconds <= now_seconds:
             if now_seconds - due_seconds > _LATE_SECONDS:
-                again_seconds = now_seconds + _GRACE_SECONDS
-                self._timer = self.loop.call_at(again_seconds, self._ring, again_seconds)
+                self._ring_at(now_seconds + _GRACE_SECONDS)
                 return
             self._give_up()
         elif first is None and now_seconds - self._heard_seconds >= self._keep_alive_seconds:
