@@ -9,6 +9,7 @@ from tests.server.conftest import Said
 from tests.server.recycling_house import House
 from tests.server.scene import scene
 
+from tonnage.governor.recycle import Reason
 from tonnage.server.crew import Member
 from tonnage.server.startroom import StartRoom
 
@@ -83,6 +84,24 @@ def test_where_there_were_more_the_next_waits_for_room(house: Heavy, said: Said)
     house.gauge.used_mb = 100
     house.now_seconds += 10
     assert house.fill() == [1]
+
+
+def test_the_successor_in_a_replacement_was_judged_when_that_began(
+    house: Heavy, said: Said
+) -> None:
+    """Else a replacement would wait for a successor that may not start, and keep others from it."""
+    house.fill()
+    house.loads(0, used_mb=100)
+    house.fill()
+    house.loads(1, used_mb=100)
+    house.free_mb = 500
+    house.recycler.want(0, Reason.ASKED)
+    house.act()
+    assert house.replaced() == [0]
+
+    house.gauge.used_mb = 300
+    assert house.fill() == [2]
+    assert "have room" not in said()
 
 
 def test_whoever_is_the_last_is_replaced_whatever_is_free(house: Heavy) -> None:

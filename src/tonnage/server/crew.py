@@ -31,9 +31,9 @@ EXIT_NOT_STARTED: Final = 3
 # A worker that lived for less counts as a step of a crash loop.
 EARLY_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
 # Where a worker may not start yet, it is asked again after this, or when another is ready.
 _ASK_AGAIN_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 30.0
 
 
 def respawn_pause_seconds(early_ends: int) -> float:

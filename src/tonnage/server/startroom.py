@@ -36,17 +36,21 @@ class StartRoom:
     def may_start(self) -> bool:
         """Return whether a worker may start now; the crew may be smaller afterwards."""
         members = self._crew.members.values()
+        if any(member.is_replaced for member in members):
+            # Judged when the replacement began, which waits for its successor.
+            return True
         serving = sum(member.is_ready for member in members)
+        free_bytes = self._free_bytes() if serving else 0
         verdict = judge_start(
             serving=serving,
             starting=len(members) - serving,
             start_bytes=self._recycler.start_bytes if self._recycler.fresh_bytes else 0,
-            free_bytes=self._free_bytes() if serving else 0,
+            free_bytes=free_bytes,
         )
         if verdict is Start.NOW:
             self._was_told = False
         elif verdict is Start.WITH_ROOM and len(members) == serving:
-            self._do_without(serving)
+            self._do_without(serving, free_bytes)
         return verdict is Start.NOW
 
     def _free_bytes(self) -> int:
@@ -55,7 +59,7 @@ class StartRoom:
         header = self._page.header
         return header.limit_bytes - (header.used_bytes if used_bytes is None else used_bytes)
 
-    def _do_without(self, serving: int) -> None:
+    def _do_without(self, serving: int, free_bytes: int) -> None:
         wanted, what_then = self._crew.size, "the next one waits until there is room"
         if serving >= self._crew.most_ready:
             self._crew.resize(serving)
@@ -67,5 +71,5 @@ class StartRoom:
             "%d of %d workers have room: a start needs %s, %s are free; %s (what is loaded at"
             " import all workers share, what is loaded at startup each has for itself)",
             *(serving, wanted, format_bytes(self._recycler.start_bytes)),
-            *(format_bytes(max(0, self._free_bytes())), what_then),
+            *(format_bytes(max(0, free_bytes)), what_then),
         )
