@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.promises.load import Kind, storm
 from tests.support.cgroup import MemoryBox, need_cgroup
-from tests.support.server import Running
+from tests.support.server import Running, run_to_end
 from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
 
@@ -82,6 +82,35 @@ def test_a_model_for_each_worker_is_loaded_as_often_as_it_fits(
         assert server.get("/").body == b"ready"
         assert len(server.worker_pids()) == 1
         assert box.kills() == 0
+
+
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_a_startup_that_can_never_fit_ends_the_server(tmp_path: Path, preload: str) -> None:
+    """Nothing below the limit helps: it is said, and no loop of kernel kills follows."""
+    need_cgroup()
+    (tmp_path / "model.py").write_text(MODEL)
+    arguments = ("model:app", "--app-dir", str(tmp_path), "--workers", "2", preload)
+    with MemoryBox(256 * MIB) as box:
+        ended = run_to_end(*arguments, "--port", "0", box=box)
+
+        assert ended.returncode == 1, ended.stderr
+        assert (
+            "no worker has ever served: it needs more memory to start than there is" in ended.stderr
+        )
+        assert "the limit is 256 MB" in ended.stderr
+        assert box.kills() == 1
+
+
+def test_an_import_that_can_never_fit_ends_the_server(tmp_path: Path) -> None:
+    """With the likely reason, since it is the kernel that ended it."""
+    need_cgroup()
+    (tmp_path / "model.py").write_text('held = b"x" * (300 << 20)\n' + MODEL)
+    with MemoryBox(256 * MIB) as box:
+        ended = run_to_end("model:app", "--app-dir", str(tmp_path), "--port", "0", box=box)
+
+        assert ended.returncode == 1, ended.stderr
+        assert "was ended by SIGKILL: by the kernel, if it needs more memory" in ended.stderr
+        assert box.kills() == 1
 
 
 def test_workers_are_what_the_kernel_would_take_first() -> None:

@@ -251,11 +251,15 @@ class Running:
 
 def run_to_end(
     *arguments: str,
+    box: MemoryBox | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
     within_seconds: float = 30.0,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``tonnage run`` with *arguments* until it ends by itself; for starts that must fail."""
+    """Run ``tonnage run`` with *arguments* until it ends by itself; for starts that must fail.
+
+    In the memory cgroup of *box*, if that is given.
+    """
     with tempfile.TemporaryDirectory(prefix="tonnage-test-") as runtime:
         return subprocess.run(
             command(arguments),
@@ -266,6 +270,7 @@ def run_to_end(
             text=True,
             timeout=within_seconds * SLOWNESS,
             check=False,
+            preexec_fn=box.enter if box else None,
         )
 
 

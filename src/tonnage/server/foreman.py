@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tonnage.governor.statistics import NANOSECONDS, STUCK_SECONDS
+from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +129,10 @@ class Foreman:
         for_memory = False
         if not self.is_in_haste and (not member.failure or self._crew.has_served):
             for_memory = self._safeguards.on_death(member, status)
+        if for_memory and not self._crew.has_served:
+            # The next would as well, and the one after that.
+            limit = format_bytes(self._page.header.limit_bytes)
+            member.failure = f"it needs more memory to start than there is (the limit is {limit})"
         self._crew.lost(member, status, for_memory=for_memory)
         self._figuring.ended(member.index)
         self._reactor.unregister(member.channel)

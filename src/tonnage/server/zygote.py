@@ -44,6 +44,8 @@ logger = logging.getLogger("tonnage.zygote")
 
 # An application that has imported this has jobs to run.
 _JOBS: Final = "tonnage.jobs.isolated"
+# From the end of its channel to a process's own.
+_ENDING_SECONDS: Final = 1.0
 
 
 class Zygote:
@@ -76,7 +78,8 @@ class Zygote:
 
         Raises:
             TargetError: the application was not found or is none.
-            WorkerError: its own code failed, or took longer than *timeout_seconds*.
+            WorkerError: its own code failed, took longer than *timeout_seconds*, or the process
+                was ended, as by the kernel where memory ran out.
         """
         readable, _, _ = select.select([self.channel], [], [], timeout_seconds)
         if not readable:
@@ -87,7 +90,7 @@ class Zygote:
         try:
             message, _ = self.channel.receive() or ({}, [])
         except EOFError:
-            raise WorkerError("the application ended the process while it was imported") from None
+            raise WorkerError(_told_end(self.pid)) from None
         if message.get("kind") == "failed":
             error = TargetError if message["usage"] else WorkerError
             raise error(message["error"])
@@ -142,6 +145,24 @@ class Zygote:
         """End the process, and leave the channel to tell of it."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
+
+
+def _told_end(pid: int) -> str:
+    """Return how the process *pid* ended, which has just closed its channel."""
+    deadline = time.monotonic() + _ENDING_SECONDS
+    with suppress(ChildProcessError):  # somebody else has heard of it already
+        while time.monotonic() < deadline:
+            # Whoever keeps account of processes is to hear of it too.
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is not None:
+                if ended.si_code == os.CLD_KILLED and ended.si_status == signal.SIGKILL:
+                    return (
+                        "the process that imported the application was ended by SIGKILL: by the "
+                        "kernel, if it needs more memory than there is"
+                    )
+                break
+            time.sleep(_ENDING_SECONDS / 100)
+    return "the application ended the process while it was imported"
 
 
 def zygote_main(assignment: Assignment, channel: Channel) -> int:
