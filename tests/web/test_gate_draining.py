@@ -86,3 +86,22 @@ def test_who_needs_more_than_half_of_the_reserve_is_refused_at_once() -> None:
         assert "being replaced" in answers[0].json()["reason"]
 
     run(story())
+
+
+def test_who_is_refused_as_its_time_to_wait_ends_does_not_start() -> None:
+    """Both in one turn of the event loop: it has no memory, by either."""
+
+    async def story() -> None:
+        world = World()
+        world.handlers["/work"] = holding(30, 0.1)
+        await world.teach("/work")
+        full(world, 160)
+        loop = asyncio.get_running_loop()
+        [request] = world.start("/work")
+        loop.call_at(loop.time() + world.wait_seconds - 1e-10, world.gate.drain)
+        answer = await request
+
+        assert answer.status == 503
+        assert world.started == []
+
+    run(story())

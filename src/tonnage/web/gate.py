@@ -320,4 +320,4 @@ class _RefusedError(Exception):
 
 
 def _granted(ready: asyncio.Future[None]) -> bool:
-    return ready.done() and not ready.cancelled()
+    return ready.done() and not ready.cancelled() and ready.exception() is None

@@ -296,6 +296,17 @@ def test_head_may_say_how_large_it_would_be() -> None:
     assert (reply.status, reply.headers["content-length"]) == (200, str(10**9))
 
 
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_body_that_is_not_sent_is_not_counted(sized: bool) -> None:
+    """Frameworks hand over the body of a GET, and the server drops it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await say(send, b"x" * 3000, headers=[TEXT, length(3000)] if sized else [TEXT])
+
+    reply = ask(Tonnage(app, max_response="2K"), "HEAD /")
+    assert (reply.status, reply.is_complete) == (200, True)
+
+
 def test_a_refusal_of_head_has_no_body() -> None:
     """But it has the length of what GET would have got."""
     reply = ask(Tonnage(hello, rate_limit="1/1h", rate_store=_full()), "HEAD /")

@@ -219,6 +219,11 @@ class Passage(Timed):
     # The response.
 
     @property
+    def _response_limit_bytes(self) -> int | None:
+        # Of an answer to HEAD the server sends no body, whatever the application hands over.
+        return None if self.scope["method"] == "HEAD" else self._lane.response_limit_bytes
+
+    @property
     def _can_answer(self) -> bool:
         if self._state is _BEGUN:
             return self._encoder is not None and self._encoder.is_holding
@@ -233,19 +238,19 @@ class Passage(Timed):
         if not isinstance(message.get("headers"), (list, tuple)):
             # Any iterable may be there, and some can be read only once.
             message = {**message, "headers": [*message.get("headers", ())]}
-        head, limit = Head(message["headers"]), self._lane.response_limit_bytes
+        head, limit = Head(message["headers"]), self._response_limit_bytes
         if limit is not None:
             length = head.length_bytes
             if length is None:
                 if not head.is_stream:
                     self._state, self._held = _HELD, message
                     return _nothing()
-            elif length > limit and self.scope["method"] != "HEAD":
+            elif length > limit:
                 return self._replace(response_too_large(limit, length))
         return self._pass_on(message, head)
 
     def _release(self, message: Message) -> Awaitable[None]:
-        limit, held, self._held = self._lane.response_limit_bytes, self._held, None
+        limit, held, self._held = self._response_limit_bytes, self._held, None
         assert limit is not None, "only what has a limit is held"
         assert held is not None, "it is held once"
         length = len(message.get("body", b""))
@@ -279,7 +284,7 @@ class Passage(Timed):
 
     def _go_on(self, message: Message) -> Awaitable[None]:
         if message["type"] == _BODY:
-            limit = self._lane.response_limit_bytes
+            limit = self._response_limit_bytes
             if limit is not None:
                 self._sent_bytes += len(message.get("body", b""))
                 if self._sent_bytes > limit:
