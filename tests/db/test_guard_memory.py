@@ -11,7 +11,7 @@ from tests.support.postgres import need_postgres
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 ROWS = 200_000
 

@@ -18,7 +18,7 @@ THREADS = 8
 FAST = "tests.frameworks.slow_apps:fast"
 FLASK = "tests.frameworks.slow_apps:flask"
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")

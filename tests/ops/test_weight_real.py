@@ -10,7 +10,7 @@ from tests.support.server import Running
 from tonnage.host.processes import read_rollup
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 WORKER_BYTES = 3 * MIB
 SUPERVISOR_BYTES = 8 * MIB

@@ -14,7 +14,7 @@ from tests.support.waiting import await_true
 from tonnage.host.processes import read_rollup
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 APP = "tests.promises.apps:app"
 LINES = ("supervisor", "zygote", "workersShared", "workersOwn", "jobs", "unexplained")

@@ -20,7 +20,7 @@ from tests.support.postgres import PostgresServer, need_postgres
 from tests.support.server import Running
 from tests.support.slowness import SLOWNESS
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 WORKERS = 4
 LIMIT = 5

@@ -15,7 +15,7 @@ from tests.support.cgroup import need_cgroup
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 EVENTS = 100_000
 

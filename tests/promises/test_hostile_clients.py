@@ -38,7 +38,7 @@ from tests.web.path.uploads.forms import FORM_TYPE, archive, file_part, form, pn
 
 from tonnage.units import KIB, MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 APP = "tests.promises.hostile_app:app"
 LIMITS = (

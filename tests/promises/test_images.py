@@ -23,7 +23,7 @@ from tonnage.images.background.models import DEFAULT, model_of
 from tonnage.images.background.places import find
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 HANDLED = {
     "CMYK": corpus.plain("JPEG", mode="CMYK"),

@@ -23,7 +23,7 @@ from tests.support.waiting import await_true
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 APP = "tests.promises.jobs_app:app"
 KINDS = (

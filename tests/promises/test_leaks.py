@@ -16,7 +16,7 @@ from tests.support.server import Running, clean_environment
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 APP = "benchmarks.greedy:app"
 LEAK_BYTES = 65536

@@ -14,7 +14,7 @@ from tests.promises.load import Kind, Load, run
 from tests.support.server import Response, Running
 from tests.support.waiting import Ends, await_true
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 APP = "tests.promises.apps:app"
 WORK = Kind("work", "/work?mb=1&ms=100")

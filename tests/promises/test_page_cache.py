@@ -15,7 +15,7 @@ from tests.support.server import Running
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 APP = "benchmarks.greedy:app"
 # Fits beside a server of 60 MB: else the kernel would have to read parts again, which is no calm.

@@ -14,7 +14,7 @@ from tests.support.server import Running
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 APP = "tests.promises.programs_app:app"
 ENDED = -signal.SIGKILL

@@ -16,7 +16,7 @@ from tests.support.server import Running
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 AT_ONCE = 12
 

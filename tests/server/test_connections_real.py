@@ -17,7 +17,7 @@ from tonnage.host.processes import read_rollup
 from tonnage.server.connections import MOST_EXTRA
 from tonnage.units import KIB, MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 APP = "tests.promises.apps:app"
 # As ever, but sooner.

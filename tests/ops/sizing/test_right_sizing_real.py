@@ -17,7 +17,7 @@ from tests.support.server import ROOT, Running, clean_environment
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 TARGET = "benchmarks.app:app"
 CLIENTS = 12

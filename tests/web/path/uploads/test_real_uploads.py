@@ -25,7 +25,6 @@ HEAD = (
 
 # A client that asks first (Expect: 100-continue) sends nothing before its turn.
 @pytest.mark.real
-@pytest.mark.alone
 @pytest.mark.parametrize("asks_first", [True, False])
 def test_many_uploads_at_once_stay_on_disk(asks_first: bool, tmp_path: Path) -> None:
     """64 clients that send 2 MB each are all served, and their 128 MB are never in memory."""
