@@ -13,7 +13,7 @@ import pytest
 
 # No public door parses a command line without running it.
 from tonnage.cli.main import _parser
-from tonnage.cli.summaries import SUMMARIES
+from tonnage.cli.table import COMMANDS
 from tonnage.config import load_settings
 from tonnage.options import OPTIONS
 from tonnage.units import format_bytes
@@ -57,7 +57,7 @@ def test_commands_are_understood(page: Path) -> None:
     for command in _commands(page):
         words = shlex.split(command, comments=True)[1:]
         arguments = _parser(words[0]).parse_args(words)
-        assert arguments.command in SUMMARIES
+        assert arguments.command in COMMANDS
 
 
 @named
@@ -113,7 +113,7 @@ def test_every_page_can_be_found_from_the_index() -> None:
 def test_the_table_of_commands_is_whole() -> None:
     """Each command that `tonnage --help` lists has a row in the reference, and no other has one."""
     page = (DOCS / "reference" / "commands.md").read_text()
-    assert set(_COMMAND_ROW.findall(page)) == set(SUMMARIES)
+    assert set(_COMMAND_ROW.findall(page)) == set(COMMANDS)
 
 
 def test_bounds_are_those_of_the_code() -> None:

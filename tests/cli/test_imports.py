@@ -33,7 +33,7 @@ HEAVY = {
 #: Of ours, all that help needs. It needs argparse besides, and what that needs.
 FOR_HELP = {
     *("tonnage", "tonnage.errors"),
-    *("tonnage.cli", "tonnage.cli.main", "tonnage.cli.summaries"),
+    *("tonnage.cli", "tonnage.cli.main", "tonnage.cli.table"),
 }
 NOT_FOR_HELP = HEAVY | {
     *("ctypes", "dataclasses", "datetime", "inspect", "json", "logging", "pathlib", "socket"),

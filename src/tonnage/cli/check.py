@@ -10,24 +10,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tonnage.cli.flags import add_flags, settings_from
 from tonnage.errors import ConfigError
 from tonnage.units import parse_bytes
 
 if TYPE_CHECKING:
     import argparse
 
-    from tonnage.settings import Settings
 
-
-def carry_out(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Check what *settings* name as the target and return the exit status.
+def carry_out(arguments: argparse.Namespace) -> int:
+    """Check the target and return the exit status.
 
     Raises:
         UsageError: it cannot be checked.
     """
-    from tonnage.commands.checking.command import Wanted, show_check
+    from tonnage.commands.checking.command import CheckArguments, show_check
 
-    wanted = Wanted(
+    wanted = CheckArguments(
         as_json=arguments.json,
         instances=_number("--instances", arguments.instances),
         migrations=None if arguments.migrations is None else Path(arguments.migrations),
@@ -37,11 +36,11 @@ def carry_out(settings: Settings, arguments: argparse.Namespace) -> int:
             None if arguments.probe_rate is None else _number("--probe-rate", arguments.probe_rate)
         ),
     )
-    return show_check(settings, wanted, sys.stdout)
+    return show_check(settings_from(arguments), wanted, sys.stdout)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that this command has beside those of ``tonnage run``."""
+    """Add the options that this command has, and those of ``tonnage run``."""
     parser.usage = "tonnage check TARGET|URL [OPTIONS]"
     own = parser.add_argument_group("checking")
     own.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -66,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="URL: spend up to N requests, 10000 at most, on finding the rate limit"
         " (default: none)",
     )
+    add_flags(parser)
 
 
 def _number(flag: str, text: str) -> int:

@@ -9,6 +9,7 @@ told in :mod:`tonnage.server.actions`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from tonnage.units import format_bytes
 if TYPE_CHECKING:
     import argparse
 
-    from tonnage.cli.client import Client, Wanted
+    from tonnage.cli.client import Client, ServerChoice
     from tonnage.cli.reports import Reports
 
 #: A worker that is not stuck collects and gives back within this time.
@@ -114,7 +115,7 @@ class Desk:
                 self.progress.flush()
 
 
-def carry_out(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+def carry_out(arguments: argparse.Namespace) -> int:
     """Carry out the command in *arguments* and return exit status 0.
 
     Raises:
@@ -122,16 +123,16 @@ def carry_out(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         UsageError: it is not clear which server is meant, or what.
     """
     # Imported by these commands only: http.client brings the mail parser and OpenSSL.
-    from tonnage.cli.client import Client, Wanted, find_server
+    from tonnage.cli.client import Client, ServerChoice, find_server
 
     if arguments.host is not None and (arguments.uds or arguments.control):
         raise UsageError("--host goes with --port: a Unix socket has no host")
-    wanted = Wanted(arguments.host, arguments.port, arguments.uds, arguments.control)
+    wanted = ServerChoice(arguments.host, arguments.port, arguments.uds, arguments.control)
     if arguments.command == "postmortem":
-        reports = _kept_reports(arguments, wanted, environ)
+        reports = _kept_reports(arguments, wanted, os.environ)
         if reports is not None:
             return _show_report(arguments, reports, Page(sys.stdout, arguments.json))
-    client = Client(find_server(wanted, environ))
+    client = Client(find_server(wanted, os.environ))
     desk = Desk(client, sys.stdout, sys.stderr, arguments.json)
     return COMMANDS[arguments.command].run(arguments, desk)
 
@@ -177,13 +178,13 @@ def _leaks(arguments: argparse.Namespace, desk: Desk) -> int:
 
 
 def _postmortem(arguments: argparse.Namespace, desk: Desk) -> int:
-    from tonnage.cli.reports import Asked
+    from tonnage.cli.reports import RunningReports
 
-    return _show_report(arguments, Asked(desk.client), desk.page)
+    return _show_report(arguments, RunningReports(desk.client), desk.page)
 
 
 def _kept_reports(
-    arguments: argparse.Namespace, wanted: Wanted, environ: Mapping[str, str]
+    arguments: argparse.Namespace, wanted: ServerChoice, environ: Mapping[str, str]
 ) -> Reports | None:
     """Return the reports on disk, where these are meant; None where a server is to be asked."""
     from tonnage.cli.client import is_running
@@ -256,9 +257,9 @@ class Command:
     json: str = "print the server's answer as JSON"
 
 
-def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add what the command *name* can be told."""
-    command = COMMANDS[name]
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command can be told that *parser* is for."""
+    command = COMMANDS[parser.prog.removeprefix("tonnage ")]
     parser.epilog = "Exit status: 0 done, 1 refused or not reachable, 2 a mistake in the arguments."
     command.arguments(parser)
     parser.add_argument("--json", action="store_true", help=command.json)

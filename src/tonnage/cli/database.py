@@ -48,12 +48,12 @@ def _migrate(arguments: argparse.Namespace) -> int:
     from tonnage.db.settings import current
 
     needed()
-    from tonnage.db.upgrade.command import Wanted, migrate
+    from tonnage.db.upgrade.command import MigrateArguments, migrate
     from tonnage.db.upgrade.engines import Timeouts
 
     given = arguments.lock_timeout
     lock_seconds = current().lock_timeout_seconds if given is None else parse_seconds(given)
-    wanted = Wanted(
+    wanted = MigrateArguments(
         directory=arguments.directory,
         is_check=arguments.check,
         as_json=arguments.json,

@@ -1,4 +1,6 @@
-"""The flags of ``tonnage run``, out of the option table; other commands have them or some of them.
+"""The flags of ``tonnage run``, out of the option table, and the settings that they lead to.
+
+Other commands have them too, or some of them.
 
 Imported for a command that has them: ``tonnage --help`` goes without the table.
 """
@@ -6,9 +8,15 @@ Imported for a command that has them: ``tonnage --help`` goes without the table.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tonnage.options import GROUPS, OPTIONS, Option
+
+if TYPE_CHECKING:
+    from tonnage.settings import Settings
 
 _NOTE = (
     "Each option can also be set as TONNAGE_<NAME> in the environment or in an env file, or as a "
@@ -21,6 +29,7 @@ def add_flags(
     parser: argparse.ArgumentParser, concerns: Callable[[Option], bool] = lambda option: True
 ) -> None:
     """Add the flags of those options that the command *concerns*."""
+    parser.usage = parser.usage or f"{parser.prog} [TARGET] [OPTIONS]"
     parser.epilog = parser.epilog or _NOTE
     wanted = [option for option in OPTIONS if concerns(option)]
     groups = {
@@ -31,6 +40,17 @@ def add_flags(
     for option in wanted:
         if not option.is_secret:
             _add_flag(groups[option.group], option)
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """Return the settings by *arguments*, the environment and the files.
+
+    Raises:
+        ConfigError: a value makes no sense.
+    """
+    from tonnage.config import load_settings
+
+    return load_settings(vars(arguments), os.environ, Path.cwd())
 
 
 def _add_flag(group: argparse._ArgumentGroup, option: Option) -> None:

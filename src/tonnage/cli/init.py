@@ -6,13 +6,15 @@ Its options are those of ``tonnage run``, and some of its own. What the files sa
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tonnage.cli.flags import add_flags
+
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Mapping
 
 _PLATFORMS: Final = (
     *("render", "railway", "fly", "heroku"),
@@ -22,7 +24,7 @@ _STORES: Final = ("postgres", "redis", "mongo")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what only ``tonnage init`` has; the options of ``tonnage run`` come after it."""
+    """Add what only ``tonnage init`` has, and the options of ``tonnage run``."""
     parser.usage = "tonnage init PLATFORM [TARGET] [OPTIONS]"
     # The options' own note would not be true: the environment is not deployed.
     parser.epilog = (
@@ -55,18 +57,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a secret that the application reads from the environment, by its name, such as"
         " SIGNING_KEY; may be given again",
     )
+    add_flags(parser)
 
 
-def carry_out(flags: Mapping[str, object], variables: Collection[str]) -> int:
-    """Write the files that *flags* ask for; return the exit status.
+def carry_out(arguments: argparse.Namespace) -> int:
+    """Write the files that *arguments* ask for; return the exit status.
 
     Raises:
         UsageError: no application is named, options make no sense, or a file is in the way.
     """
-    from tonnage.commands.deploying.command import Wanted, init
+    from tonnage.commands.deploying.command import InitArguments, init
 
+    flags = vars(arguments)
     stores, secrets = flags["stores_used"], flags["secrets_used"]
-    wanted = Wanted(
+    wanted = InitArguments(
         platform=str(flags["platform"]),
         output=Path(str(flags["output"] or ".")),
         prints=bool(flags["print"]),
@@ -74,4 +78,4 @@ def carry_out(flags: Mapping[str, object], variables: Collection[str]) -> int:
         stores=tuple(stores) if isinstance(stores, list) else (),
         secrets=tuple(secrets) if isinstance(secrets, list) else (),
     )
-    return init(wanted, flags, variables, Path.cwd(), sys.stdout, sys.stderr)
+    return init(wanted, flags, os.environ, Path.cwd(), sys.stdout, sys.stderr)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tonnage.cli.flags import add_flags, settings_from
 from tonnage.options import OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import argparse
 
     from tonnage.options import Option
-    from tonnage.settings import Settings
 
 _OTHERS: Final = frozenset({"target", "app_dir", "env_file", "config", "memory", "stop_seconds"})
 _GROUPS: Final = frozenset({"jobs", "logging"})
@@ -25,7 +25,12 @@ def concerns(option: Option) -> bool:
     return option.group in _GROUPS or option.name in _OTHERS
 
 
-def carry_out(settings: Settings, flags: Mapping[str, object]) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``tonnage run`` that concern it."""
+    add_flags(parser, concerns)
+
+
+def carry_out(arguments: argparse.Namespace) -> int:
     """Take jobs until it is told to stop; return the exit status.
 
     Raises:
@@ -34,10 +39,11 @@ def carry_out(settings: Settings, flags: Mapping[str, object]) -> int:
     """
     from tonnage.jobs.queue.command import work
 
+    flags = vars(arguments)
     # The owner of its jobs, a process of its own, looks into the environment.
     told = {
         option.env[0]: str(flags[option.name])
         for option in OPTIONS
         if concerns(option) and not option.is_target and flags.get(option.name) is not None
     }
-    return work(settings, told)
+    return work(settings_from(arguments), told)

@@ -1,36 +1,33 @@
 """The command line: parse, load the settings, hand over.
 
 `main` promises one line and exit status 2 for whatever a user got wrong, and no traceback for it.
-What the commands do is elsewhere: :mod:`tonnage.server` runs, :mod:`tonnage.budget` plans,
-:mod:`tonnage.cli.control` asks a running server, :mod:`tonnage.cli.database` a database,
-:mod:`tonnage.cli.models` keeps the models of images, :mod:`tonnage.cli.check` checks,
-:mod:`tonnage.cli.init` writes the files of a deployment, :mod:`tonnage.cli.otel` sends metrics.
-Each is imported, and its options are made, only for the command that needs it: all start quickly,
-help and the version more so, and a server does not carry the others.
+Each command is a module of this room (:mod:`tonnage.cli.table` names it), imported, and its options
+made, only for the line that needs it: all start quickly, help and the version more so, and a server
+does not carry the others. What the commands do is elsewhere: :mod:`tonnage.server` runs,
+:mod:`tonnage.budget` plans, :mod:`tonnage.commands` has the rest.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import re
 import sys
 
 from tonnage import __version__
-from tonnage.cli.summaries import SUMMARIES
-from tonnage.errors import TargetError, TonnageError, UsageError
+from tonnage.cli.table import COMMANDS
+from tonnage.errors import TonnageError, UsageError
 
 # As type checkers know it; that of ``typing`` would cost help a tenth of its time.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
     from typing import Any, NoReturn
 
-    from tonnage.settings import Settings
-
 _FLAG, _NEGATIVE = re.compile(r"--[^=]+"), re.compile(r"-[\d.]")
-_OWN_COMMANDS = ("run", "plan", "check", "jobs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         words = sys.argv[1:] if argv is None else argv
         command = next((word for word in words if not word.startswith("-")), "")
-        return _carry_out(_parser(command).parse_args(_joined(words)))
+        arguments = _parser(command).parse_args(_joined(words))
+        return int(_module(arguments.command).carry_out(arguments))
     except UsageError as error:
         return _complain(error, 2)
     except TonnageError as error:
@@ -70,65 +68,9 @@ def _joined(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _carry_out(arguments: argparse.Namespace) -> int:
-    if arguments.command == "db":
-        from tonnage.cli import database
-
-        return database.carry_out(arguments)
-    if arguments.command == "models":
-        from tonnage.cli import models
-
-        return models.carry_out(arguments)
-    if arguments.command == "otel":
-        from tonnage.cli import otel
-
-        return otel.carry_out(arguments)
-    if arguments.command == "init":
-        from tonnage.cli import init
-
-        return init.carry_out(vars(arguments), os.environ)
-    if arguments.command not in _OWN_COMMANDS:
-        from tonnage.cli.control import carry_out
-
-        return carry_out(arguments, os.environ)
-    from pathlib import Path
-
-    from tonnage.config import load_settings
-
-    settings = load_settings(vars(arguments), os.environ, Path.cwd())
-    if arguments.command == "plan":
-        return _plan(settings, arguments)
-    if arguments.command == "check":
-        from tonnage.cli import check
-
-        return check.carry_out(settings, arguments)
-    if arguments.command == "jobs":
-        from tonnage.cli import jobs
-
-        return jobs.carry_out(settings, vars(arguments))
-    return _run(settings)
-
-
-def _run(settings: Settings) -> int:
-    if settings.app.target is None:
-        raise TargetError("no application is named: write for example tonnage run main:app")
-    from tonnage.server import run
-
-    return run(settings)
-
-
-def _plan(settings: Settings, arguments: argparse.Namespace) -> int:
-    for warning in settings.warnings:
-        print(f"tonnage: warning: {warning}", file=sys.stderr)
-    if arguments.observed:
-        from tonnage.commands.sizing import show_observed
-
-        return show_observed(settings, arguments.margin, arguments.json, sys.stdout)
-    if arguments.margin is not None:
-        raise UsageError("--margin goes with --observed")
-    from tonnage.cli.plan import show_plan
-
-    return show_plan(settings, arguments.json, sys.stdout)
+def _module(command: str) -> ModuleType:
+    """Import the module of *command*, which has ``add_arguments`` and ``carry_out``."""
+    return importlib.import_module(f"tonnage.cli.{COMMANDS[command][0]}")
 
 
 def _complain(error: TonnageError, status: int) -> int:
@@ -161,6 +103,27 @@ class _Parser(argparse.ArgumentParser):
         # A shortened flag would change its meaning when an option is added.
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **settings)
 
+    def parse_known_args(  # type: ignore[override]  # what it gives is never anything else
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse what is not known here, and not in the parser above: that has fewer options."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            nearest = self._nearest(unknown[0])
+            told = f"unrecognized arguments: {' '.join(unknown)}"
+            if nearest is None:
+                self.error(told)
+            raise UsageError(f"{told}: did you mean {nearest}?")
+        return found, unknown
+
+    def _nearest(self, word: str) -> str | None:
+        import difflib  # Only here: most lines have no mistake to explain.
+
+        name = word.partition("=")[0].removeprefix("--")
+        known = [flag.removeprefix("--") for flag in self._option_string_actions]
+        near = difflib.get_close_matches(name, known, n=1) if name != word else []
+        return f"--{near[0]}" if near else None
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}: see {self.prog} --help")
 
@@ -177,58 +140,9 @@ def _parser(command: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, prog="tonnage"
     )
-    for name, summary in SUMMARIES.items():
+    for name, (_, summary) in COMMANDS.items():
         description = summary[0].upper() + summary[1:] + "."
         added = commands.add_parser(name, help=summary, description=description)
         if name == command:
-            _add_arguments(added, name)
+            _module(name).add_arguments(added)
     return parser
-
-
-def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
-    if command == "db":
-        from tonnage.cli import database
-
-        return database.add_arguments(parser)
-    if command == "models":
-        from tonnage.cli import models
-
-        return models.add_arguments(parser)
-    if command == "otel":
-        from tonnage.cli import otel
-
-        return otel.add_arguments(parser)
-    if command not in (*_OWN_COMMANDS, "init"):
-        from tonnage.cli import control
-
-        return control.add_arguments(parser, command)
-    from tonnage.cli.flags import add_flags
-
-    parser.usage = f"tonnage {command} [TARGET] [OPTIONS]"
-    if command == "jobs":
-        from tonnage.cli import jobs
-
-        return add_flags(parser, jobs.concerns)
-    if command == "init":
-        from tonnage.cli import init
-
-        init.add_arguments(parser)
-    elif command == "check":
-        from tonnage.cli import check
-
-        check.add_arguments(parser)
-    elif command == "plan":
-        _add_plan_arguments(parser)
-    return add_flags(parser)
-
-
-def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
-    parser.add_argument(
-        "--observed",
-        action="store_true",
-        help="instead, show which limit would do by what was observed of TARGET while it ran",
-    )
-    parser.add_argument(
-        "--margin", metavar="SHARE", help="with --observed: so much above the peak (default: 10%%)"
-    )

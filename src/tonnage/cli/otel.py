@@ -74,10 +74,10 @@ def _reader(arguments: argparse.Namespace) -> Callable[[], str]:
         from tonnage.commands.otel.reading import by_url
 
         return by_url(arguments.url, os.environ.get("TONNAGE_ADMIN_TOKEN"))
-    from tonnage.cli.client import Client, Wanted, find_server
+    from tonnage.cli.client import Client, ServerChoice, find_server
     from tonnage.ops.places import METRICS
 
-    client = Client(find_server(Wanted(*chosen), os.environ))
+    client = Client(find_server(ServerChoice(*chosen), os.environ))
     return lambda: client.ask("GET", METRICS).decode(errors="replace")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,47 @@ from typing import TYPE_CHECKING, TextIO
 from tonnage.budget.plan import AppSize, make_plan
 from tonnage.budget.receipt import render, to_json
 from tonnage.budget.wishes import wishes_from
+from tonnage.cli.flags import add_flags, settings_from
+from tonnage.errors import UsageError
 from tonnage.host.cpu import discover_cpus
 from tonnage.host.limits import discover_limit
 
 if TYPE_CHECKING:
+    import argparse
+
     from tonnage.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give *parser* the options of this command, and those of a server."""
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument(
+        "--observed",
+        action="store_true",
+        help="instead, show which limit would do by what was observed of TARGET while it ran",
+    )
+    parser.add_argument(
+        "--margin", metavar="SHARE", help="with --observed: so much above the peak (default: 10%%)"
+    )
+    add_flags(parser)
+
+
+def carry_out(arguments: argparse.Namespace) -> int:
+    """Print the plan, or what was observed, and return exit status 0.
+
+    Raises:
+        UsageError: as :func:`show_plan`, or the options make no sense.
+    """
+    settings = settings_from(arguments)
+    for warning in settings.warnings:
+        print(f"tonnage: warning: {warning}", file=sys.stderr)
+    if arguments.observed:
+        from tonnage.commands.sizing import show_observed
+
+        return show_observed(settings, arguments.margin, arguments.json, sys.stdout)
+    if arguments.margin is not None:
+        raise UsageError("--margin goes with --observed")
+    return show_plan(settings, arguments.json, sys.stdout)
 
 
 def measure_target(settings: Settings) -> AppSize:
