@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from tonnage.breaker import QUIET_SECONDS
 from tonnage.db.pooling.away import (
     FORGOTTEN_SECONDS,
     MOST_BACKOFF_SECONDS,
@@ -19,7 +20,6 @@ from tonnage.db.pooling.away import (
     lost,
 )
 from tonnage.errors import DatabaseAwayError, PoolBusyError, RequestRefusedError
-from tonnage.stores.redis.breaker import QUIET_SECONDS
 
 
 class Clock:

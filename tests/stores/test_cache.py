@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,8 +17,9 @@ from tests.support.waiting import await_true
 from tonnage import Cache
 from tonnage.errors import ConfigError, StoreError
 from tonnage.governor.consumers import registry
-from tonnage.stores.shelf import ENTRY_BYTES, LARGE_HOLES, SMALL_HOLES
-from tonnage.units import KIB
+from tonnage.stores.shelf import ENTRY_BYTES, LARGE_BYTES, LARGE_HOLES, SMALL_HOLES, TAG_BYTES
+from tonnage.stores.sizes import size_bytes
+from tonnage.units import KIB, MIB
 
 
 @dataclass
@@ -39,8 +40,8 @@ def clock() -> Clock:
 
 
 def cache(clock: Clock | None = None, **options: Any) -> Cache[Any]:
-    """Return a cache without jitter."""
-    return Cache("test", clock=clock or Clock(), jitter=0, **options)
+    """Return a cache whose time is *clock*'s."""
+    return Cache("test", clock=clock or Clock(), **options)
 
 
 def test_what_was_set_is_found() -> None:
@@ -56,18 +57,26 @@ def test_what_was_set_is_found() -> None:
     assert (found.get("a"), len(found), found.used_bytes) == (None, 0, 0)
 
 
-def test_entries_are_bounded() -> None:
-    """What was asked for stays."""
+@pytest.mark.parametrize(
+    "ask",
+    [lambda found, key: found.get(key), lambda found, key: found.get_or_make(key, str)],
+    ids=["get", "get_or_make"],
+)
+@pytest.mark.parametrize(("times", "staying"), [(1, 0), (2, 50)])
+def test_entries_are_bounded(
+    ask: Callable[[Cache[Any], int], object], times: int, staying: int
+) -> None:
+    """What was asked for again stays."""
     found = cache(max_entries=100)
     for key in range(50):
         found.set(key, "x")
-        found.get(key)
-        found.get(key)
+        for _ in range(times):
+            ask(found, key)
     for key in range(1000, 2000):
         found.set(key, "x")
 
     assert len(found) == 100
-    assert all(key in found for key in range(50))
+    assert sum(key in found for key in range(50)) == staying
     assert found.statistics().gone == {"evicted": 950}
 
 
@@ -84,14 +93,59 @@ def test_bytes_are_bounded() -> None:
     assert found.used_bytes == len(found) * each_bytes
 
 
+@pytest.mark.parametrize("key", ["", "a", "é" * 7, "k" * 100, 7, ("a", 1)])
+@pytest.mark.parametrize("value", [b"", b"x" * 100, "text", [1]])
+def test_an_entry_weighs_what_it_is_estimated_to_take(key: Hashable, value: object) -> None:
+    """Its key, its value, its tags, and what the cache needs for it."""
+    found = cache()
+    found.set(key, value)
+    each_bytes = ENTRY_BYTES + size_bytes(key) + size_bytes(value)
+    assert found.used_bytes == each_bytes + each_bytes // SMALL_HOLES
+
+    found.set(key, value, tags=["one", "two"])
+    each_bytes += 2 * TAG_BYTES
+    assert found.used_bytes == each_bytes + each_bytes // SMALL_HOLES
+
+
 def test_what_is_larger_than_the_cache_is_not_kept() -> None:
     """Nor is what it would have replaced: that is not true any more."""
     found = cache(max_bytes="10K")
     found.set("a", "small")
 
     assert not found.set("a", b"x" * 20_000)
+    assert not found.set("b", b"x" * 20_000)
     assert "a" not in found
-    assert found.statistics().too_large == 1
+    assert (found.statistics().too_large, found.statistics().gone) == (2, {"replaced": 1})
+
+
+@pytest.mark.parametrize("size", [LARGE_BYTES - 1, LARGE_BYTES])
+def test_what_fills_the_cache_exactly_is_kept(size: int) -> None:
+    """With what it leaves unused beside it: more where it is large."""
+    given_bytes = size - ENTRY_BYTES - size_bytes("a")
+    each_bytes = size + size // (SMALL_HOLES if size < LARGE_BYTES else LARGE_HOLES)
+
+    assert cache(max_bytes=each_bytes).set("a", object(), size_bytes=given_bytes)
+    assert not cache(max_bytes=each_bytes - 1).set("a", object(), size_bytes=given_bytes)
+
+
+def test_one_entry_is_enough(clock: Clock) -> None:
+    """And nobody has to give it a name, or gets what is too old without having said so."""
+    found: Cache[str] = Cache(max_entries=1, ttl=60, clock=clock)
+    found.set("a", "old")
+    while "a" in found:
+        clock.now_seconds += 0.25
+
+    assert found.get_or_make("a", lambda: "new") == "new"
+    assert (found.name, len(found)) == ("cache", 1)
+
+
+def test_what_has_no_time_is_not_kept() -> None:
+    """Nor what was there before."""
+    found = cache()
+    found.set("a", 1)
+
+    assert not found.set("a", 2, ttl=0)
+    assert len(found) == 0
 
 
 def test_its_size_may_be_said() -> None:
@@ -108,12 +162,27 @@ def test_an_entry_expires(clock: Clock, ttl: float | str) -> None:
     found = cache(clock, ttl=ttl)
     found.set("a", 1)
     found.set("b", 2, ttl="2m")
-    clock.now_seconds += 59.9
+    clock.now_seconds += 53.9
     assert (found.get("a"), found.get("b")) == (1, 2)
-    clock.now_seconds += 0.2
+    clock.now_seconds += 6.2
     assert (found.get("a"), found.get("b")) == (None, 2)
     assert "a" not in found
     assert found.statistics().gone == {"expired": 1}
+
+
+async def test_without_a_lifetime_it_stays(clock: Clock) -> None:
+    """However it is asked for."""
+    found = cache(clock, ttl=None)
+
+    async def make() -> int:
+        return 3
+
+    found.set("a", 1)
+    clock.now_seconds += 1e9
+    assert found.get("a") == 1
+    assert found.get_or_make("a", lambda: 2) == 1
+    assert await found.get_or_await("a", make) == 1
+    assert (found.statistics().hits, found.statistics().stale_hits) == (3, 0)
 
 
 def test_lifetimes_differ(clock: Clock) -> None:
@@ -189,6 +258,38 @@ def test_a_function_is_asked_once(clock: Clock) -> None:
     clock.now_seconds += 61
     assert [load("a"), load("b", size=2)] == ["a", "bb"]
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_what_is_given_by_name_counts_too(clock: Clock, awaited: bool) -> None:
+    """For the key, for the tags and for the function; as a coroutine as well."""
+    found = cache(clock)
+    asked: list[tuple[str, int]] = []
+
+    def load(name: str, *, size: int = 1) -> str:
+        asked.append((name, size))
+        return name * size
+
+    async def load_later(name: str, *, size: int = 1) -> str:
+        return load(name, size=size)
+
+    function: Callable[..., Any] = load_later if awaited else load
+    kept = found.cached(ttl="1m", tags=lambda name, *, size: f"{name}:{size}")(function)
+
+    async def ask(name: str, size: int) -> Any:
+        return await kept(name, size=size) if awaited else kept(name, size=size)
+
+    asking = [("a", 2), ("a", 2), ("a", 3), ("b", 3)]
+    assert [await ask(*each) for each in asking] == ["aa", "aa", "aaa", "bbb"]
+    assert asked == asking[1:]
+    assert kept.__name__ == function.__name__
+
+    assert found.invalidate("a:3") == 1
+    assert [await ask(*each) for each in asking] == ["aa", "aa", "aaa", "bbb"]
+    assert asked[3:] == [("a", 3)]
+    clock.now_seconds += 61
+    await ask("a", 2)
+    assert asked[4:] == [("a", 2)]
 
 
 def test_a_key_may_be_made_of_the_arguments() -> None:
@@ -348,6 +449,48 @@ def test_a_stale_value_is_made_anew_in_a_thread(clock: Clock) -> None:
     await_true(lambda: found.get_or_make("k", lambda: "c") == "b", "it is made anew")
 
 
+def test_a_lookup_leaves_what_is_stale_to_whoever_may_have_it(clock: Clock) -> None:
+    """For get() it is not there; it goes when nobody may have it any more."""
+    found = cache(clock, ttl=60, stale=30)
+    found.set("k", "old")
+    while "k" in found:
+        clock.now_seconds += 0.25
+    assert found.get("k") is None
+    assert len(found) == 1
+    assert found.get_or_make("k", lambda: "new") == "old"
+    assert found.statistics().stale_hits == 1
+    await_true(lambda: found.get("k") == "new", "it is made anew")
+
+    clock.now_seconds += 91
+    assert found.get("k") is None
+    assert len(found) == 0
+
+
+def test_what_is_replaced_while_it_is_found_to_be_too_old_stays() -> None:
+    """The new value, by its own time."""
+
+    class Meddler(Clock):
+        """Is asked between finding an entry and taking it out."""
+
+        meddles = False
+
+        def __call__(self) -> float:
+            now_seconds = super().__call__()
+            if self.meddles:
+                self.meddles = False
+                self.now_seconds += 1
+                found.set("a", "new")
+            return now_seconds
+
+    clock = Meddler()
+    found = cache(clock, ttl=60)
+    found.set("a", "old")
+    clock.now_seconds += 61
+    clock.meddles = True
+    assert found.get("a") is None
+    assert found.get("a") == "new"
+
+
 def test_it_gives_memory_back(clock: Clock) -> None:
     """What has expired goes first, then what is worth least."""
     found = cache(clock, ttl=60)
@@ -407,10 +550,9 @@ def test_what_another_thread_takes_out_while_it_is_looked_up_is_a_miss() -> None
     assert (found.statistics().hits, found.statistics().misses) == (0, 2)
 
 
-@pytest.mark.parametrize("policy", ["s3fifo", "lru"])
-def test_threads_do_not_disturb_each_other(policy: str) -> None:
+def test_threads_do_not_disturb_each_other() -> None:
     """Whatever eight of them do at once, the books balance, and nobody gets another's value."""
-    found = cache(max_bytes="100K", policy=policy)
+    found = cache(max_bytes="100K")
     begin, wrong = threading.Barrier(8), []
 
     def work(seed: int) -> None:
@@ -461,12 +603,17 @@ def test_statistics_say_what_has_become_of_it() -> None:
     for key in "abc":
         found.set(key, key)
     found.get("c")
+    found.get("c")
+    found.get("a")
     found.get("a")
     said = found.statistics()
 
     assert (said.name, said.entries, said.max_entries, said.sets) == ("test", 2, 2, 3)
-    assert (said.hits, said.misses, said.hit_ratio) == (1, 1, 0.5)
+    assert (said.hits, said.misses, said.hit_ratio) == (2, 2, 0.5)
     assert said.gone == {"evicted": 1}
+    assert (said.used_bytes, said.max_bytes) == (found.used_bytes, 16 * MIB)
+    assert (said.shared_hits, said.redis_hits) == (0, 0)
+    assert (said.shared_used_bytes, said.shared_max_bytes) == (0, 0)
     assert cache().statistics().hit_ratio == 0
 
 
@@ -477,7 +624,6 @@ def test_statistics_say_what_has_become_of_it() -> None:
         ({"max_bytes": 100}, "holds nothing"),
         ({"max_entries": 0}, "holds nothing"),
         ({"ttl": "soon"}, "is not a duration"),
-        ({"jitter": 1}, "no part of a lifetime"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], complaint: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import itertools
 import multiprocessing
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -91,6 +92,8 @@ Start = Callable[..., Worker]
 def start() -> Iterator[Start]:
     """Return what starts workers; they end with the test."""
     workers: list[Worker] = []
+    # As the server does: what is made after the fork is not theirs together.
+    bulletin.bulletin()
 
     def begin(*given: Any, **options: Any) -> Worker:
         workers.append(Worker(*given, **options))
@@ -260,21 +263,47 @@ async def test_coroutines_find_it_too(name: str) -> None:
     assert await second.get_or_await("a", make) == 1
     assert await asyncio.gather(*(second.get_or_await("b", make) for _ in range(100))) == [2] * 100
     assert await first.get_or_await("b", make) == 2
+    said = second.statistics()
+    assert (said.shared_hits, said.redis_hits) == (1, 0)
+    assert 0 < said.shared_used_bytes < said.shared_max_bytes == 1024 * 1024
+
+
+async def test_what_was_made_is_shared_with_its_tags(name: str) -> None:
+    """So nobody finds it after they were invalidated."""
+
+    def fresh() -> Cache[int]:
+        return Cache(name, shared="1M", ttl=60)
+
+    async def make() -> int:
+        return 2
+
+    first = fresh()
+    first.get_or_make("a", lambda: 1, tags=["odd"])
+    await first.get_or_await("b", make, tags=["odd"])
+    second = fresh()
+    assert (second.get("a"), second.get("b")) == (1, 2)
+
+    fresh().invalidate("odd")
+    third = fresh()
+    assert (third.get("a"), third.get("b")) == (None, None)
 
 
 def test_it_lasts_no_longer_than_it_was_meant_to(name: str) -> None:
     """What is found keeps the time that it has left."""
     clock = Clock()
-    first: Cache[int] = Cache(name, shared="1M", ttl=60, clock=clock, jitter=0)
-    second: Cache[int] = Cache(name, shared="1M", ttl=600, clock=clock, jitter=0)
+    first: Cache[int] = Cache(name, shared="1M", ttl=60, clock=clock)
+    second: Cache[int] = Cache(name, shared="1M", ttl=600, clock=clock)
     first.set("a", 1)
-    assert second.get("a") == 1
+    first.get_or_make("made", lambda: 2)
+    assert (second.get("a"), second.get("made")) == (1, 2)
     second.delete("b")  # of no concern
-    clock.now_seconds += 59
+    clock.now_seconds += 48
     # In its memory; the level has a clock of its own.
     assert Shelf.__contains__(second, "a")
-    clock.now_seconds += 1
+    assert Shelf.__contains__(second, "made")
+    clock.now_seconds += 12
     assert not Shelf.__contains__(second, "a")
+    assert not Shelf.__contains__(second, "made")
 
 
 @pytest.mark.parametrize("how", ["delete", "invalidate", "clear"])
@@ -338,6 +367,11 @@ def test_what_workers_share_is_in_it(name: str, start: Start) -> None:
     assert "a" not in ours
 
 
+def make_one() -> int:
+    """Return what a function with a name of its own returns."""
+    return 1
+
+
 def test_functions_of_one_name_share_nothing(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Unless their keys are made by hand; it is said."""
     ours, same = Cache[Any](name, shared="1M"), Cache[Any](name, shared="1M")
@@ -352,9 +386,15 @@ def test_functions_of_one_name_share_nothing(name: str, caplog: pytest.LogCaptur
 
     assert [times(ours, 2)(10), times(same, 3)(10)] == [20, 30]
     assert len(caplog.messages) == 2
-    assert "cannot be told from others by its name" in caplog.text
+    assert re.fullmatch(
+        rf"cache '{name}': <function .*multiply at \w+> cannot be told from others by its name,"
+        r" so what it returns stays with each worker; cached\(key=\.\.\.\) makes keys that mean the"
+        r" same in all",
+        caplog.messages[0],
+    )
     key = "double {}".format
     assert [times(ours, 2, key=key)(10), times(same, 3, key=key)(10)] == [20, 20]
+    ours.cached(make_one)
     assert len(caplog.messages) == 2
 
 
@@ -370,7 +410,7 @@ def test_keys_without_names_are_kept_by_each_alone(name: str) -> None:
 def test_a_stale_value_is_found_anew_where_another_has_made_it(name: str) -> None:
     """Nobody makes it twice."""
     clock = Clock()
-    first: Cache[str] = Cache(name, shared="1M", ttl=60, stale=30, clock=clock, jitter=0)
+    first: Cache[str] = Cache(name, shared="1M", ttl=60, stale=30, clock=clock)
     first.set("a", "old")
     clock.now_seconds += 70
     second: Cache[str] = Cache(name, shared="1M", ttl=60)
@@ -407,13 +447,13 @@ def test_lifetimes_come_from_the_settings_where_nobody_says(
     """None is something else: for as long as it stays."""
     clock = Clock()
     monkeypatch.setenv("CACHE_TTL", "20s")
-    configured: Cache[int] = Cache(clock=clock, jitter=0)
-    endless: Cache[int] = Cache(clock=clock, jitter=0, ttl=None)
+    configured: Cache[int] = Cache(clock=clock)
+    endless: Cache[int] = Cache(clock=clock, ttl=None)
     for each in (configured, endless):
         each.set("a", 1)
-    clock.now_seconds += 19
+    clock.now_seconds += 17.9
     assert "a" in configured
-    clock.now_seconds += 1
+    clock.now_seconds += 2.1
     assert "a" not in configured
     clock.now_seconds += 1e9
     assert "a" in endless
@@ -445,10 +485,31 @@ def test_instances_share_what_is_in_redis(
     await_true(lambda: b"entry" in redis.command("KEYS", "*"), "what the first has made is there")
     assert other("get_or_make", "a", "made again", tags=["odd"]) == {"b": 1}
     assert other("statistics").redis_hits == 1
+    assert other("get", "a") == {"b": 1}, "from now on in its memory"
     assert first("get", "a") is None
     first("invalidate", "odd")
     assert other("get", "a") is None
     await_true(lambda: other("get_or_make", "a", 2, tags=["odd"]) == 2, "it was invalidated")
+
+
+@pytest.mark.real
+async def test_coroutines_find_what_is_in_redis(
+    name: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And keep it themselves from then on."""
+    redis.command("FLUSHALL")
+    monkeypatch.setenv("REDIS_URL", redis.url)
+    first, second = Cache[int](name, ttl=60), Cache[int](name, ttl=60)
+    made = iter((7, 8))
+
+    async def make() -> int:
+        return next(made)
+
+    assert await first.get_or_await("a", make) == 7
+    await_true(lambda: b"entry" in redis.command("KEYS", "*"), "what the first has made is there")
+    assert await second.get_or_await("a", make) == 7
+    assert second.get("a") == 7
+    assert (second.statistics().redis_hits, second.statistics().hits) == (1, 1)
 
 
 @pytest.mark.real

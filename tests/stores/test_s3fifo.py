@@ -132,12 +132,29 @@ def test_what_it_weighs_is_the_sum() -> None:
         else:
             shelf.ask(key, rng.randrange(1, 40))
         assert queues.weight == sum(each.weight for each in queues.entries.values()) <= 500
+        small = (each.weight for each in queues._small if each.place)
+        assert queues._small_weight == sum(small)
+        both = (*queues._small, *queues._main)
+        assert queues._holes == sum(not each.place for each in both)
 
     while queues.entries:
         queues.evict()
     assert queues.weight == 0
     with pytest.raises(IndexError):
         queues.evict()
+
+
+@pytest.mark.parametrize("most", [10, 100])
+def test_what_was_cleared_begins_anew(most: int) -> None:
+    """Nobody is there, nobody is remembered, and it takes as many as before."""
+    shelf = Shelf(most)
+    for _ in range(2):
+        for key in range(300):
+            shelf.ask(key)
+        assert len(shelf.held) == most
+        shelf.queues.clear()
+        assert (shelf.held, shelf.queues.weight, any(shelf.queues._left)) == (set(), 0, False)
+    assert shelf.hits == 0
 
 
 def test_who_was_taken_out_leaves_nothing() -> None:

@@ -150,3 +150,16 @@ def test_what_lies_in_memory_says_so(tmp_path: Path) -> None:
     finally:
         subprocess.run(["rm", "-r", str(named)], check=True)
     assert "counts as memory; name a directory on a disk" in log_of(tmp_path)
+
+
+def test_a_link_that_looks_like_what_was_left_behind_is_left_alone(tmp_path: Path) -> None:
+    """Anybody may make one where temporary files are, to whatever is ours."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    with server(tmp_path) as first:
+        stem = first.path.name.rpartition("-")[0]
+    (tmp_path / f"{stem}-link").symlink_to(elsewhere)
+    with server(tmp_path) as second:
+        assert second.path.name.startswith(stem)
+    assert (elsewhere / "kept").exists()

@@ -120,7 +120,7 @@ async def listed(
         )
         return {"events": [shown(each) for each in page.rows], "next": page.next}
 
-    return await cache.get_or_await(f"events {after} {limit} {city}", make, tags=["events"])
+    return await cache.get_or_await(("events", after, limit, city), make, tags=["events"])
 
 
 @app.get("/events/{event_id}")

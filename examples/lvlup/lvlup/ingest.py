@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 from lvlup.database import DATA, URL, engine
 from lvlup.tables import sessions
 from tonnage import BatchWriter, Heartbeats
-from tonnage.errors import WriterFullError
+from tonnage.errors import SpoolError, WriterFullError
 from tonnage.sinks import PostgresSink, Sink, SqlSink
 
 Game = Annotated[str, Path(pattern=r"^[\w.-]{1,60}$")]
@@ -106,8 +106,8 @@ async def take_purchase(game: Game, new: Purchase) -> dict[str, Any]:
     """Take a purchase, which is safe once this has answered; the same one again counts once."""
     try:
         await revenue.add({"game": game, "at": datetime.now(UTC), **new.model_dump()})
-    except WriterFullError:
-        reason = "too many purchases wait for the database: try again"
+    except (WriterFullError, SpoolError):
+        reason = "not taken: too many purchases wait for the database, or the disk is broken"
         raise HTTPException(503, reason, {"Retry-After": f"{RETRY_SECONDS}"}) from None
     return {"purchase": new.purchase}
 

@@ -45,7 +45,8 @@ class Background:
     """The thread and its event loop."""
 
     def __init__(self) -> None:
-        self.loop: Final = asyncio.new_event_loop()
+        # A loop keeps the context it is made in: not that of the first request to need it.
+        self.loop: Final = Context().run(asyncio.new_event_loop)
         self.loop.set_default_executor(FrugalThreadPool(thread_name_prefix="tonnage-stores"))
         self.loop.set_exception_handler(_on_exception)
         #: How long whoever is called to close has.
@@ -63,6 +64,12 @@ class Background:
     def start(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
         """Have *coroutine* run there; its result and its error are the future's."""
         return Context().run(asyncio.run_coroutine_threadsafe, coroutine, self.loop)
+
+    async def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        """Return what *coroutine* returns there; to be awaited in any event loop, also in that."""
+        if self.is_here:
+            return await coroutine
+        return await asyncio.wrap_future(self.start(coroutine))
 
     def call(self, function: Callable[..., object], *given: object) -> None:
         """Have *function* called there, soon."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import time
 from enum import Enum
 from functools import partial, update_wrapper
@@ -41,7 +40,7 @@ from tonnage.stores.beyond import levels_of
 from tonnage.stores.forgetting import ForgettingShelf
 from tonnage.stores.names import name_of
 from tonnage.stores.settings import current
-from tonnage.stores.shelf import ENTRY_BYTES
+from tonnage.stores.shelf import ENTRY_BYTES, shortened
 from tonnage.stores.statistics import CacheStatistics
 from tonnage.units import MIB, parse_bytes, parse_seconds
 
@@ -62,8 +61,6 @@ V = TypeVar("V")
 logger = logging.getLogger("tonnage.stores")
 
 DEFAULT_BYTES: Final = 16 * MIB
-#: Lifetimes differ by up to this share, so that what was filled together does not expire together.
-JITTER: Final = 0.1
 
 
 class Unsaid(Enum):
@@ -94,10 +91,8 @@ class Cache(ForgettingShelf[V]):
         codec: writes values for disk and Redis; by default pickle on disk, and JSON for Redis.
         stale: how long after its lifetime an entry is still given out while it is made anew; then
             whoever asks first has it made, and nobody waits.
-        policy: which entries stay: ``"s3fifo"``, or ``"lru"``, those that were asked for last.
         priority: caches of lower numbers give way first when memory is short.
-        clock: monotonic seconds.
-        jitter: the part of a lifetime by which it is shortened at random.
+        clock: monotonic seconds; another one for tests of what expires.
 
     Raises:
         ConfigError: a bound makes no sense, or what is asked for is not configured or installed.
@@ -115,10 +110,8 @@ class Cache(ForgettingShelf[V]):
         codec: Codec | None = None,
         none_ttl: float | str | None = None,
         stale: float | str = 0,
-        policy: str = "s3fifo",
         priority: int = DEFAULT_PRIORITY,
         clock: Callable[[], float] = time.monotonic,
-        jitter: float = JITTER,
     ) -> None:
         known_as = "cache" if name is None else checked_name(name)
         most_bytes = parse_bytes(max_bytes)
@@ -129,17 +122,13 @@ class Cache(ForgettingShelf[V]):
                 f"cache {known_as!r}: a bound of {max_entries} entries and {max_bytes} bytes holds"
                 " nothing: give it one entry and some KB at least"
             )
-        if not 0 <= jitter < 1:
-            raise ConfigError(f"cache {known_as!r}: a jitter of {jitter} is no part of a lifetime")
         super().__init__(
             known_as,
             levels_of(name, shared, redis, codec),
-            policy,
             max_entries=max_entries,
             max_bytes=most_bytes,
             stale_seconds=parse_seconds(stale),
             clock=clock,
-            jitter=jitter,
         )
         # None is for as long as an entry stays.
         if ttl is UNSAID:
@@ -408,10 +397,9 @@ class Cache(ForgettingShelf[V]):
 
     def _keep_found(self, key: Hashable, found: Found, changes: int) -> None:
         """Keep what was found elsewhere, unless anything was forgotten since."""
-        seconds = None if found.left_seconds == math.inf else found.left_seconds
         with self._changing:
             if self._changes == changes:
-                self._put(key, found.value, seconds, found.tags)
+                self._put(key, found.value, found.left_seconds, found.tags)
 
     def _keep(
         self,
@@ -440,7 +428,7 @@ class Cache(ForgettingShelf[V]):
         """Return how long a level is to keep what is good for *seconds*."""
         if seconds is None:
             return math.inf
-        return seconds * (1 - self._jitter * random.random())
+        return shortened(seconds)
 
     def _lasts_seconds(self, value: V) -> float | None:
         """Return how long *value* is good for where nobody says so; None: for as long as it is."""

@@ -33,12 +33,11 @@ class ForgettingShelf(Shelf[V]):
     Args:
         name: its name; those of one name forget together.
         beyond: the levels that it has beyond its memory.
-        policy: which entries stay.
         options: the shelf's.
     """
 
-    def __init__(self, name: str, beyond: Beyond | None, policy: str, **options: Any) -> None:
-        super().__init__(policy, **options)
+    def __init__(self, name: str, beyond: Beyond | None, **options: Any) -> None:
+        super().__init__(**options)
         self.name = name
         self._beyond = beyond
         self._flights = Flights[V]()

@@ -3,8 +3,8 @@
 Promises: never more than its bounds, once a set has returned. Safe from any thread: whatever
 changes something holds one lock, for microseconds; looking up holds none.
 
-Which entries stay is a policy's (:mod:`tonnage.stores.s3fifo`, :mod:`tonnage.stores.lru`), how
-large values are :mod:`tonnage.stores.sizes`'. Makes no values and knows no other process: that is
+Which entries stay is :mod:`tonnage.stores.s3fifo`'s to say, how large values are
+:mod:`tonnage.stores.sizes`'. Makes no values and knows no other process: that is
 :mod:`tonnage.stores.cache`.
 
 Why looking up needs no lock: it is one lookup in a dict, which is atomic. What is found there may
@@ -21,15 +21,12 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from tonnage.errors import ConfigError
 from tonnage.stores.entries import Entry
 from tonnage.stores.s3fifo import S3Fifo
 from tonnage.stores.sizes import size_bytes as estimated_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-
-    from tonnage.stores.entries import Policy
 
 V = TypeVar("V")
 
@@ -44,38 +41,35 @@ SMALL_HOLES, LARGE_HOLES = 16, 7
 #: Where larger begins.
 LARGE_BYTES: Final = 4096
 
-POLICIES: Final = ("s3fifo", "lru")
+#: Lifetimes are shortened at random by up to this share, so that what was filled together does not
+#: expire together.
+JITTER: Final = 0.1
 
 
 class Shelf(Generic[V]):
     """Entries within bounds; :class:`tonnage.stores.cache.Cache` is one.
 
     Args:
-        policy: which entries stay.
         max_entries: how many there are at most.
         max_bytes: what they take at most.
         stale_seconds: how long an expired one is still of use.
         clock: monotonic seconds.
-        jitter: the part of a lifetime by which it is shortened at random.
     """
 
     def __init__(
         self,
-        policy: str,
         *,
         max_entries: int | None,
         max_bytes: int,
         stale_seconds: float,
         clock: Callable[[], float],
-        jitter: float,
     ) -> None:
         self.max_bytes = max_bytes
         self.max_entries = max_entries
         self._most_entries = max_entries or sys.maxsize
         self._stale_seconds = stale_seconds
-        self._jitter = jitter
         self._clock = clock
-        self._policy = _policy_of(policy)
+        self._policy = S3Fifo()
         self._entries = self._policy.entries
         # Keys by their tags; entries only, so bounded as they are.
         self._tagged: dict[str, set[Hashable]] = {}
@@ -175,7 +169,7 @@ class Shelf(Generic[V]):
         weight += weight // (SMALL_HOLES if weight < LARGE_BYTES else LARGE_HOLES)
         expires_seconds = None
         if seconds is not None:
-            expires_seconds = self._clock() + seconds * (1 - self._jitter * random.random())
+            expires_seconds = self._clock() + shortened(seconds)
         policy = self._policy
         # Not "with", which takes as long as much of the rest.
         self._changing.acquire()
@@ -260,12 +254,6 @@ class Shelf(Generic[V]):
                     del self._tagged[tag]
 
 
-def _policy_of(name: str) -> Policy:
-    if name == "s3fifo":
-        return S3Fifo()
-    if name == "lru":
-        # Only here: few want it.
-        from tonnage.stores.lru import Lru
-
-        return Lru()
-    raise ConfigError(f"policy {name!r} is none of {', '.join(POLICIES)}")
+def shortened(seconds: float) -> float:
+    """Return the lifetime *seconds*, less a random part of up to :data:`JITTER`."""
+    return seconds * (1 - JITTER * random.random())

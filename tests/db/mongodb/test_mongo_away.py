@@ -178,9 +178,14 @@ async def test_a_cancelled_operation_leaves_the_door_to_others(server: MongoServ
     server.kill()
     with pytest.raises(MongoAwayError):
         await things.find_one()
-    await asyncio.sleep(0.15)  # until the next may try
     looking = asyncio.ensure_future(things.find_one())
-    await asyncio.sleep(0.05)
+    while not mongo.statistics().waiting:
+        # Refused at once, until the next may try.
+        if looking.done():
+            with pytest.raises(MongoAwayError):
+                await looking
+            looking = asyncio.ensure_future(things.find_one())
+        await asyncio.sleep(0.001)
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await looking

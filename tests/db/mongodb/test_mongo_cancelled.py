@@ -136,7 +136,7 @@ async def test_a_write_that_was_sent_may_have_been_done(
         asyncio.ensure_future(things.database.command("ping")),
         asyncio.ensure_future(things.find_one()),
     ]
-    await asyncio.sleep(0.2)
+    await _until(lambda: server.unread() >= 3)
     server.kill()
     refusals: list[Any] = await asyncio.gather(*sent, return_exceptions=True)
     assert {type(each) for each in refusals} == {MongoAwayError}

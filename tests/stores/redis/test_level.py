@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.stores.beside import settled
 from tests.support.redis import RedisServer
 from tests.support.waiting import await_true
 
 from tonnage import Cache
 from tonnage.errors import RedisAwayError
-from tonnage.stores.redis.debts import MOST_OWED
+from tonnage.stores.redis.debts import LATE_SECONDS, MOST_OWED
 from tonnage.stores.redis.level import RedisLevel
 from tonnage.stores.redis.link import link
 from tonnage.stores.redis.news import CHANNEL
@@ -363,7 +364,8 @@ async def test_what_redis_heard_late_the_machine_hears_once_more(
         await level.look_async("'a'")
     level.forget_tags(["t"])
     level.forget_key("'b'")
-    await asyncio.sleep(0.6)
+    # Only what is heard later than so was late.
+    await asyncio.sleep(LATE_SECONDS)
     workers.set("a", 1, tags=("t",))
     workers.set("b", 2)
     workers.set("c", 3, tags=("u",))
@@ -380,7 +382,7 @@ async def test_what_redis_hears_at_once_is_not_said_twice(level: RedisLevel) -> 
     workers.set("a", 1, tags=("t",))
     await value_of(level, "'a'")
     assert level.owed == 0
-    await asyncio.sleep(0.05)
+    await settled()
     assert "a" in workers
 
 

@@ -178,14 +178,16 @@ def test_a_flood_while_redis_is_away_takes_no_memory(server: RedisServer) -> Non
 async def test_a_subscription_that_is_dead_is_made_anew(server: RedisServer) -> None:
     """A subscription that is dead is made anew, and what may have been missed is forgotten."""
     cache = Cache[int]("deaf", ttl=60)
-    news = News(server.url, keep_alive_seconds=0.05)
+    news = News(server.url, keep_alive_seconds=0.2)
     news.concern("deaf")
     await asyncio.to_thread(await_true, _heard_by(server, 1), "it listens")
+    pings = server.calls("ping")
     cache.set("a", 1)
-    await asyncio.sleep(0.2)
+    await asyncio.to_thread(await_true, lambda: server.calls("ping") > pings + 2, "it is asked")
     assert cache.get("a") == 1
+    before = server.connections()
     server.stop()
-    await asyncio.sleep(0.15)
+    await asyncio.to_thread(await_true, lambda: server.connections() > before, "another one")
     server.go_on()
     await asyncio.to_thread(await_true, lambda: cache.get("a") is None, "all is forgotten")
     await asyncio.to_thread(await_true, _heard_by(server, 1), "it listens again")

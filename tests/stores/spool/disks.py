@@ -21,6 +21,8 @@ class FailingFiles(Files):
     def __init__(self) -> None:
         self.room_bytes = 1 << 40
         self.write_errno = errno.ENOSPC
+        #: Raised at each write instead.
+        self.error: Exception | None = None
         self.sync_errno = 0
         self.truncate_errno = 0
         self.create_errno = 0
@@ -41,6 +43,8 @@ class FailingFiles(Files):
 
     def write(self, fd: int, data: bytes) -> None:
         """Write as much as fits."""
+        if self.error is not None:
+            raise self.error
         fits = data[: self.room_bytes]
         self.room_bytes -= len(fits)
         super().write(fd, fits)
@@ -115,3 +119,11 @@ def files_in(directory: Path) -> list[str]:
 def segments_in(directory: Path) -> list[Path]:
     """Return the paths of all segments, in order."""
     return sorted((directory / "events").rglob("*.records"))
+
+
+def opened_files() -> list[str]:
+    """Return what this process has open, as the kernel calls it."""
+    directory = "/proc/self/fd"
+    paths = [os.path.join(directory, name) for name in os.listdir(directory)]
+    # All but that of the list itself.
+    return [os.readlink(path) for path in paths if os.path.lexists(path)]

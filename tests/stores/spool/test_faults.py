@@ -36,7 +36,9 @@ async def _adopted(directory: Path) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-async def test_cut_off_at_every_byte_the_whole_records_come_back(tmp_path: Path) -> None:
+async def test_cut_off_at_every_byte_the_whole_records_come_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Cut off at every byte, the records that are whole come back, and all is tidied up."""
     records = [{"number": number} for number in range(4)]
     path = await _journal_of(tmp_path / "made", records)
@@ -47,7 +49,10 @@ async def test_cut_off_at_every_byte_the_whole_records_come_back(tmp_path: Path)
         copy = tmp_path / str(length)
         shutil.copytree(tmp_path / "made", copy)
         os.truncate(copy / path.relative_to(tmp_path / "made"), length)
+        caplog.clear()
         found = await _adopted(copy)
+        is_torn = length > frames.HEAD_BYTES and length not in ends
+        assert (f"to {length} was never finished; it is kept in" in caplog.text) is is_torn
         whole = sum(end <= length for end in ends)
         assert [record for _, record in found] == records[:whole]
         assert not segments_in(copy)
@@ -89,13 +94,16 @@ async def test_a_damaged_stretch_larger_than_a_piece_is_passed_over(tmp_path: Pa
     await spool.close()
 
 
-async def test_a_file_of_an_unknown_format_is_kept_aside(tmp_path: Path) -> None:
+async def test_a_file_of_an_unknown_format_is_kept_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A file of an unknown format is kept aside."""
     path = await _journal_of(tmp_path, [{"number": 1}])
     data = bytearray(path.read_bytes())
     data[15] = 99
     path.write_bytes(data)
     assert await _adopted(tmp_path) == []
+    assert f"{path} from byte 0 to {len(data)} is none of a format known here;" in caplog.text
     assert [path.read_bytes() for path in (tmp_path / "events" / "unreadable").iterdir()] == [data]
 
 
@@ -114,6 +122,40 @@ async def test_without_a_sensible_position_records_come_again(tmp_path: Path, te
     assert [record["number"] for _, record in found] == [0, 1, 2, 3]
     assert chunk.batch.ids is not None
     assert [each for each, _ in found][:2] == list(chunk.batch.ids)
+
+
+async def test_a_position_that_cannot_be_written_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And delivering, which is what makes room, goes on."""
+    path = await _journal_of(tmp_path, [{"number": number} for number in range(4)])
+    position = path.with_name("delivered")
+    position.unlink()
+    position.symlink_to("/dev/full")
+    spool = spool_in(tmp_path)
+    await spool.adopt()
+    found = await drained(spool, most_records=1)
+    assert [record["number"] for _, record in found] == [0, 1, 2, 3]
+    assert [message for message in caplog.messages if "written" in message] == [
+        f"how far {path.parent} is delivered cannot be written down (No space left on device):"
+        " after a crash, records come twice"
+    ]
+    await spool.close()
+
+
+async def test_a_record_that_is_none_is_kept_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though it lies there whole; those beside it are delivered."""
+    path = await _journal_of(tmp_path, [{"number": number} for number in range(3)])
+    data = path.read_bytes()
+    first, second, _ = frames.scan(data[frames.HEAD_BYTES :], frames.HEAD_BYTES).frames
+    strange = frames.frame(second.number, b"?" * len(second.payload))
+    path.write_bytes(data[: first.end] + strange + data[second.end :])
+    assert [each["number"] for _, each in await _adopted(tmp_path)] == [0, 2]
+    assert f"from byte {first.end} to {second.end} is skipped: a record on disk" in caplog.text
+    (kept,) = (tmp_path / "events" / "unreadable").iterdir()
+    assert kept.read_bytes() == strange
 
 
 @pytest.mark.parametrize("room", range(0, 400, 7))
@@ -161,6 +203,21 @@ async def test_nothing_is_acknowledged_before_its_fsync(tmp_path: Path) -> None:
     await spool.close()
 
 
+async def test_an_error_that_is_not_the_disks_is_told_to_those_who_wait(tmp_path: Path) -> None:
+    """Such as a memory error in the disk's thread; nobody waits for ever, and it goes on later."""
+    files = FailingFiles()
+    spool = spool_in(tmp_path, files=files)
+    await spool.add([{"number": 1}])
+    files.error = MemoryError()
+    async with asyncio.timeout(5):
+        with pytest.raises(SpoolError, match="cannot keep a record on disk: MemoryError"):
+            await spool.add([{"number": 2}])
+    files.error = None
+    await spool.add([{"number": 3}])
+    assert [record["number"] for _, record in await drained(spool)] == [1, 3]
+    await spool.close()
+
+
 async def test_a_disk_that_is_slow_holds_up_who_adds_and_not_the_memory(tmp_path: Path) -> None:
     """A disk that is slow holds up those who add: only so much is on its way."""
     files = FailingFiles()
@@ -173,6 +230,8 @@ async def test_a_disk_that_is_slow_holds_up_who_adds_and_not_the_memory(tmp_path
     await asyncio.sleep(0.01)  # for more, if it were let
     assert not any(each.done() for each in adding)
     assert spool.on_the_way_bytes <= ON_THE_WAY_BYTES
+    with pytest.raises(WriterFullError, match="had no room on the disk for a record in time"):
+        await asyncio.to_thread(spool.put, [{"text": "y" * 100_000}], 0.01)
     files.may_sync.set()
     await asyncio.gather(*adding)
     assert spool.waiting == 300
@@ -193,8 +252,10 @@ async def test_after_a_failed_fsync_the_same_file_is_never_trusted_again(
     await spool.add([{"number": 1}])
     files.sync_errno = number
     for _ in range(3):
-        with pytest.raises(expected):
+        with pytest.raises(expected) as refused:
             await spool.add([{"number": "never"}])
+    if expected is SpoolError:
+        assert str(refused.value).endswith(f"look at the disk of {tmp_path / 'events'}")
     files.sync_errno = 0
     await spool.add([{"number": 2}])
     assert files.trusted_again == []
@@ -294,3 +355,70 @@ def test_a_forked_child_does_not_keep_its_parents_journal(tmp_path: Path) -> Non
     finally:
         for fd in (*ready, *go):
             os.close(fd)
+
+
+async def test_a_record_that_nobody_can_read_is_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whole as it is: such as that of a later release. It is kept aside, and the rest goes on."""
+    path = await _journal_of(tmp_path, [{"number": number} for number in range(3)])
+    data = path.read_bytes()
+    found = frames.scan(data[frames.HEAD_BYTES :], frames.HEAD_BYTES)
+    begin, end = found.frames[0].end, found.frames[1].end
+    foreign = frames.frame(found.frames[1].number, b"\xc1" * 8)
+    path.write_bytes(data[:begin] + foreign + data[end:])
+
+    assert [each["number"] for _, each in await _adopted(tmp_path)] == [0, 2]
+    (kept,) = (tmp_path / "events" / "unreadable").iterdir()
+    assert kept.read_bytes() == foreign
+    assert "is skipped" in caplog.text
+
+
+async def test_what_is_kept_aside_has_a_bound(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond it the log alone tells of the damage; a person has to look."""
+    path = await _journal_of(tmp_path, [{"number": 1}])
+    path.write_bytes(b"rubbish" * 20)
+    directory = tmp_path / "events" / "unreadable"
+    directory.mkdir()
+    for number in range(32):
+        (directory / str(number)).touch()
+
+    assert await _adopted(tmp_path) == []
+    assert len(list(directory.iterdir())) == 32
+    assert "it could not be kept" in caplog.text
+
+
+async def test_a_file_that_is_gone_before_it_is_read_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was in it is lost, and the log says so."""
+    path = await _journal_of(tmp_path, [{"number": 1}])
+    spool = spool_in(tmp_path)
+    await spool.adopt()
+    path.unlink()
+
+    assert await spool.read(10, MIB) is None
+    await spool.add([{"number": 2}])
+    assert [record["number"] for _, record in await drained(spool)] == [2]
+    await spool.close()
+    assert f"{path} is gone, with the records that were in it" in caplog.text
+
+
+async def test_where_the_position_cannot_be_kept_records_come_twice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are delivered all the same; the log says once what a crash would mean."""
+    path = await _journal_of(tmp_path, [{"number": number} for number in range(3)])
+    (path.parent / "delivered").unlink()
+    (path.parent / "delivered").symlink_to("/dev/full")
+    spool = spool_in(tmp_path)
+    await spool.adopt()
+    for _ in range(2):
+        chunk = await spool.read(1, MIB)
+        assert chunk is not None
+        await spool.delivered(chunk)
+    assert [record["number"] for _, record in await drained(spool)] == [2]
+    await spool.close()
+    assert caplog.text.count("after a crash, records come twice") == 1

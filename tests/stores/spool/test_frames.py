@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tonnage.stores.writer.spool import frames
@@ -59,6 +59,8 @@ def test_a_flipped_bit_anywhere_costs_one_record_at_most() -> None:
 
 
 @given(st.lists(st.binary(max_size=50), max_size=8), st.binary(max_size=200), st.integers(0, 8))
+@example([b"one", b"two"], b"x\xb7Rec" * 9, 1)  # what looks like the start of a frame
+@example([b"one", b""], b"x", 1)  # up to a frame that is the last, and empty
 def test_rubbish_in_between_is_passed_over(
     payloads: list[bytes], rubbish: bytes, where: int
 ) -> None:

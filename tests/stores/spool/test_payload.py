@@ -79,12 +79,28 @@ class _DriversId(UUID):
     pass
 
 
+class _Celsius(float):
+    def __float__(self) -> float:
+        return 0.0
+
+
+class _Rows(list[int]):
+    pass
+
+
+class _Raw(bytes):
+    pass
+
+
 def test_subclasses_of_plain_types_come_back_as_these() -> None:
-    """Subclasses of plain types come back as these."""
+    """Subclasses of plain types come back as these, by what they hold and not what they say."""
     own = uuid4()
     back = decode(encode({"kind": _Kind.CLICK, "level": _Level.HIGH, "id": _DriversId(own.hex)}))
     assert back == {"kind": "click", "level": 3, "id": own}
     assert [type(each) for each in back.values()] == [str, int, UUID]
+    back = decode(encode({"heat": _Celsius(36.6), "rows": _Rows([1]), "raw": _Raw(b"x")}))
+    assert back == {"heat": 36.6, "rows": [1], "raw": b"x"}
+    assert [type(each) for each in back.values()] == [float, list, bytes]
 
 
 class _Strange:

@@ -55,11 +55,15 @@ async def test_what_is_added_afterwards_outlives_the_process(
     spool = spool_in(root)
     await spool.add([{"number": 0}])
     await drained(spool)
+    journal = _journal(root)
     take(of(root))
     for number in (1, 2):
         await spool.add([{"number": number}])
     assert await _after_a_crash(root, tmp_path / "copy") == [1, 2]
-    assert caplog.text.count("was removed or moved") == 1
+    assert [message for message in caplog.messages if "removed" in message] == [
+        f"spool of writer events: {journal} was removed or moved while it was in use; records are"
+        " kept in a new one"
+    ]
 
     ids, records = zip(*await drained(spool), strict=True)
     assert [record["number"] for record in records] == [1, 2]
@@ -82,6 +86,28 @@ async def test_what_is_being_delivered_goes_on(tmp_path: Path) -> None:
     found = [record["number"] for _, record in await drained(spool)]
     assert found == [2, 3, 4]
     assert (spool.waiting, spool.used_bytes, spool.is_empty) == (0, 0, True)
+    await spool.close()
+
+
+async def test_what_is_left_of_a_removed_journal_counts_beside_that_of_the_dead(
+    tmp_path: Path,
+) -> None:
+    """What is on the disk, in files without names too, until it is delivered."""
+    dead = spool_in(tmp_path)
+    for number in range(2):
+        await dead.add([{"number": number}])
+    each_bytes = dead.used_bytes // 2
+    await dead.close()
+    spool = spool_in(tmp_path)
+    await spool.adopt()
+    for number in range(2, 5):
+        await spool.add([{"number": number}])
+    (own,) = {path.parent for path in segments_in(tmp_path)} - {_journal(tmp_path)}
+    shutil.rmtree(own)
+    await spool.add([{"number": 5}])
+    assert spool.used_bytes == 6 * each_bytes
+    await drained(spool)
+    assert spool.used_bytes == 0
     await spool.close()
 
 

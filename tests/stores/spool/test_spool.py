@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import stat
 import threading
@@ -19,6 +20,7 @@ from tests.stores.spool.disks import (
     drained,
     files_in,
     filled,
+    opened_files,
     segments_in,
     spool_in,
 )
@@ -46,8 +48,9 @@ async def test_what_was_added_comes_out_in_order_until_it_is_delivered(tmp_path:
     assert first.batch == again.batch
     assert [record["number"] for record in first.batch.records] == [0, 1, 2]
     assert spool.waiting == 5
+    all_bytes = spool.used_bytes
     await spool.delivered(first)
-    assert spool.waiting == 2
+    assert (spool.waiting, spool.used_bytes) == (2, all_bytes * 2 // 5)
     found = await drained(spool)
     assert [record["number"] for _, record in found] == [3, 4]
     assert first.batch.ids is not None
@@ -67,8 +70,11 @@ async def test_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
     assert set(threading.enumerate()) <= threads
 
 
-async def test_what_a_dead_process_has_left_is_adopted_with_its_ids(tmp_path: Path) -> None:
-    """What a dead process has left is adopted, with its ids, before what is new."""
+async def test_what_a_dead_process_has_left_is_adopted_with_its_ids(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a dead process has left is adopted, with its ids, before what is new; it is logged."""
+    caplog.set_level(logging.INFO, "tonnage.stores")
     first = spool_in(tmp_path)
     await first.add([{"number": number} for number in range(4)])
     chunk = await first.read(2, MIB)
@@ -81,6 +87,7 @@ async def test_what_a_dead_process_has_left_is_adopted_with_its_ids(tmp_path: Pa
     other = spool_in(tmp_path)
     await other.adopt()
     assert not other.adopting, "it lives"
+    (journal,) = {path.parent for path in segments_in(tmp_path)}
     await first.close()
 
     await other.add([{"number": 4}])
@@ -90,6 +97,11 @@ async def test_what_a_dead_process_has_left_is_adopted_with_its_ids(tmp_path: Pa
     assert [record["number"] for _, record in found] == [2, 3, 4]
     assert [each for each, _ in found][:2] == list(left.batch.ids)
     assert other.used_bytes == 0
+    assert caplog.messages == [
+        "spool of writer events: a process ended before its records were delivered; they are now,"
+        f" from {journal}",
+        f"spool of writer events: {journal} is delivered",
+    ]
     await other.close()
     assert files_in(tmp_path) == []
 
@@ -132,6 +144,32 @@ async def test_a_full_spool_says_so_and_goes_on_when_some_is_delivered(tmp_path:
     found = await drained(spool)
     numbers = [*(r["number"] for r in chunk.batch.records), *(r["number"] for _, r in found)]
     assert numbers == list(range(taken + 1))
+    await spool.close()
+
+
+async def test_of_many_the_first_ones_may_be_added(tmp_path: Path) -> None:
+    """None that follows one for which there was no room, though it would fit."""
+    spool = spool_in(tmp_path)
+    # Two to a segment, and some room beside them.
+    many = [{"number": number, "text": "x" * 16_000} for number in range(100)]
+    with pytest.raises(WriterFullError):
+        await spool.add([*many, {"number": 100, "text": "x" * 400}], first_ones=True)
+    numbers = [record["number"] for _, record in await drained(spool)]
+    assert 50 < len(numbers) < 70
+    assert numbers == list(range(len(numbers)))
+    await spool.close()
+
+
+async def test_what_is_delivered_takes_no_room_any_more(tmp_path: Path) -> None:
+    """Not even in a file without a name that somebody has open."""
+    spool = spool_in(tmp_path)
+    await filled(spool)
+    count = len(segments_in(tmp_path))
+    chunk = await spool.read(1000, 12 * MIB)
+    assert chunk is not None
+    await spool.delivered(chunk)
+    assert len(segments_in(tmp_path)) == count - 1
+    assert not [path for path in opened_files() if path.endswith(".records (deleted)")]
     await spool.close()
 
 
@@ -192,6 +230,7 @@ async def test_who_waits_for_room_gets_it(tmp_path: Path) -> None:
         found += await drained(spool)
         await asyncio.sleep(0)
     assert [each["number"] for _, each in found] == list(range(300))
+    assert (spool.on_the_way, spool.on_the_way_bytes) == (0, 0)
     await spool.close()
 
 

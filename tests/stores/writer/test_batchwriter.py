@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.stores.beside import settled
 from tests.stores.writer.sinks import Kept, numbered, until
 
 from tonnage import BatchWriter
@@ -55,11 +56,24 @@ async def test_what_was_added_is_stored_in_order(writers: Any, sink: Kept) -> No
     assert (found.used_bytes, found.lag_seconds) == (0, 0)
 
 
+async def test_a_subclass_has_its_own_way_of_adding(sink: Kept) -> None:
+    """A subclass that overrides the method is not passed by."""
+
+    class Stamped(BatchWriter):
+        async def add(self, record: Any) -> bool:
+            return await super().add({"stamp": 1} | record)
+
+    async with Stamped("test", sink) as writer:
+        assert await writer.add({"n": 0})
+        await writer.flush()
+    assert sink.records == [{"stamp": 1, "n": 0}]
+
+
 async def test_it_is_stored_when_half_of_the_records_wait(writers: Any, sink: Kept) -> None:
     """And not before."""
     writer = writers(max_records=10)
     await writer.add_many(numbered(0, 4))
-    await asyncio.sleep(0.02)
+    await settled()
     assert not sink.asked
     await writer.add({"n": 4})
     await until(lambda: len(sink.records) == 5)
@@ -70,7 +84,7 @@ async def test_it_is_stored_when_half_of_the_bytes_wait(writers: Any, sink: Kept
     writer = writers(max_bytes="64K")
     for n in range(3):
         await writer.add({"n": n, "text": "x" * 8 * KIB})
-    await asyncio.sleep(0.02)
+    await settled()
     assert not sink.asked
     await writer.add({"n": 3, "text": "x" * 8 * KIB})
     await until(lambda: len(sink.records) == 4)

@@ -189,3 +189,33 @@ async def test_a_sink_that_is_now_fast_now_slow_gets_all_in_order(tmp_path: Path
         await writer.flush()
         assert spooled > 0
     assert sink.numbers == list(range(1500))
+
+
+async def test_a_record_that_cannot_be_written_is_set_aside_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its neighbours go to disk, and are stored in order."""
+    sink = Kept()
+    sink.shut()
+    async with spooling(sink, tmp_path) as writer:
+        await writer.add_many(numbered(0, 10))
+        await writer.add_many([{"n": 10}, {"n": 11, "key": object()}, *numbered(12, 40)])
+        await until(lambda: writer.statistics().total_failed == 1)
+        sink.open()
+        await writer.flush()
+        assert writer.statistics().total_dropped == 0
+    assert sink.numbers == [n for n in range(40) if n != 11]
+
+
+async def test_who_waits_for_room_is_spooled_past_a_full_memory(tmp_path: Path) -> None:
+    """All of memory is on its way to a sink that stands still: nobody waits for that."""
+    sink = Kept()
+    sink.shut()
+    async with spooling(sink, tmp_path, max_records=1) as writer:
+        await writer.add({"n": 0})
+        await until(lambda: sink.asked)
+        assert await writer.add_many(numbered(1, 5)) == 4
+        assert writer.statistics().spooled == 4
+        sink.open()
+        await writer.flush()
+    assert sink.numbers == list(range(5))

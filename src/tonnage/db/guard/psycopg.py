@@ -4,8 +4,6 @@ Promises: no round trip more than without the guard, for a result of any size; t
 once, is prepared when it would be, and its plan is the one it would have. One that is stopped is
 cancelled in the server, which ends its transaction (or savepoint) with it: roll back. It is noticed
 when :data:`CHUNK_ROWS` more have come than may be.
-
-How: libpq hands out rows while they come ("chunked rows mode", libpq 17; row by row before that).
 """
 
 from __future__ import annotations
@@ -16,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import psycopg
 from psycopg import pq
-from psycopg._preparing import Prepare
-from psycopg.generators import execute, fetch, send
+from psycopg.generators import fetch
 from sqlalchemy.dialects.postgresql.psycopg import AsyncAdapt_psycopg_cursor
 
 from tonnage.db.guard.chunks import CHUNK_BYTES, following
 from tonnage.db.guard.holding import held
+from tonnage.db.guard.sending import drain, send_in_chunks
 from tonnage.db.guard.weights import weigh
 from tonnage.governor.reservations import reserved
 
@@ -52,23 +50,7 @@ class _Loading:
     def _first_gen(self: Any, query: Any, parameters: Any) -> _Waiting[None]:
         """Send the query, as ``execute`` does, and take its first rows."""
         self.loaded, self.is_done = [], False
-        yield from self._start_query(query)
-        text = self._convert_query(query, parameters)
-        prepare, name = self._get_prepared(text)
-        if prepare is Prepare.SHOULD:
-            self._send_prepare(name, text)
-            self._check_results((yield from execute(self._pgconn)))
-        if prepare is Prepare.NO:
-            self._execute_send(text)
-        else:
-            self._send_query_prepared(name, text)
-        key = self._conn._prepared.maybe_add_to_cache(text, prepare, name)
-        self._to_validate = None if key is None else (key, prepare, name)
-        if psycopg.capabilities.has_stream_chunked():
-            self._pgconn.set_chunked_rows_mode(CHUNK_ROWS)
-        else:
-            self._pgconn.set_single_row_mode()
-        yield from send(self._pgconn)
+        self._to_validate = yield from send_in_chunks(self, query, parameters, CHUNK_ROWS)
         yield from self._take_gen()
 
     def _take_gen(self: Any) -> _Waiting[None]:
@@ -114,10 +96,6 @@ class _Loading:
             self._rowcount = -1 if result.command_tuples is None else result.command_tuples
         yield from self._conn._prepared.maintain_gen(self._conn)
 
-    def _drain_gen(self: Any) -> _Waiting[None]:
-        while (yield from fetch(self._pgconn)) is not None:
-            pass
-
 
 class LoadingCursor(_Loading, psycopg.Cursor[Any]):
     """Executes a statement and loads its rows, as far as *tally* lets it."""
@@ -144,7 +122,7 @@ class LoadingCursor(_Loading, psycopg.Cursor[Any]):
                 if self._pgconn.transaction_status == _ACTIVE:
                     self._conn._try_cancel()
                     with suppress(psycopg.Error):
-                        self._conn.wait(self._drain_gen())
+                        self._conn.wait(drain(self._pgconn))
         return self
 
     def fetchone(self) -> Any:
@@ -186,7 +164,7 @@ class LoadingAsyncCursor(_Loading, psycopg.AsyncCursor[Any]):
                 if self._pgconn.transaction_status == _ACTIVE:
                     await self._conn._try_cancel()
                     with suppress(psycopg.Error):
-                        await self._conn.wait(self._drain_gen())
+                        await self._conn.wait(drain(self._pgconn))
         return self
 
 

@@ -210,7 +210,7 @@ def mongo(
 
     settings = current()
     documents, size_bytes, mode, slow = limits(
-        *(settings, max_documents, max_bytes, guard, slow_seconds), rows="max_documents"
+        settings, max_documents, max_bytes, guard, slow_seconds, rows="max_documents"
     )
     return Mongo(
         wanted_url(url, for_mongo=True), name, Bounds(documents, size_bytes, mode), slow, options

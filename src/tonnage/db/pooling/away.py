@@ -28,9 +28,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from tonnage.breaker import Breaker, State, backoff_seconds
 from tonnage.errors import DatabaseAwayError, DatabaseError, PoolBusyError
 from tonnage.problem import Problem
-from tonnage.stores.redis.breaker import Breaker, State, backoff_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

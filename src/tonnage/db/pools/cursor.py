@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import psycopg
 from psycopg import pq
-from psycopg._preparing import Prepare
-from psycopg.generators import execute, fetch, send
+from psycopg.generators import fetch
 
+from tonnage.db.guard.sending import drain, send_in_chunks
 from tonnage.db.guard.tally import Tally
 from tonnage.db.pools.load import ADVICE, Load
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tonnage.db.guard.bounds import Bounds
+    from tonnage.db.guard.sending import Prepared
     from tonnage.db.pools.threads import BoundedConnection
 
 #: Rows that libpq hands out at a time. They are in the socket or the server until then; and it has
@@ -51,7 +52,7 @@ class BoundedCursor(psycopg.Cursor[Any]):
     _at = 0
     _is_copying = False
     # What psycopg is to be told of, once it has been prepared.
-    _prepared: tuple[Any, Prepare, bytes] | None = None
+    _prepared: Prepared | None = None
 
     def execute(
         self,
@@ -152,7 +153,7 @@ class BoundedCursor(psycopg.Cursor[Any]):
         if is_active and not self._is_copying:
             self._conn._try_cancel()
             with suppress(psycopg.Error):
-                self._conn.wait(self._drain_gen())
+                self._conn.wait(drain(self._pgconn))
 
     # As psycopg has them: they yield what to wait for.
 
@@ -160,7 +161,10 @@ class BoundedCursor(psycopg.Cursor[Any]):
         self, query: Any, params: Any, prepare: bool | None, binary: bool | None, bounds: Bounds
     ) -> Generator[Any, Any, None]:
         """Send the query and load its rows, as far as *bounds* let it."""
-        yield from self._begin_gen(query, params, prepare, binary)
+        self._prepared = yield from send_in_chunks(
+            self, query, params, CHUNK_ROWS, prepare=prepare, binary=binary
+        )
+        self._last_query = query
         load = Load(
             Tally(str(query), bounds.max_rows, bounds.max_bytes, bounds.mode, advice=ADVICE)
         )
@@ -175,29 +179,6 @@ class BoundedCursor(psycopg.Cursor[Any]):
         if self.pgresult is not None and self.pgresult.status != pq.ExecStatus.COMMAND_OK:
             self._loaded = load.rows
             self._rowcount = len(load.rows)
-
-    def _begin_gen(
-        self, query: Any, params: Any, prepare: bool | None, binary: bool | None
-    ) -> Generator[Any, Any, None]:
-        """Send the query, as ``execute`` does, and ask for its rows in chunks."""
-        yield from self._start_query(query)
-        text = self._convert_query(query, params)
-        way, name = self._get_prepared(text, prepare)
-        if way is Prepare.SHOULD:
-            self._send_prepare(name, text)
-            self._check_results((yield from execute(self._pgconn)))
-        if way is Prepare.NO:
-            self._execute_send(text, binary=binary)
-        else:
-            self._send_query_prepared(name, text, binary=binary)
-        key = self._conn._prepared.maybe_add_to_cache(text, way, name)
-        self._prepared = None if key is None else (key, way, name)
-        self._last_query = query
-        if psycopg.capabilities.has_stream_chunked():
-            self._pgconn.set_chunked_rows_mode(CHUNK_ROWS)
-        else:
-            self._pgconn.set_single_row_mode()
-        yield from send(self._pgconn)
 
     def _next_gen(self) -> Generator[Any, Any, list[Any]]:
         """Return the next rows; none when there are no more."""
@@ -217,7 +198,7 @@ class BoundedCursor(psycopg.Cursor[Any]):
             # There would be no end of results; the connection is closed when it comes back.
             self._is_copying = True
             self._raise_for_result(result)
-        yield from self._drain_gen()
+        yield from drain(self._pgconn)
         if result.status not in _DONE:
             self._raise_for_result(result)
         self._results[:] = [result]
@@ -225,10 +206,6 @@ class BoundedCursor(psycopg.Cursor[Any]):
         self._rowcount = -1 if result.command_tuples is None else result.command_tuples
         yield from self._conn._prepared.maintain_gen(self._conn)
         return []
-
-    def _drain_gen(self) -> Generator[Any, Any, None]:
-        while (yield from fetch(self._pgconn)) is not None:
-            pass
 
 
 def _has_several(query: Any) -> bool:

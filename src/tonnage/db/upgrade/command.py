@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MigrateArguments:
     """What a user asks for: where the migrations are, whether to look only, how to tell, limits."""
 
     directory: Path | str | None
@@ -39,7 +39,10 @@ class Wanted:
 
 
 def migrate(
-    wanted: Wanted, url: str | None, out: TextIO = sys.stdout, progress: TextIO = sys.stderr
+    wanted: MigrateArguments,
+    url: str | None,
+    out: TextIO = sys.stdout,
+    progress: TextIO = sys.stderr,
 ) -> int:
     """Carry out what is *wanted*, print it, and return the exit status.
 
@@ -98,14 +101,16 @@ def _url(given: str | None, place: Place) -> DatabaseUrl:
     return wanted_url(given)
 
 
-def _look(wanted: Wanted, place: Place, url: DatabaseUrl) -> Migrated:
+def _look(wanted: MigrateArguments, place: Place, url: DatabaseUrl) -> Migrated:
     from tonnage.db.upgrade.steps import Steps
 
     has, pending = Steps(place, url, wanted.timeouts).look()
     return Migrated(url.shown, place.shown, has, has, (), pending, 0.0)
 
 
-def _upgrade(wanted: Wanted, place: Place, url: DatabaseUrl, tell: Callable[..., None]) -> Migrated:
+def _upgrade(
+    wanted: MigrateArguments, place: Place, url: DatabaseUrl, tell: Callable[..., None]
+) -> Migrated:
     from tonnage.db.upgrade.locks import locked
     from tonnage.db.upgrade.steps import Steps
 

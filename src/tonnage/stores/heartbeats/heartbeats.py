@@ -193,7 +193,7 @@ class Heartbeats:
         Raises:
             Exception: what the database has raised.
         """
-        return await asyncio.wrap_future(background().start(self._sweep()))
+        return await background().run(self._sweep())
 
     async def close(self) -> None:
         """Store what waits, and let go of the database; not needed when the process ends."""

@@ -12,8 +12,8 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from tonnage.breaker import backoff_seconds
 from tonnage.errors import ConfigError
-from tonnage.stores.redis.breaker import backoff_seconds
 from tonnage.stores.settings import current
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tonnage.breaker import Breaker, State
 from tonnage.errors import RedisAwayError, StoreError
 from tonnage.stores.bulletin import KEY, TAG, announce
 from tonnage.stores.levels import Found, Look
 from tonnage.stores.redis import coding
-from tonnage.stores.redis.breaker import Breaker, State
 from tonnage.stores.redis.connecting import check, required_url
 from tonnage.stores.redis.debts import EVERYTHING, Debts
 from tonnage.stores.redis.exchange import hold, hold_async, is_unknown_script

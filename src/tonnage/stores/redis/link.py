@@ -9,7 +9,7 @@ Promises: nothing connects and no thread begins before the first command, so a m
 link when it is imported; one that was used before a fork begins anew in the child. No command waits
 for longer than ``timeout_seconds`` (a quarter of a second; a tenth more where this process itself
 was held up), not even when the server is stopped in its tracks. Once it is away
-(:mod:`tonnage.stores.redis.breaker`) callers hear so at once, until it has answered in time to
+(:mod:`tonnage.breaker`) callers hear so at once, until it has answered in time to
 somebody who tries in the background. Commands of one thread arrive in the order in which they were
 given; those in flight when a connection is lost are not repeated.
 
@@ -33,9 +33,9 @@ import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tonnage.breaker import Breaker, State, backoff_seconds
 from tonnage.errors import RedisAwayError, StoreError
 from tonnage.stores.background import Background, background
-from tonnage.stores.redis.breaker import Breaker, State, backoff_seconds
 from tonnage.stores.redis.connecting import (
     CONNECT_SECONDS,
     KEEP_ALIVE_SECONDS,
@@ -194,7 +194,7 @@ class Link:
     async def aclose(self) -> None:
         """Close the connections, after the last answers; the next command connects anew."""
         if self._here is not None:
-            await asyncio.wrap_future(self._here.background.start(self._close()))
+            await self._here.background.run(self._close())
 
     def __str__(self) -> str:
         # Never the URL: it holds the password.

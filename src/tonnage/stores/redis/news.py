@@ -25,12 +25,12 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from tonnage.breaker import QUIET_SECONDS, STEADY_SECONDS, backoff_seconds
 from tonnage.errors import StoreError
 from tonnage.host.commons import share
 from tonnage.stores.background import background
 from tonnage.stores.bulletin import CLEAR, KEY, TAG, announce
 from tonnage.stores.names import key_of
-from tonnage.stores.redis.breaker import QUIET_SECONDS, STEADY_SECONDS, backoff_seconds
 from tonnage.stores.redis.connecting import CONNECT_SECONDS, KEEP_ALIVE_SECONDS, connection
 
 if TYPE_CHECKING:

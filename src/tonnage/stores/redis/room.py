@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tonnage.stores.redis.breaker import Breaker, State
+from tonnage.breaker import Breaker, State
 from tonnage.units import MIB
 
 MOST_WAITING: Final = 1000

@@ -1,4 +1,7 @@
-"""The records that a sink has not kept up with, on disk, as the pump of a writer uses them.
+"""The records that a sink has not kept up with, on disk, as a writer in memory uses them.
+
+What was spooled survives the process, and is delivered by the next; what was still in memory is
+not. What is on disk, and how, is :mod:`tonnage.stores.writer.spool`'s.
 
 Promises: how many records the disk does not take is said, and nobody has to catch it; what is lost
 for that is counted (:attr:`Backlog.lost`) and logged, once a second at most; a record that cannot
@@ -12,7 +15,7 @@ Bounded by its spool. When to put records there is the pump's decision
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RecordsRejectedError
 from tonnage.stores.writer.notices import Notice
@@ -22,49 +25,11 @@ if TYPE_CHECKING:
 
     from tonnage.stores.sinks.sink import Batch
     from tonnage.stores.writer.delivery import Delivery
+    from tonnage.stores.writer.spool import Chunk, Spool
 
 
 #: How long a disk that did not take records is not asked again.
 SHUT_SECONDS: Final = 0.1
-
-
-class Spool(Protocol):
-    """Where records go for which there is no room in memory: oldest out first.
-
-    All of it is used in the loop beside requests, by one task at a time for each end.
-    """
-
-    @property
-    def count(self) -> int:
-        """How many records are there that were not :meth:`done`."""
-
-    @property
-    def used_bytes(self) -> int:
-        """What they take on disk."""
-
-    @property
-    def stored(self) -> int:
-        """How many records were ever taken."""
-
-    async def open(self) -> None:
-        """Find what earlier processes have left. Called once, before anything else."""
-
-    async def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Take *records*; :attr:`stored` says how many, the first ones, if not all.
-
-        Raises:
-            RecordsRejectedError: one of them cannot be kept; none was taken.
-            StoreError: not all are taken: there is no room, or no disk.
-        """
-
-    async def read(self, max_records: int, max_bytes: int) -> Batch | None:
-        """Return the oldest records; the same ones until :meth:`done`; None: there are none."""
-
-    async def done(self) -> None:
-        """Forget what was read last: it is delivered."""
-
-    async def close(self) -> None:
-        """Let go of the files."""
 
 
 class Backlog:
@@ -83,6 +48,8 @@ class Backlog:
         self._spool = spool
         self._delivery = delivery
         self._is_open = False
+        # What was read last, until it is delivered.
+        self._chunk: Chunk | None = None
         # Until when nothing is tried, and why.
         self._shut_until_seconds = float("-inf")
         self._why: object = ""
@@ -99,8 +66,13 @@ class Backlog:
 
     @property
     def count(self) -> int:
-        """How many records are there, as far as is known: none before it is open."""
-        return 0 if self._spool is None or not self._is_open else self._spool.count
+        """How many records are there; those that other processes have left count as one."""
+        return 0 if self._spool is None else self._spool.waiting + self._spool.adopting
+
+    @property
+    def used_bytes(self) -> int:
+        """What they take on disk."""
+        return 0 if self._spool is None else self._spool.used_bytes
 
     async def open(self) -> None:
         """Find what earlier processes have left; nothing happens if that is done.
@@ -109,17 +81,17 @@ class Backlog:
             StoreError: the disk is not fit.
         """
         if self._spool is not None and not self._is_open:
-            await self._spool.open()
+            await self._spool.adopt()
             self._is_open = True
 
     async def append(self, records: Sequence[Mapping[str, Any]]) -> int:
         """Put *records* on disk; return how many it does not take, the last ones of them."""
         if self._spool is None or not records:
             return len(records)
-        before = self._spool.stored
+        before = self._spool.books.stored
         try:
             await self.open()
-            await self._spool.append(records)
+            await self._spool.add(records, first_ones=True)
         except RecordsRejectedError as error:
             if len(records) == 1:
                 self._delivery.set_aside(records[0], None, error)
@@ -131,7 +103,7 @@ class Backlog:
         except Exception as error:  # noqa: BLE001 - whatever the disk says
             self._why = error
             self._shut_until_seconds = time.monotonic() + SHUT_SECONDS
-            return len(records) - (self._spool.stored - before)
+            return len(records) - (self._spool.books.stored - before)
         return 0
 
     def lose(self, count: int) -> None:
@@ -144,12 +116,14 @@ class Backlog:
         """Return the oldest records; the same ones until :meth:`done`; None: there are none."""
         if self._spool is None or not self.count:
             return None
-        return await self._spool.read(max_records, max_bytes)
+        self._chunk = await self._spool.read(max_records, max_bytes)
+        return None if self._chunk is None else self._chunk.batch
 
     async def done(self) -> None:
         """Forget what was read last: it is delivered."""
-        if self._spool is not None:
-            await self._spool.done()
+        if self._spool is not None and self._chunk is not None:
+            chunk, self._chunk = self._chunk, None
+            await self._spool.delivered(chunk)
 
     async def close(self) -> None:
         """Let go of the files; what is left there stays."""

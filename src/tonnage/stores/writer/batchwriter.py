@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tonnage.governor.consumers import DEFAULT_PRIORITY, register
 from tonnage.stores.writer.delivery import WRITE_SECONDS, Delivery
@@ -36,46 +36,13 @@ if TYPE_CHECKING:
     from tonnage.governor.consumers import Registration
     from tonnage.stores.sinks.sink import Sink
     from tonnage.stores.statistics import WriterStatistics
+    from tonnage.stores.writer.durable import DurableWriter
     from tonnage.stores.writer.options import Overflow
     from tonnage.stores.writer.rejected import RejectedRecord
 
 DEFAULT_RECORDS: Final = 1000
 DEFAULT_BYTES: Final = "1M"
 DEFAULT_SPOOL_BYTES: Final = "256M"
-
-
-class Engine(Protocol):
-    """What does the work: in memory, or on disk."""
-
-    name: str
-
-    def add(self, record: Any) -> Coroutine[Any, Any, bool]:
-        """As :meth:`BatchWriter.add`."""
-
-    def add_many(self, records: Iterable[Any]) -> Coroutine[Any, Any, int]:
-        """As :meth:`BatchWriter.add_many`."""
-
-    def put(self, record: Any, timeout_seconds: float | None = None) -> bool:
-        """As :meth:`BatchWriter.put`."""
-
-    def put_many(self, records: Iterable[Any], timeout_seconds: float | None = None) -> int:
-        """As :meth:`BatchWriter.put_many`."""
-
-    async def flush(self) -> None:
-        """As :meth:`BatchWriter.flush`."""
-
-    async def close(self, seconds: float) -> None:
-        """As :meth:`BatchWriter.close`."""
-
-    @property
-    def used_bytes(self) -> int:
-        """As :attr:`BatchWriter.used_bytes`."""
-
-    def shrink(self, target_bytes: int) -> int:
-        """As :meth:`BatchWriter.shrink`."""
-
-    def statistics(self) -> WriterStatistics:
-        """As :meth:`BatchWriter.statistics`."""
 
 
 class BatchWriter:
@@ -196,11 +163,12 @@ class BatchWriter:
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Store what is there, close the sink, and take no more records.
 
-        Not needed when the process ends: the server does it, else Python.
+        Not needed when the process ends: the server does it, else Python. Whoever closes it while
+        it is being closed waits for that; if one such call is cancelled, its time is up.
 
         Args:
-            seconds: how long that may take. What is left then goes to the spool if there is one,
-                else it is dropped, counted and logged.
+            seconds: how long that may take; the first call's count. What is left then goes to the
+                spool if there is one, else it is dropped, counted and logged.
         """
         await self._engine.close(seconds)
         self._unregister()
@@ -256,26 +224,33 @@ class BatchWriter:
         # The engine, since it lives until all is stored, whoever has kept the writer.
         self._unregister()
         self._registration = register(self._engine, self._priority)
-        # Called most, so without the step between.
-        self.add = self._engine.add  # type: ignore[method-assign]
+        if type(self).add is BatchWriter.add:
+            # Called most, so without the step between.
+            self.add = self._engine.add  # type: ignore[method-assign]
 
     def _unregister(self) -> None:
         registration, self._registration = self._registration, None
         if registration is not None:
             registration.close()
 
-    def _engine_for(self, delivery: Delivery) -> Engine:
+    def _engine_for(self, delivery: Delivery) -> MemoryWriter | DurableWriter:
         options = self._options
         if not options.durable and options.overflow != "spool":
             return MemoryWriter(options, delivery)
         # Only here: most writers need no disk.
-        if options.durable:
-            from tonnage.stores.writer.durable import DurableWriter
+        from tonnage.stores.writer.spool import Spool
 
-            return DurableWriter(options, delivery)
-        from tonnage.stores.writer.spooled import Spooled
+        spool = Spool(
+            options.name,
+            directory=options.spool_dir,
+            max_bytes=options.spool_bytes,
+            waits=options.durable and options.overflow == "wait",
+        )
+        if not options.durable:
+            return MemoryWriter(options, delivery, spool)
+        from tonnage.stores.writer.durable import DurableWriter
 
-        return MemoryWriter(options, delivery, Spooled(options))
+        return DurableWriter(options, delivery, spool)
 
 
 def living() -> list[BatchWriter]:

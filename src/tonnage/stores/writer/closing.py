@@ -1,16 +1,19 @@
-"""How the time that a writer has for its end is shared out.
+"""The end of a writer, and how the time that it has for it is shared out.
 
-Promises: most of it is for delivering what is there; a part is kept for the sink, which has
-connections to let go of, so that both together end in time. Pure.
+Promises: it ends once, however many ask for it, and all of them wait until it has. Most of the time
+is for delivering what is there; a part is kept for the sink, which has connections to let go of, so
+that both together end in time.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 #: Kept for the sink: so long at most, and so large a part of all of it.
 SINK_SECONDS: Final = 2.0
@@ -20,7 +23,7 @@ LEAST_SECONDS: Final = 0.05
 
 
 class Deadline:
-    """When a writer has to be closed.
+    """When a writer has to be closed. Pure.
 
     Args:
         seconds: from now on.
@@ -41,3 +44,45 @@ class Deadline:
     def for_sink_seconds(self) -> float:
         """How long the sink may take from now on."""
         return max(LEAST_SECONDS, self._at_seconds - self._clock())
+
+
+class Closing:
+    """The end of a writer: used in one event loop.
+
+    Args:
+        deliver: delivers what is there; cancelled when the time for it is up.
+        let_go: ends all else, whether or not all is delivered.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[], Coroutine[Any, Any, None]],
+        let_go: Callable[[Deadline], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._deliver = deliver
+        self._let_go = let_go
+        self._delivering: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def end(self, seconds: float) -> None:
+        """Return when the writer has ended: within *seconds* of the first who asked for it.
+
+        If the call is cancelled nothing more is delivered, as if the time were up, for all who ask.
+        """
+        if self._delivering is None or self._ending is None:
+            self._delivering = asyncio.create_task(self._deliver())
+            self._ending = asyncio.create_task(self._end(self._delivering, Deadline(seconds)))
+        try:
+            await asyncio.shield(self._ending)
+        except asyncio.CancelledError:
+            self._delivering.cancel()
+            await asyncio.shield(self._ending)
+            raise
+
+    async def _end(self, delivering: asyncio.Task[None], deadline: Deadline) -> None:
+        try:
+            with suppress(TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(deadline.for_delivering_seconds):
+                    await delivering
+        finally:
+            await self._let_go(deadline)

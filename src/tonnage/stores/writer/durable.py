@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 from tonnage.errors import StoreError
 from tonnage.stores.background import background, on_begin
 from tonnage.stores.statistics import WriterStatistics
-from tonnage.stores.writer.closing import Deadline
+from tonnage.stores.writer.closing import Closing
 from tonnage.stores.writer.records import to_mapping, to_mappings
-from tonnage.stores.writer.spooled import spool_for
 from tonnage.stores.writer.tended import Tended
 
 if TYPE_CHECKING:
+    from tonnage.stores.writer.closing import Deadline
     from tonnage.stores.writer.delivery import Delivery
     from tonnage.stores.writer.options import WriterOptions
     from tonnage.stores.writer.spool import Spool
@@ -51,7 +51,7 @@ class DurableWriter:
     Args:
         options: its bounds.
         delivery: what stores the records.
-        spool: where they are kept; None: as the options say.
+        spool: where they are kept.
         adopt_seconds: how often to look for journals of the dead.
         pause_seconds: how long it rests after an error of the disk.
     """
@@ -60,7 +60,7 @@ class DurableWriter:
         self,
         options: WriterOptions,
         delivery: Delivery,
-        spool: Spool | None = None,
+        spool: Spool,
         *,
         adopt_seconds: float = ADOPT_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,
@@ -68,10 +68,10 @@ class DurableWriter:
         self.name = options.name
         self._options = options
         self._delivery = delivery
-        self._spool = spool if spool is not None else spool_for(options)
+        self._spool = spool
         self._adopt_seconds = adopt_seconds
         self._pause_seconds = pause_seconds
-        self._has_begun = self._is_closing = False
+        self._has_begun = self._is_closed = False
         # The task that delivers, in the background's loop, and what wakes it.
         self._task: Tended | None = None
         self._wake = asyncio.Event()
@@ -80,7 +80,8 @@ class DurableWriter:
         # So many records that are not delivered wake it; 0: it is awake.
         self._awaited = 0
         # Callers that wait for a flush, each with up to which record.
-        self._flushes: list[tuple[int, asyncio.Future[None]]] = []
+        self._flushes: dict[asyncio.Future[None], int] = {}
+        self._closing = Closing(self._deliver_rest, self._let_go)
         on_begin(self.begin)
 
     # Adding.
@@ -131,11 +132,11 @@ class DurableWriter:
 
     async def flush(self) -> None:
         """Return when all that is on disk now is stored or set aside."""
-        await _in_background(self._flush_here)
+        await background().run(self._flush_here())
 
     async def close(self, seconds: float) -> None:
-        """Deliver what can be within *seconds*; the rest stays on disk. Take no more."""
-        await _in_background(self._close_here, seconds)
+        """Deliver what can be within *seconds* of the first call; the rest stays on disk."""
+        await background().run(self._close_here(seconds))
 
     @property
     def used_bytes(self) -> int:
@@ -180,7 +181,7 @@ class DurableWriter:
             background().call(self._begin_here)
 
     def _begin_here(self) -> None:
-        if self._task is None and not self._is_closing:
+        if self._task is None and not self._is_closed:
             self._task = Tended(self._options.name, self._run)
             background().on_close(self._close_here)
 
@@ -213,12 +214,15 @@ class DurableWriter:
             await self._delivery.deliver(chunk.batch)
             await self._spool.delivered(chunk)
         if not self._spool.adopting:
-            done = [each for each in self._flushes if each[0] <= self._spool.books.own_delivered]
-            for each in done:
-                self._flushes.remove(each)
-                if not each[1].done():
-                    each[1].set_result(None)
+            self._answer(self._spool.books.own_delivered)
         return chunk is not None
+
+    def _answer(self, delivered: int) -> None:
+        """Tell those who wait for a flush of the first *delivered* records that it is done."""
+        for flush in [each for each, count in self._flushes.items() if count <= delivered]:
+            del self._flushes[flush]
+            if not flush.done():
+                flush.set_result(None)
 
     async def _linger(self) -> None:
         """Let others join what waits, if that is not much and has not waited for long."""
@@ -256,42 +260,38 @@ class DurableWriter:
             background().call(self._wake.set)
 
     async def _flush_here(self) -> None:
-        if self._is_closing:
+        if self._is_closed:
             return
         self._begin()
-        flushed = asyncio.get_running_loop().create_future()
-        self._flushes.append((self._spool.books.stored, flushed))
+        flush = asyncio.get_running_loop().create_future()
+        self._flushes[flush] = self._spool.books.stored
         self._wake.set()
-        await flushed
+        try:
+            await flush
+        finally:
+            # Who gives up leaves nothing, however long the sink is down.
+            self._flushes.pop(flush, None)
 
     async def _close_here(self, seconds: float | None = None) -> None:
-        if self._is_closing:
-            return
-        deadline = Deadline(background().closing_seconds if seconds is None else seconds)
-        try:
-            if self._has_begun and not self._spool.is_empty:
-                await self._flush_unless_it_fails(deadline)
-        finally:
-            self._is_closing = True
-            await self._let_go(deadline)
+        await self._closing.end(background().closing_seconds if seconds is None else seconds)
 
-    async def _flush_unless_it_fails(self, deadline: Deadline) -> None:
-        """Flush in time; a sink that fails is not waited for, since all is on disk."""
+    async def _deliver_rest(self) -> None:
+        """Flush; a sink that fails is not waited for, since all is on disk."""
+        if not self._has_begun or self._spool.is_empty:
+            return
         flushing = asyncio.create_task(self._flush_here())
-        while not flushing.done() and not self._delivery.is_failing:
-            left_seconds = deadline.for_delivering_seconds
-            if left_seconds <= 0:
-                break
-            await asyncio.wait([flushing], timeout=min(left_seconds, _LOOK_SECONDS))
-        flushing.cancel()
+        try:
+            while not flushing.done() and not self._delivery.is_failing:
+                await asyncio.wait([flushing], timeout=_LOOK_SECONDS)
+        finally:
+            flushing.cancel()
 
     async def _let_go(self, deadline: Deadline) -> None:
+        self._is_closed = True
         background().forget(self._close_here)
         if self._task is not None:
             await self._task.stop(deadline.for_sink_seconds)
-        for _, flushed in self._flushes:
-            if not flushed.done():
-                flushed.set_result(None)
+        self._answer(self._spool.books.stored)
         await self._spool.close()
         if self._spool.waiting:
             logger.warning(
@@ -300,11 +300,3 @@ class DurableWriter:
                 self._spool.waiting,
             )
         await self._delivery.close(deadline.for_sink_seconds)
-
-
-async def _in_background(function: Any, *given: object) -> None:
-    here = background()
-    if here.is_here:
-        await function(*given)
-    else:
-        await asyncio.wrap_future(here.start(function(*given)))

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.stores.statistics import WriterStatistics
+from tonnage.stores.writer.backlog import Backlog
 from tonnage.stores.writer.bounds import Bounds
 from tonnage.stores.writer.buffer import Buffer
 from tonnage.stores.writer.notices import Notice
@@ -26,9 +27,9 @@ from tonnage.stores.writer.weights import Scales
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tonnage.stores.writer.backlog import Spool
     from tonnage.stores.writer.delivery import Delivery
     from tonnage.stores.writer.options import WriterOptions
+    from tonnage.stores.writer.spool import Spool
     from tonnage.stores.writer.waiters import Parcels
 
 #: A parcel is so many records at most, and so large a part of either bound.
@@ -51,7 +52,7 @@ class MemoryWriter:
         self.name = options.name
         self._options = options
         self._delivery = delivery
-        self._spool = spool
+        self._backlog = Backlog(options.name, spool, delivery)
         self._drops = options.overflow == "drop"
         self._buffer = Buffer(
             Bounds(
@@ -68,7 +69,7 @@ class MemoryWriter:
             self._buffer,
             delivery,
             flush_seconds=options.flush_seconds,
-            spool=spool,
+            backlog=self._backlog,
             notices=(self._too_full,),
         )
         self._scales = Scales()
@@ -216,7 +217,7 @@ class MemoryWriter:
 
     def statistics(self) -> WriterStatistics:
         """Return what has become of all records so far."""
-        buffer, delivery, spool = self._buffer, self._delivery, self._spool
+        buffer, delivery, backlog = self._buffer, self._delivery, self._backlog
         return WriterStatistics(
             name=self._options.name,
             buffer_size=buffer.count,
@@ -227,8 +228,8 @@ class MemoryWriter:
             total_flushed=delivery.total_flushed,
             total_failed=delivery.total_failed,
             total_dropped=self._dropped + self._pump.lost,
-            spooled=0 if spool is None else spool.count,
-            spooled_bytes=0 if spool is None else spool.used_bytes,
+            spooled=backlog.count,
+            spooled_bytes=backlog.used_bytes,
             waiting=buffer.waiters,
             lag_seconds=buffer.lag_seconds(),
             is_failing=delivery.is_failing,

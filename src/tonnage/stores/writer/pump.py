@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import StoreError
 from tonnage.stores.background import background, on_begin
-from tonnage.stores.writer.backlog import Backlog
-from tonnage.stores.writer.closing import Deadline
+from tonnage.stores.writer.closing import Closing
 from tonnage.stores.writer.notices import logger
 from tonnage.stores.writer.spilling import Spilling
 from tonnage.stores.writer.tended import Tended
 from tonnage.stores.writer.waiters import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tonnage.stores.sinks.sink import Batch
-    from tonnage.stores.writer.backlog import Spool
+    from tonnage.stores.writer.backlog import Backlog
     from tonnage.stores.writer.buffer import Buffer, Taken
+    from tonnage.stores.writer.closing import Deadline
     from tonnage.stores.writer.delivery import Delivery
     from tonnage.stores.writer.notices import Notice
 
@@ -51,7 +51,7 @@ class Pump:
         buffer: where they wait.
         delivery: what stores them.
         flush_seconds: how long a record waits for others at most.
-        spool: where they go when the sink does not keep up; None: they stay.
+        backlog: where they go when the sink does not keep up.
         notices: what is to be said by and by.
     """
 
@@ -62,14 +62,14 @@ class Pump:
         delivery: Delivery,
         *,
         flush_seconds: float,
-        spool: Spool | None = None,
+        backlog: Backlog,
         notices: Sequence[Notice] = (),
     ) -> None:
         self._name = name
         self._buffer = buffer
         self._delivery = delivery
         self._flush_seconds = flush_seconds
-        self._backlog = Backlog(name, spool, delivery)
+        self._backlog = backlog
         self._spilling = Spilling(
             buffer, self._backlog, lambda taken: self._as_batch(taken).records, self._release
         )
@@ -80,8 +80,9 @@ class Pump:
         # The part of the batch in hand that came from memory; what came from the spool stays there.
         self._in_hand: Taken | None = None
         # One for each caller that waits for a flush: how many records must have left by then.
-        self._requests: list[tuple[int, asyncio.Future[None]]] = []
-        if spool is not None:
+        self._requests: dict[asyncio.Future[None], int] = {}
+        self._closing = Closing(self._deliver_rest, self._let_go)
+        if backlog.is_possible:
             # A process before may have left something.
             on_begin(self.wake)
         self._notices = (*notices, self._backlog.not_taken)
@@ -104,11 +105,11 @@ class Pump:
 
     async def flush(self) -> None:
         """Return when all that is in memory and in the spool now is stored or set aside."""
-        await _in_background(self._flush_here())
+        await background().run(self._flush_here())
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Deliver what is there within *seconds*, and let go of the sink; only the first counts."""
-        await _in_background(self._close_here(seconds))
+        """Deliver what is there within *seconds* of the first call, and let go of the sink."""
+        await background().run(self._close_here(seconds))
 
     def press(self) -> None:
         """Have what waits leave memory as soon as possible, however little it is."""
@@ -157,8 +158,8 @@ class Pump:
 
     def _answer(self, released: int) -> None:
         """Tell those who wait for a flush of the first *released* records that it is done."""
-        while self._requests and self._requests[0][0] <= released:
-            _, request = self._requests.pop(0)
+        for request in [each for each, count in self._requests.items() if count <= released]:
+            del self._requests[request]
             if not request.done():
                 request.set_result(None)
 
@@ -225,27 +226,25 @@ class Pump:
         if self._is_closed:
             return
         request = asyncio.get_running_loop().create_future()
-        self._requests.append((self._buffer.total, request))
+        self._requests[request] = self._buffer.total
         self._look()
-        await request
+        try:
+            await request
+        finally:
+            # Who gives up leaves nothing, however long the sink is down.
+            self._requests.pop(request, None)
 
     # The end.
 
     async def _close_here(self, seconds: float | None = None) -> None:
-        if self._is_closing:
-            return
         self._is_closing = True
-        deadline = Deadline(background().closing_seconds if seconds is None else seconds)
         self._buffer.close()
-        try:
-            # With a spool, a sink that fails is not waited for.
-            if self._buffer.count and not (self._backlog.is_possible and self._delivery.is_failing):
-                async with asyncio.timeout(deadline.for_delivering_seconds):
-                    await self._flush_here()
-        except TimeoutError:
-            pass
-        finally:
-            await self._let_go(deadline)
+        await self._closing.end(background().closing_seconds if seconds is None else seconds)
+
+    async def _deliver_rest(self) -> None:
+        # With a spool, a sink that fails is not waited for.
+        if self._buffer.count and not (self._backlog.is_possible and self._delivery.is_failing):
+            await self._flush_here()
 
     async def _let_go(self, deadline: Deadline) -> None:
         self._is_closed = True
@@ -276,11 +275,3 @@ class Pump:
             left += self._as_batch(taken).records
             self._release(taken)
         return left
-
-
-async def _in_background(coroutine: Coroutine[Any, Any, None]) -> None:
-    here = background()
-    if here.is_here:
-        await coroutine
-    else:
-        await asyncio.wrap_future(here.start(coroutine))

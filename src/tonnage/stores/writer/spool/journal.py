@@ -94,14 +94,14 @@ class Journal:
             self._begin_segment()
         try:
             self._files.write(self._fd, data)
-        except OSError:
+        except Exception:
             self._cut()
             raise
         try:
             self._files.sync(self._fd)
             # What is written to a file without a name is gone with this process.
             self._files.must_be_at(self._fd, self._newest_path)
-        except OSError:
+        except Exception:
             self._cut()
             self.end_segment()
             raise

@@ -139,17 +139,6 @@ class Place:
         """Return how many segments there are, of all processes."""
         return sum(len(segments(path)) for path in self._journals())
 
-    def used_bytes(self) -> int:
-        """Return what all segments take now."""
-        total = 0
-        for path in self._journals():
-            for number in segments(path):
-                try:
-                    total += segment_path(path, number).stat().st_size
-                except FileNotFoundError:
-                    continue  # delivered meanwhile
-        return total
-
     def set_aside(self, path: Path, begin: int, end: int) -> Path | None:
         """Keep what is in *path* from *begin* to *end*; return where, None if that cannot be.
 

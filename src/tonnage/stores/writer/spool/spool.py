@@ -324,6 +324,8 @@ class Spool:
                 found = WriterFullError(f"{why}; records are refused until there is room")
             else:
                 found = SpoolError(f"{why}; look at the disk of {self._directory_name()}")
+        except Exception as error:  # noqa: BLE001  (whatever it is, those who wait are told)
+            found = SpoolError(f"writer {self.name!r} cannot keep a record on disk: {error!r}")
         else:
             if self._is_failing:
                 self._is_failing = False

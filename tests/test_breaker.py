@@ -1,11 +1,11 @@
-"""Whether to ask Redis at all."""
+"""Whether to ask another server at all."""
 
 from __future__ import annotations
 
 import pytest
 
-from tonnage.stores.redis.breaker import QUIET_SECONDS, STEADY_SECONDS, Breaker, State
-from tonnage.stores.redis.breaker import backoff_seconds as backoff
+from tonnage.breaker import QUIET_SECONDS, STEADY_SECONDS, Breaker, State
+from tonnage.breaker import backoff_seconds as backoff
 
 
 @pytest.mark.parametrize(

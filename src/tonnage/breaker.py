@@ -1,6 +1,7 @@
-"""Whether to ask Redis at all: a circuit breaker. Pure: no I/O, and no clock but the one given.
+"""Whether to ask another server at all: a circuit breaker. No I/O, and no clock but the one given.
 
-It also serves to tell of what Redis refuses while it is there, as for want of memory.
+Redis has one for its link, and more to tell of what it refuses while it is there, as for want of
+memory; each database has one behind its door.
 
     NEW        nobody has asked yet, or the first connection is being made: callers wait for it
     CONNECTED  commands go out
@@ -24,7 +25,7 @@ QUIET_SECONDS: Final = 60.0
 
 
 class State(Enum):
-    """How it stands with Redis."""
+    """How it stands with the other server."""
 
     NEW = "new"
     CONNECTED = "connected"
