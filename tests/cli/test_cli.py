@@ -48,8 +48,14 @@ def test_help_shows_every_option(command: str, capsys: pytest.CaptureFixture[str
         ([], "the following arguments are required: COMMAND"),
         (["run"], "no application is named: write for example tonnage run main:app"),
         (["run", "main:app", "--memory", "12 apples"], "--memory='12 apples' makes no sense"),
-        (["run", "main:app", "--memroy=1G"], "unrecognized arguments: --memroy=1G"),
+        (
+            ["run", "main:app", "--memroy=1G"],
+            "unrecognized arguments: --memroy=1G: did you mean --memory?",
+        ),
         (["run", "main:app", "--mem", "1G"], "unrecognized arguments: --mem"),
+        (["run", "main:app", "--zzz"], "unrecognized arguments: --zzz: see tonnage run --help"),
+        (["run", "main:app", "again"], "unrecognized arguments: again: see tonnage run --help"),
+        (["top", "--jsn"], "unrecognized arguments: --jsn: did you mean --json?"),
         (["run", "main:app", "--port"], "argument --port: expected one argument"),
         (
             ["run", "main:app", "--max-lifetime", "-3s"],

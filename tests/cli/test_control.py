@@ -16,7 +16,7 @@ import pytest
 from tests.server.test_actions import NAME, Hand
 
 from tonnage import Cache
-from tonnage.cli.client import Client, Wanted, find_server, running_servers
+from tonnage.cli.client import Client, ServerChoice, find_server, running_servers
 from tonnage.cli.control import COMMANDS, REPORT_SECONDS, Desk, printable
 from tonnage.cli.main import main
 from tonnage.errors import ActionError, UsageError
@@ -27,7 +27,7 @@ from tonnage.server.actions import Actions
 from tonnage.server.control import server_name, take_control
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.reactor import Reactor
-from tonnage.server.shelf import Shelf
+from tonnage.server.postmortem.shelf import Shelf
 from tonnage.units import MIB
 
 RECLAIMED = {
@@ -443,7 +443,7 @@ def test_a_server_beside_another_with_its_address_is_found(place: Place) -> None
 
     assert running_servers(place.environ) == sorted([first, second])
     with pytest.raises(UsageError, match="2 servers are running"):
-        find_server(Wanted(port=8000), place.environ)
+        find_server(ServerChoice(port=8000), place.environ)
 
 
 def test_the_callers_own_runtime_directory_decides(place: Place, tmp_path: Path) -> None:
@@ -456,9 +456,9 @@ def test_the_callers_own_runtime_directory_decides(place: Place, tmp_path: Path)
     both = {"XDG_RUNTIME_DIR": runtime, "TMPDIR": runtime}
 
     assert running_servers(both) == [own, other]
-    assert find_server(Wanted(), both) == own
+    assert find_server(ServerChoice(), both) == own
     elsewhere = {"XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": runtime}
-    assert find_server(Wanted(), elsewhere) == other
+    assert find_server(ServerChoice(), elsewhere) == other
 
 
 def test_a_directory_that_others_may_enter_is_not_searched(place: Place) -> None:
@@ -467,7 +467,7 @@ def test_a_directory_that_others_may_enter_is_not_searched(place: Place) -> None
     path.parent.chmod(0o755)
 
     with pytest.raises(ActionError, match="no running server"):
-        find_server(Wanted(), place.environ)
+        find_server(ServerChoice(), place.environ)
 
 
 @pytest.mark.parametrize("answer", [b"", b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nhello"])

@@ -433,3 +433,16 @@ if __name__ == "__main__":
     time.tzset()
     for each, what in STATES.items():
         (FRAMES / f"{each}.txt").write_text("\n".join(shown(what)) + "\n")
+
+
+def test_what_is_not_as_it_should_be_is_at_the_head() -> None:
+    """Jobs that run, memory that cannot be read, a server that ends."""
+
+    def head(**told: Any) -> str:
+        found = state("OK", 100, 10)
+        found["status"] |= told
+        return "\n".join(shown(Shown(found), width=120)[:3])
+
+    assert "2 jobs" in head(jobs={"running": 2})
+    assert "memory unreadable  stopping" in head(is_blind=True, is_stopping=True)
+    assert not {"job", "unreadable", "stopping"}.intersection(head().split())

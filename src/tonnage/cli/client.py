@@ -28,7 +28,7 @@ _EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ServerChoice:
     """The server that is meant: by its address, or by its control socket; all None: the one."""
 
     host: str | None = None
@@ -52,7 +52,7 @@ class Wanted:
         return self.host is None or address["host"] in (*_EVERYWHERE, *_addresses(self.host))
 
 
-def find_server(wanted: Wanted, environ: Mapping[str, str]) -> Path:
+def find_server(wanted: ServerChoice, environ: Mapping[str, str]) -> Path:
     """Return the control socket of the one running server that is *wanted*.
 
     Of several, the only one in the caller's own XDG_RUNTIME_DIR: whoever sets that means it.
@@ -82,7 +82,7 @@ def find_server(wanted: Wanted, environ: Mapping[str, str]) -> Path:
     )
 
 
-def is_running(wanted: Wanted, environ: Mapping[str, str]) -> bool:
+def is_running(wanted: ServerChoice, environ: Mapping[str, str]) -> bool:
     """Return whether a server runs that can be *wanted*."""
     if wanted.control is not None:
         try:
@@ -96,7 +96,7 @@ def _choice(path: Path, found: list[Path]) -> str:
     """Return what to write to mean the server of *path*, and no other of those *found*."""
     address = _ADDRESS.fullmatch(path.stem)
     if address is not None:
-        by_port = Wanted(port=int(address["port"]))
+        by_port = ServerChoice(port=int(address["port"]))
         if sum(by_port.fits(each.stem) for each in found) == 1:
             return f"{by_port} ({path})"
     return f"--control {path}"

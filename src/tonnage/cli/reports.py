@@ -3,7 +3,7 @@
 Promises that a directory is only read. A server that runs is asked, since it alone knows where its
 reports are; where none does, reports are looked for beside the control sockets of this user
 (:func:`tonnage.server.control.control_directories`), where servers keep them unless told otherwise.
-What a report says is :mod:`tonnage.server.report`'s.
+What a report says is :mod:`tonnage.server.postmortem.report`'s.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.errors import ActionError
 from tonnage.server.control import control_directories, is_private
-from tonnage.server.shelf import Shelf
+from tonnage.server.postmortem.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tonnage.cli.client import Client, Wanted
+    from tonnage.cli.client import Client, ServerChoice
 
 SUFFIX: Final = ".reports"
 
@@ -40,7 +40,7 @@ class Reports(Protocol):
         """Return the report *name* as JSON; raises ActionError if there is none."""
 
 
-class Asked:
+class RunningReports:
     """The reports of a running server."""
 
     def __init__(self, client: Client) -> None:
@@ -60,7 +60,7 @@ class Asked:
         return self._client.get(f"{_target(name)}.json")
 
 
-class Found:
+class ReportDirectories:
     """The reports in directories, of servers that need not run."""
 
     def __init__(self, directories: Sequence[Path]) -> None:
@@ -101,7 +101,7 @@ class Found:
         )
 
 
-def in_directory(directory: Path) -> Found:
+def in_directory(directory: Path) -> ReportDirectories:
     """Return the reports in *directory*.
 
     Raises:
@@ -111,14 +111,14 @@ def in_directory(directory: Path) -> Found:
         next(directory.iterdir(), None)
     except OSError as error:
         raise ActionError(f"cannot read {directory}: {error.strerror or error}") from error
-    return Found([directory])
+    return ReportDirectories([directory])
 
 
-def left_behind(wanted: Wanted, environ: Mapping[str, str]) -> Found | None:
+def left_behind(wanted: ServerChoice, environ: Mapping[str, str]) -> ReportDirectories | None:
     """Return the reports of servers that are gone and can be *wanted*; None: there are none."""
     if wanted.control is not None:
         beside = Path(wanted.control).with_suffix(SUFFIX)
-        return Found([beside]) if beside.is_dir() else None
+        return ReportDirectories([beside]) if beside.is_dir() else None
     named = environ.get("TONNAGE_REPORT_DIR")
     found = [Path(named)] if named and Path(named).is_dir() else []
     for directory in control_directories(environ):
@@ -128,7 +128,7 @@ def left_behind(wanted: Wanted, environ: Mapping[str, str]) -> Found | None:
                 found += [each for each in kept if wanted.fits(each.stem)]
         except OSError:
             continue  # there is none, or it is not ours
-    return Found(found) if found else None
+    return ReportDirectories(found) if found else None
 
 
 def _target(name: str) -> str:

@@ -22,6 +22,11 @@ async def page(response: Response) -> list[str]:
     return ["a line that repeats itself"] * 200
 
 
+@app.post("/")
+async def write() -> None:
+    """Take a body of any size."""
+
+
 @app.post("/photos")
 async def take(photo: UploadFile) -> int | None:
     """Take a file of any size."""

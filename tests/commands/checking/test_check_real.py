@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from tests.commands.checking.proxy import silent_proxy
 from tests.commands.checking.running import HERE, check, check_app
 from tests.examples.databases import sqlite_url
 from tests.support.postgres import postgres_urls
@@ -139,10 +140,31 @@ def test_nothing_is_found_in_a_good_server() -> None:
 
     assert (quiet.status, quiet.faults()) == (0, set()), quiet.out
     assert (probing.status, probing.faults()) == (0, set()), probing.out
-    assert {"rates", "encryption"} == {
+    assert {"closed", "rates", "encryption"} == {
         name for name, outcome in quiet.outcomes().items() if outcome == "skip"
     }
     assert probing.outcomes()["rates"] == "pass"
+
+
+def test_a_proxy_that_makes_everybody_local_is_found() -> None:
+    """What it is sent it passes on, a stranger's X-Forwarded-For too: that closes nothing."""
+    target = ("tests.commands.checking.goodapp:app", "--config", str(HERE / "goodapp.toml"))
+    with Running(*target) as server, silent_proxy(server.port) as url:
+        found = check(url)
+
+    closed = found.finding("closed")
+    assert closed["outcome"] == "fail", found.out
+    assert "GET /tonnage/state" in closed["told"]
+
+
+def test_a_server_does_not_say_what_it_is_made_of() -> None:
+    """Without an option: a check finds no fault with our own default."""
+    with Running("tests.commands.checking.goodapp:app", "--memory", "512M") as server:
+        found = check(server.url)
+        headers = {name.lower() for name in server.get("/").headers}
+
+    assert found.outcomes()["headers"] == "pass", found.out
+    assert "server" not in headers
 
 
 def test_it_asks_no_more_than_it_says(tmp_path: Path) -> None:

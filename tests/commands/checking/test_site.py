@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from tonnage.commands.checking.asking import Asker
-from tonnage.commands.checking.site import Asked, look_at
+from tonnage.commands.checking.site import SiteQuestions, look_at
 from tonnage.commands.checking.sitefacts import Reply
 from tonnage.errors import UsageError
 
-ASKED = Asked(
+ASKED = SiteQuestions(
     health_path="/health",
     metrics_path="/metrics",
     page_path="/tonnage",
@@ -87,6 +87,26 @@ def test_a_stranger_asks_for_metrics_and_for_the_page() -> None:
     assert {"GET /metrics", "GET /tonnage/state"} <= {path for path, _ in facts.strangers}
 
 
+@pytest.mark.parametrize(
+    ("first", "is_outside"),
+    [
+        (Reply(200), True),
+        (Reply(200, is_loopback=True), False),
+        (Reply(200, (("server", "uvicorn"),), is_loopback=True), False),
+        (Reply(200, (("server", "nginx"),), is_loopback=True), True),
+        (Reply(200, (("via", "1.1 varnish"),), is_loopback=True), True),
+    ],
+)
+def test_a_stranger_also_asks_without_a_word_of_a_proxy(first: Reply, is_outside: bool) -> None:
+    """But not from the server's own machine, which is trusted: its caches would be cleared."""
+    notebook = Notebook("http://shop.example", first)
+    facts = look_at(notebook, ASKED)
+
+    asked = [headers for path, headers in notebook.asked if path == "/cache/clear"]
+    assert (asked.count({}), len(asked)) == ((1, 2) if is_outside else (0, 1))
+    assert (facts.outsiders is not None) is is_outside
+
+
 def test_looking_for_the_rate_limit_ends_with_it() -> None:
     """At the first refusal; without one, after as many as were allowed."""
     refused = look_at(Notebook("http://127.0.0.1", Reply(429)), _probing(100))
@@ -103,5 +123,5 @@ def test_a_server_that_is_not_there_is_asked_once() -> None:
     assert len(notebook.asked) == 1
 
 
-def _probing(most: int) -> Asked:
-    return Asked("/health", "/metrics", "/tonnage", None, "/", 2**24, most, 1)
+def _probing(most: int) -> SiteQuestions:
+    return SiteQuestions("/health", "/metrics", "/tonnage", None, "/", 2**24, most, 1)

@@ -55,6 +55,13 @@ def facts(settings: Settings | None = None, app: AppFacts | None = None) -> Targ
     )
 
 
+def test_the_target_is_no_setting() -> None:
+    """What is counted is what somebody has set besides."""
+    found = check_target(facts(told(target="main:app")))[0]
+
+    assert found.told == f"{len(GOOD)} set, each has a meaning"
+
+
 def faults(found: TargetFacts) -> list[Finding]:
     """Return the checks that failed."""
     return [each for each in check_target(found) if each.outcome == "fail"]

@@ -481,3 +481,40 @@ def test_units_are_valid(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "my-shop.service" not in done.stderr
+
+
+def test_processors_grow_with_a_machines_memory() -> None:
+    """Fly gives 2 GB with each shared processor at most, and eight of them at most."""
+
+    def machine(memory: str) -> tuple[str, int]:
+        (found,) = tomllib.loads(init("fly", "--memory", memory, "--force")["fly.toml"])["vm"]
+        return found["memory"], found["cpus"]
+
+    assert machine("2G") == ("2048mb", 1)
+    assert machine("3G") == ("3072mb", 2)
+    assert machine("40G") == ("40960mb", 8)
+
+
+def test_what_the_command_says_is_said_once() -> None:
+    """The platform's own bound replaces a longer one, and nothing else of the command."""
+    told = ("--memory", "1G", "--stop-seconds", "50", "--proxy-hops", "3")
+    lines = init("heroku", *told)["Procfile"].splitlines()
+    (web,) = (line for line in lines if line.startswith("web: "))
+    for flag, value in (("--memory", "1G"), ("--stop-seconds", "25"), ("--proxy-hops", "3")):
+        assert web.count(flag) == 1
+        assert f"{flag} {value}" in web
+    short = init("heroku", "--stop-seconds", "10", "--force")["Procfile"]
+    assert "--stop-seconds 10" in short
+
+
+def test_files_that_cannot_be_read_or_written_are_named(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, with status 2."""
+    (project / "compose.yaml").write_bytes(b"\xff\xfe")
+    assert main(["init", "compose"]) == 2
+    assert "cannot read compose.yaml" in capsys.readouterr().err
+    (project / "taken").write_text("")
+    assert main(["init", "docker", "--output", "taken"]) == 2
+    assert "cannot " in (message := capsys.readouterr().err)
+    assert message.count("\n") == 1

@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -60,10 +61,7 @@ class Asker:
     @property
     def is_here(self) -> bool:
         """Whether the server is on this machine."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return self.host == "localhost" or _is_loopback(self.host)
 
     def ask(
         self,
@@ -113,12 +111,13 @@ class Asker:
             if was_cut.is_set():
                 # While the name was looked up there was nothing to cut.
                 raise TimeoutError
+            is_loopback = _is_loopback(connection.sock.getpeername()[0])
             # Written one by one, http.client adds no length of its own.
             connection.putrequest(method, self._parts.path.rstrip("/") + path)
             for name, value in told.items():
                 connection.putheader(name, value)
             connection.endheaders()
-            reply = _read_reply(connection, asked_seconds)
+            reply = replace(_read_reply(connection, asked_seconds), is_loopback=is_loopback)
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             # A connection that was cut in the middle of TLS has lost attributes that are needed.
             reply = Reply(0, error=_why(error, self._deadline_seconds))
@@ -128,6 +127,13 @@ class Asker:
             connection.close()
         # A head that was cut looks like one that has ended, and a cut may come as any error.
         return Reply(0, error=_late(self._deadline_seconds)) if was_cut.is_set() else reply
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _read(url: str) -> SplitResult:

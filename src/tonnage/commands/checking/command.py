@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CheckArguments:
     """What a user asks for besides the settings.
 
     Attributes:
@@ -41,7 +41,7 @@ class Wanted:
     probe_rate: int | None
 
 
-def show_check(settings: Settings, wanted: Wanted, out: TextIO) -> int:
+def show_check(settings: Settings, wanted: CheckArguments, out: TextIO) -> int:
     """Check what *settings* name as the target, print the findings to *out*, return the status.
 
     Args:
@@ -65,7 +65,7 @@ def show_check(settings: Settings, wanted: Wanted, out: TextIO) -> int:
     return 1 if checked.count("fail") else 0
 
 
-def _application(settings: Settings, target: str, wanted: Wanted) -> Checked:
+def _application(settings: Settings, target: str, wanted: CheckArguments) -> Checked:
     from tonnage.commands.checking.target import look_at
     from tonnage.commands.checking.targetchecks import check_target
 
@@ -73,14 +73,14 @@ def _application(settings: Settings, target: str, wanted: Wanted) -> Checked:
     return Checked(target, "before deploying", check_target(facts))
 
 
-def _site(settings: Settings, url: str, wanted: Wanted) -> Checked:
+def _site(settings: Settings, url: str, wanted: CheckArguments) -> Checked:
     if not wanted.path.startswith("/"):
         raise ConfigError(f"--path {wanted.path!r} is no path: write it as in /events")
     from tonnage.commands.checking.asking import Asker
-    from tonnage.commands.checking.site import Asked, look_at
+    from tonnage.commands.checking.site import SiteQuestions, look_at
     from tonnage.commands.checking.sitechecks import check_site
 
-    asked = Asked(
+    asked = SiteQuestions(
         health_path=settings.admission.health_path,
         metrics_path=settings.admission.metrics_path,
         page_path=settings.admission.page_path,

@@ -12,19 +12,21 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Never
 
 from tonnage.budget.plan import AppSize
 from tonnage.commands.checking import looking
 from tonnage.commands.checking.facts import AppFacts
 from tonnage.errors import TargetError, WorkerError
-from tonnage.host.channel import Channel
+from tonnage.host.channel import Channel, Dialogue
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.forking import fork_into
 from tonnage.host.forksafety import sockets_opened, why_not_fork
 from tonnage.host.prctl import end_with_parent
 from tonnage.host.processes import read_rollup
 from tonnage.server.loader import check_target, load_or_tell
+from tonnage.server.messages import Failed
 from tonnage.server.zygote import import_all
 
 if TYPE_CHECKING:
@@ -38,6 +40,28 @@ _CACHES: Final = "tonnage.stores.cache"
 _SPOOL: Final = "tonnage.stores.writer.spool"
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The application is imported, and ready to be measured; most is as in :class:`AppFacts`."""
+
+    seconds: float
+    #: Pairs of name and bound in bytes.
+    stores: list[tuple[str, int]]
+    why_not_fork: str | None
+    sockets: list[str]
+    debugging: list[str]
+    open_cors: str | None
+    file_routes: list[str]
+    has_own_limits: bool
+    has_caches: bool
+    has_spool: bool
+
+
+FromChild = Shown | Failed
+
+CHILDREN: Final[Dialogue[Never, FromChild]] = Dialogue(Never, FromChild)
+
+
 def import_app(settings: Settings) -> AppFacts:
     """Import the application that *settings* name, and return what that shows.
 
@@ -47,7 +71,7 @@ def import_app(settings: Settings) -> AppFacts:
     """
     check_target(settings.app.target)
     inherited = open_descriptors()
-    ours, theirs = Channel.pair()
+    ours, theirs = CHILDREN.pair()
     kept = inherited | {theirs.fileno()}
     pid = fork_into(lambda: _show(settings, theirs, inherited), kept)
     theirs.close()
@@ -60,33 +84,41 @@ def import_app(settings: Settings) -> AppFacts:
         os.waitpid(pid, 0)
 
 
-def _received(channel: Channel, pid: int, timeout_seconds: float) -> AppFacts:
+def _received(channel: Channel[Never, FromChild], pid: int, timeout_seconds: float) -> AppFacts:
     readable, _, _ = select.select([channel], [], [], timeout_seconds)
     if not readable:
         raise WorkerError(f"importing it took more than {timeout_seconds:g} s; see --start-seconds")
     try:
-        message, _ = channel.receive() or ({}, [])
+        received = channel.receive()
     except EOFError:
         raise WorkerError("the application ended the process while it was imported") from None
-    if message.pop("kind", "") == "failed":
-        raise (TargetError if message["usage"] else WorkerError)(message["error"])
+    assert received is not None, "the channel waits"
+    shown, _ = received
+    if isinstance(shown, Failed):
+        raise (TargetError if shown.is_mistaken else WorkerError)(shown.error)
     rollup = read_rollup(pid)
     size = AppSize(
         zygote_bytes=rollup.pss_bytes,
         private_anon_bytes=rollup.pss_anon_bytes,
         worker_own_bytes=None,
         how="measured",
-        seconds=message.pop("seconds"),
-        stores=tuple((name, size_bytes) for name, size_bytes in message.pop("stores")),
+        seconds=shown.seconds,
+        stores=tuple((name, size_bytes) for name, size_bytes in shown.stores),
     )
-    # JSON knows no tuples.
-    told: dict[str, Any] = {
-        name: tuple(each) if isinstance(each, list) else each for name, each in message.items()
-    }
-    return AppFacts(size, **told)
+    return AppFacts(
+        size,
+        why_not_fork=shown.why_not_fork,
+        sockets=tuple(shown.sockets),
+        debugging=tuple(shown.debugging),
+        open_cors=shown.open_cors,
+        file_routes=tuple(shown.file_routes),
+        has_own_limits=shown.has_own_limits,
+        has_caches=shown.has_caches,
+        has_spool=shown.has_spool,
+    )
 
 
-def _show(settings: Settings, channel: Channel, inherited: frozenset[int]) -> int:
+def _show(settings: Settings, channel: Channel[FromChild, Never], inherited: frozenset[int]) -> int:
     """Import, tell, and wait until it has been measured; in the child."""
     end_with_parent(signal.SIGKILL)
     # Standard output is for the findings.
@@ -98,26 +130,27 @@ def _show(settings: Settings, channel: Channel, inherited: frozenset[int]) -> in
     if loaded is None:
         return 1
     seconds = time.perf_counter() - begun
-    channel.send("imported", seconds=seconds, **_found(loaded.app, known))
+    channel.send(_found(loaded.app, known, seconds))
     with suppress(EOFError):
         channel.receive()
     return 0
 
 
-def _found(app: Any, known: frozenset[int]) -> dict[str, Any]:
+def _found(app: Any, known: frozenset[int], seconds: float) -> Shown:
     from tonnage.governor.consumers import registry
 
-    return {
-        "why_not_fork": why_not_fork(),
-        "sockets": _short(sockets_opened(known)),
-        "stores": _largest(registry.bounds()),
-        "debugging": _short(looking.debugging(app)),
-        "open_cors": looking.open_cors(app),
-        "file_routes": _short(looking.file_routes(app)),
-        "has_own_limits": looking.has_own_limits(app),
-        "has_caches": _CACHES in sys.modules,
-        "has_spool": _SPOOL in sys.modules,
-    }
+    return Shown(
+        seconds=seconds,
+        stores=_largest(registry.bounds()),
+        why_not_fork=why_not_fork(),
+        sockets=_short(sockets_opened(known)),
+        debugging=_short(looking.debugging(app)),
+        open_cors=looking.open_cors(app),
+        file_routes=_short(looking.file_routes(app)),
+        has_own_limits=looking.has_own_limits(app),
+        has_caches=_CACHES in sys.modules,
+        has_spool=_SPOOL in sys.modules,
+    )
 
 
 def _largest(stores: list[tuple[str, int]]) -> list[tuple[str, int]]:

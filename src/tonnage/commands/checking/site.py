@@ -1,7 +1,8 @@
 """A deployed server is asked what its operator would ask.
 
-Promises: 19 requests, one after the other, one more where the URL is https, and as many as the user
-allows for finding the rate limit. Nothing is changed, with one exception where the server is open
+Promises: 19 requests, one after the other, 6 more where they come from another machine or through a
+proxy, one more where the URL is https, and as many as the user allows for finding the rate limit.
+Nothing is changed, with one exception where the server is open
 to strangers: ``POST /cache/clear`` is tried as one, and then clears its caches. The token goes to
 ``/health/memory`` and the metrics alone, and to another machine only where the connection is
 encrypted.
@@ -12,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tonnage.commands.checking.sitefacts import Reply, SiteFacts
+from tonnage.commands.checking.sitefacts import Reply, SiteFacts, passed_a_proxy
 from tonnage.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tonnage.commands.checking.asking import Asker
 
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 HEALTH_ASKS: Final = 5
 
 _TOO_MANY: Final = 429
-# A loopback peer is trusted; one that came through a proxy is a stranger. The address is from the
-# block for documentation, which nobody has.
-_STRANGER: Final = {"x-forwarded-for": "203.0.113.7"}
+# A loopback peer is trusted; one that says it came through a proxy is a stranger. The address is
+# from the block for documentation, which nobody has.
+_FORWARDED: Final = {"x-forwarded-for": "203.0.113.7"}
 _FOREIGN: Final = {"origin": "https://tonnage-check.invalid", "cookie": "tonnage-check=1"}
 _MISSING_PATH: Final = "/tonnage-check/no-such-page"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SiteQuestions:
     """What a user wants to have asked.
 
     Attributes:
@@ -56,7 +57,7 @@ class Asked:
     instances: int
 
 
-def look_at(asker: Asker, asked: Asked) -> SiteFacts:
+def look_at(asker: Asker, asked: SiteQuestions) -> SiteFacts:
     """Return what the server answers.
 
     Raises:
@@ -67,6 +68,9 @@ def look_at(asker: Asker, asked: Asked) -> SiteFacts:
         raise UsageError(f"{asker.host} cannot be asked: {first.error}")
     healths = [first, *(asker.ask(asked.health_path) for _ in range(HEALTH_ASKS - 1))]
     may_send_token = asked.admin_token is not None and (asker.is_encrypted or asker.is_here)
+    # Whoever asks on the machine itself is trusted: of strangers that would say nothing, and it
+    # would clear the caches.
+    is_outside = not first.is_loopback or passed_a_proxy(healths)
     authorised = {"authorization": f"Bearer {asked.admin_token}"} if may_send_token else {}
     return SiteFacts(
         is_encrypted=asker.is_encrypted,
@@ -77,7 +81,10 @@ def look_at(asker: Asker, asked: Asked) -> SiteFacts:
         memory=asker.ask(f"{asked.health_path}/memory", authorised),
         metrics=asker.ask(asked.metrics_path, authorised) if asked.metrics_path else None,
         has_token=may_send_token,
-        strangers=tuple(_as_stranger(asker, asked)),
+        strangers=tuple(_as_stranger(asker, asked, _FORWARDED)),
+        # A proxy that says nothing of whom it asks for passes such a header on: for what it lets
+        # through, it is asked without.
+        outsiders=tuple(_as_stranger(asker, asked, {})) if is_outside else None,
         plain=asker.ask(asked.path),
         packed=asker.ask(asked.path, {"accept-encoding": "gzip"}),
         foreign=asker.ask(asked.path, _FOREIGN),
@@ -90,7 +97,9 @@ def look_at(asker: Asker, asked: Asked) -> SiteFacts:
     )
 
 
-def _as_stranger(asker: Asker, asked: Asked) -> Iterator[tuple[str, Reply]]:
+def _as_stranger(
+    asker: Asker, asked: SiteQuestions, headers: Mapping[str, str]
+) -> Iterator[tuple[str, Reply]]:
     for method, path in (
         ("GET", f"{asked.health_path}/memory"),
         *([("GET", asked.metrics_path)] if asked.metrics_path else ()),
@@ -99,10 +108,10 @@ def _as_stranger(asker: Asker, asked: Asked) -> Iterator[tuple[str, Reply]]:
         ("POST", "/cache/clear"),
         ("POST", "/api/cache/clear"),
     ):
-        yield f"{method} {path}", asker.ask(path, _STRANGER, method=method)
+        yield f"{method} {path}", asker.ask(path, headers, method=method)
 
 
-def _rates(asker: Asker, asked: Asked) -> tuple[Reply, ...] | None:
+def _rates(asker: Asker, asked: SiteQuestions) -> tuple[Reply, ...] | None:
     if asked.most_rate_requests is None:
         return None
     replies: list[Reply] = []

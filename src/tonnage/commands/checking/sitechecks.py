@@ -25,6 +25,7 @@ SAME_START_SECONDS: Final = 1.0
 
 _OK: Final = 200
 _REFUSED: Final = (401, 403)
+_NOT_ALLOWED: Final = 405
 _TOO_LARGE: Final = 413
 _TOO_MANY: Final = 429
 _TALKATIVE: Final = ("x-powered-by", "x-aspnet-version", "x-runtime")
@@ -138,10 +139,14 @@ def _servers(begun: list[tuple[float, float]]) -> int:
 
 def closed(facts: SiteFacts) -> Finding:
     """Whether strangers are refused what is for operators."""
-    is_open = [path for path, reply in facts.strangers if _OK <= reply.status < 300]
+    asked = (*facts.strangers, *(facts.outsiders or ()))
+    # In the order of the questions, each path once.
+    is_open = dict.fromkeys(path for path, reply in asked if _OK <= reply.status < 300)
     if is_open:
-        advice = "close it: set TONNAGE_ADMIN_TOKEN, and do not strip X-Forwarded-For in front"
+        advice = "close it: have the proxy in front send X-Forwarded-For, and Host as it came"
         return failed("closed", f"open to everyone: {', '.join(is_open)}", advice)
+    if facts.outsiders is None:
+        return skipped("closed", "cannot tell: this machine is trusted; ask from another one")
     return passed("closed", f"{len(facts.strangers)} paths of operators refuse a stranger")
 
 
@@ -168,6 +173,8 @@ def bodies(facts: SiteFacts) -> Finding:
     size = format_bytes(facts.large_bytes)
     if facts.large.status == _TOO_LARGE:
         return passed("bodies", f"{size} are refused before they are sent")
+    if facts.large.status == _NOT_ALLOWED:
+        return skipped("bodies", "the page takes none (405): name one that does by --path")
     told = f"{size} were announced, and the answer was: {facts.large}"
     return failed(
         "bodies", told, "set --max-body, or name the size that is too large: --probe-body"

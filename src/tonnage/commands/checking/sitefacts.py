@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Reply:
         asked_seconds: when it was asked for, on the asker's own clock.
         at_seconds: when it had come, on the same clock.
         is_kept: whether the server keeps the connection for another request.
+        is_loopback: whether the connection never left this machine.
         error: why there is no answer.
     """
 
@@ -31,6 +35,7 @@ class Reply:
     asked_seconds: float = 0.0
     at_seconds: float = 0.0
     is_kept: bool = False
+    is_loopback: bool = False
     error: str = ""
 
     def header(self, name: str) -> str:
@@ -49,6 +54,17 @@ class Reply:
         return self.error or f"{self.status}"
 
 
+def passed_a_proxy(replies: Iterable[Reply]) -> bool:
+    """Return whether a proxy has handed on one of *replies*, which our server itself has given.
+
+    It names no program in them (uvicorn is what it named once); a proxy does, as a rule.
+    """
+    return any(
+        reply.header("via") or reply.header("server").lower() not in ("", "uvicorn")
+        for reply in replies
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SiteFacts:
     """All that was asked of a server.
@@ -62,7 +78,9 @@ class SiteFacts:
         memory: its details, with the token if there is one.
         metrics: the same of the metrics; None: they are turned off.
         has_token: whether there was one.
-        strangers: what operators alone may see or do, asked for by a stranger, by its path.
+        strangers: what operators alone may see or do, by its path, asked for with the word of a
+            proxy that a stranger asks.
+        outsiders: the same, without that word; None: from where it was asked, all are trusted.
         plain: the page that was asked for.
         packed: the same, where compression is welcome.
         foreign: the same, asked for by a page of another site.
@@ -83,6 +101,7 @@ class SiteFacts:
     metrics: Reply | None
     has_token: bool
     strangers: tuple[tuple[str, Reply], ...]
+    outsiders: tuple[tuple[str, Reply], ...] | None
     plain: Reply
     packed: Reply
     foreign: Reply

@@ -81,7 +81,7 @@ def look_at(settings: Settings, instances: int, migrations: Path | None) -> Targ
 
 def _options_error(settings: Settings) -> str | None:
     try:
-        prepare(settings.path)
+        prepare(settings)
         _database(settings)
     except ConfigError as error:
         return str(error)

@@ -37,7 +37,8 @@ def settings(facts: TargetFacts) -> Finding:
         return failed("settings", facts.options_error, "correct it: the server would not start")
     if warnings:
         return failed("settings", "; ".join(warnings), "correct the name, or take it out")
-    count = sum(source != "default" for source in facts.settings.sources.values())
+    sources = facts.settings.sources.items()
+    count = sum(source != "default" for name, source in sources if name != "target")
     return passed("settings", f"{count} set, each has a meaning")
 
 

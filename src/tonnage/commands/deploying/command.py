@@ -24,7 +24,7 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class InitArguments:
     """What is to be made, and where it goes.
 
     Attributes:
@@ -45,7 +45,7 @@ class Wanted:
 
 
 def init(
-    wanted: Wanted,
+    wanted: InitArguments,
     flags: Mapping[str, object],
     variables: Collection[str],
     directory: Path,

@@ -18,7 +18,7 @@ HOLDERS: Final = (
     ("supervisor", "s", "supervisor"),
     ("zygote", "z", "zygote"),
     ("workers_shared", "w", "workers, shared"),
-    ("workers_own", "W", "workers, own"),
+    ("workers_own", "W", "workers, grown"),
     ("jobs", "j", "jobs"),
     ("unexplained", "u", "unexplained"),
     ("cache", "c", "file cache"),
