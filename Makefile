@@ -6,6 +6,8 @@
 #   make before-after    the four backends as they were and on Tonnage, in 512 MB: RESULTS.md
 #   make docs-site   the documentation as a site, in build/site; a broken link is an error
 #   make package     build sdist and wheel in dist/, and try each extra in an environment of its own
+#   make mutants     change what decides and what stores, a little at a time: does a test notice?
+#   make coverage    what of the code the tests reach, in half an hour; below 95 % it fails
 #   make bench       list the measurements, or run one: make bench WHAT="overload --seconds 10"
 #
 # Needed: Python 3.11 or later with its venv module, make; for all of the tests also Chromium (or
@@ -25,7 +27,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-test install-bench model run demo test lint types docs docs-check \
-	docs-site tests package test-cgroup2 coverage soak bench before-after lock clean
+	docs-site tests package test-cgroup2 coverage soak bench before-after lock clean \
+	install-mutants mutants
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,6 +55,10 @@ $(VENV)/installed-bench: requirements/bench.txt $(VENV)/installed-test
 	$(PIP) install --require-hashes --requirement requirements/bench.txt
 	touch $@
 
+$(VENV)/installed-mutants: requirements/mutants.txt $(VENV)/installed-test
+	$(PIP) install --require-hashes --requirement requirements/mutants.txt
+	touch $@
+
 # By itself: a site is made without the code, and in any order.
 $(VENV)/docs/installed: requirements/docs.txt | $(VENV)/made
 	$(BIN)/python -m venv --without-pip $(VENV)/docs
@@ -61,6 +68,7 @@ $(VENV)/docs/installed: requirements/docs.txt | $(VENV)/made
 install: $(VENV)/installed model
 install-test: $(VENV)/installed-test model
 install-bench: $(VENV)/installed-bench model
+install-mutants: $(VENV)/installed-mutants
 
 # u2netp, with which backgrounds are removed, 4.4 MB; instant once it is there. Without a network
 # only what needs it goes without, and why is said.
@@ -119,9 +127,18 @@ test-cgroup2: install-test
 
 # What is measured with nothing beside it would measure the tracer. A failed test still counts lines.
 coverage: install-test
-	-$(BIN)/python -m coverage run -m pytest -m "not alone and not soak"
+	$(BIN)/python -m coverage erase
+	-$(BIN)/python -m coverage run -m pytest -m "not real and not soak"
+	-$(BIN)/python -m coverage run -m pytest -m "real and not alone and not soak" \
+		--numprocesses 3 --dist loadfile
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+# Half an hour or more; WHAT="tonnage.budget.*" for a part. Stopped, it goes on from there. In the end
+# how many there are of each module; .venv/bin/mutmut results names them, mutmut show NAME has one.
+mutants: install-mutants
+	$(BIN)/mutmut run --max-children 1 $(WHAT)
+	@$(BIN)/mutmut results --all true | sed -E 's/^ *(.*)\.x.*: /\1 /' | sort | uniq -c
 
 # Minutes, and a network. The files are the same whoever builds them of the same source.
 package: install-test
@@ -142,5 +159,6 @@ lock:
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) .vm .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf $(VENV) .vm .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist \
+		mutants
 	find src tests scripts examples benchmarks -name __pycache__ -prune -exec rm -rf {} +

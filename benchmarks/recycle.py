@@ -29,12 +29,13 @@ KIND = Kind("trivial", "/worker")
 LOOK_SECONDS = 0.1
 LOG_CHARACTERS = 1_000_000
 
-_MAX_REQUESTS = " --max-requests {requests} --max-requests-jitter {jitter}"
+_GUNICORN = " --max-requests {requests} --max-requests-jitter {jitter}"
 HOW = {
-    "gunicorn2": _MAX_REQUESTS,
-    "gunicorn-preload": _MAX_REQUESTS,
+    "gunicorn2": _GUNICORN,
+    "gunicorn-preload": _GUNICORN,
     "granian2": " --workers-max-rss 1 --rss-sample-interval 5",
-    "tonnage-workers": _MAX_REQUESTS,
+    # With a jitter of a tenth by itself.
+    "tonnage-workers": " --max-requests {requests}",
 }
 """What makes each peer replace its workers; a later option wins over one in its own command."""
 

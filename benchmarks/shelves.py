@@ -46,7 +46,6 @@ class Shelf(Protocol):
 class _Own:
     """Ours."""
 
-    policy = "s3fifo"
     ttl: int | None = None
 
     def __init__(self, entries: int | None, size_bytes: int | None) -> None:
@@ -57,7 +56,6 @@ class _Own:
             max_entries=entries,
             max_bytes=size_bytes or 2**40,
             ttl=self.ttl,
-            policy=self.policy,
         )
         self.get, self.set = self.cache.get, self.cache.set
 
@@ -66,10 +64,6 @@ class _OwnTimed(_Own):
     """Ours, where entries expire."""
 
     ttl = 300
-
-
-class _OwnLru(_Own):
-    policy = "lru"
 
 
 class _Mapping:
@@ -169,7 +163,6 @@ class _Cashews:
 SHELVES: dict[str, Callable[[int | None, int | None], Shelf]] = {
     "tonnage": _Own,
     "tonnage, ttl": _OwnTimed,
-    "tonnage, lru": _OwnLru,
     "cachetools.LRU": _cachetools("LRUCache"),
     "cachetools.LFU": _cachetools("LFUCache"),
     "cachebox.LRU": _cachebox("LRUCache"),

@@ -48,7 +48,6 @@ _COLUMNS = _SPEEDS | {
 # What our variants are measured for; others for all.
 _OF_VARIANTS = {
     "tonnage, ttl": ["speed"],
-    "tonnage, lru": ["speed", "ratios"],
     # Nothing is bounded here, so everything is a hit.
     "aiocache": ["speed", "herd"],
 }

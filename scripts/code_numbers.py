@@ -7,7 +7,8 @@ Code lines hold code: no docstrings, comments and blank lines. A class or functi
 lines from first to last. Functions are also those within others, without overloads. Attributes are
 those that a class's own body assigns on ``self``, and its annotated fields. A broad ``except``
 names ``Exception``, ``BaseException`` or nothing. A mock is a call of ``Mock``, ``MagicMock``,
-``AsyncMock`` or ``patch``. A test is a function, however often it is parametrised. Modules of one
+``AsyncMock`` or ``patch``, or what ``monkeypatch`` does to objects: ``setattr``, ``delattr``,
+``setitem``, ``delitem``. A test is a function, however often it is parametrised. Modules of one
 line count, and have no part in the median.
 """
 
@@ -31,6 +32,7 @@ LONG_FILE_LINES: Final = 800
 LONG_FUNCTION_LINES: Final = 50
 _MOCK: Final = re.compile(
     r"\b(?:Mock|MagicMock|AsyncMock)\(|(?:\bmock\.|(?<![\w.]))patch(?:\.(?:object|dict))?\("
+    r"|\bmonkeypatch\.(?:set|del)(?:attr|item)\("
 )
 _LAYOUT: Final = frozenset(
     (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)

@@ -18,6 +18,8 @@ MOST_FUNCTION_LINES = 80
 MOST_ATTRIBUTES = 30
 MOST_MODULE_LINES = 500
 MOST_BROAD_EXCEPTS_PER_1000 = 3.0
+#: Packages that are not to be there, and what neither this machine nor an argument can be.
+MOST_MOCKS = 12
 
 #: The page may lag by such a share of a figure, or by so much of a small one.
 LAG = 0.15
@@ -68,9 +70,21 @@ def test_errors_are_caught_by_name(ours: Any) -> None:
     assert 1000 * broad / ours.code_lines <= MOST_BROAD_EXCEPTS_PER_1000
 
 
-def test_nothing_is_mocked(ours: Any) -> None:
-    """What a test needs to be otherwise is passed in."""
-    assert ours.tests.mocks == 0
+def test_hardly_anything_is_patched(ours: Any) -> None:
+    """What a test needs to be otherwise is passed in, as far as it can be."""
+    assert ours.tests.mocks <= MOST_MOCKS
+
+
+def test_what_is_patched_is_counted(script: dict[str, Any], tmp_path: Path) -> None:
+    """Objects, by whichever tool; not variables, directories and paths of the process."""
+    patching, given = "monkeypatch", "(os, 1, 2)"
+    objects = ("setattr", "delattr", "setitem", "delitem")
+    others = ("setenv", "delenv", "chdir", "syspath_prepend")
+    lines = [f"{patching}.{name}{given}" for name in (*objects, *others)]
+    lines += ["mock.patch" + given, "Mock" + "()"]
+    (tmp_path / "test_it.py").write_text("\n".join(lines))
+
+    assert script["measure"](tmp_path, tmp_path).tests.mocks == len(objects) + 2
 
 
 def test_a_module_is_counted(script: dict[str, Any]) -> None:

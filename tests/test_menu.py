@@ -30,7 +30,10 @@ _PATH = _BASE | {
 }  # fmt: skip
 _PARTS = _PATH | {
     "tonnage.checks",
-    *(f"tonnage.web.path.{name}" for name in ("parts", "frameworks", "heads", "lane", "limited")),
+    *(
+        f"tonnage.web.path.{name}"
+        for name in ("parts", "swallowed", "heads", "lane", "limited", "options")
+    ),
 }
 _HEAVY = {"asyncio", "email", "http.client", "ssl", "starlette", "uvicorn"}
 

@@ -266,8 +266,12 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 @cache
 def _pairs_of_the_code() -> frozenset[tuple[str, str]]:
-    """Return those of the code, where a text that goes on in the next line is one."""
-    files = (ROOT / "src" / "tonnage").rglob("*.py")
+    """Return those of the code, where a text that goes on in the next line is one.
+
+    And those of the screens of `tonnage top`, which its tests hold to the code.
+    """
+    screens = (ROOT / "tests" / "commands" / "frames").glob("*.txt")
+    files = (*(ROOT / "src" / "tonnage").rglob("*.py"), *screens)
     texts = (_FIELD.sub(" ", _JOINED.sub("", file.read_text())) for file in files)
     return frozenset(pair for text in texts for pair in _pairs(text))
 

@@ -204,3 +204,10 @@ def test_what_is_counted_has_its_plural(count: int, told: str) -> None:
     """By an "s", unless it is an odd one."""
     assert counted(count, "process", "processes") == told
     assert counted(count, "row") == told.replace("processes", "rows").replace("process", "row")
+
+
+@pytest.mark.parametrize("text", ["80", "80.5", " 450 "])
+def test_a_mark_without_a_unit_is_refused(text: str) -> None:
+    """It could be a share or bytes; both are said."""
+    with pytest.raises(ConfigError, match=rf"write {text.strip()}% or {text.strip()}M"):
+        parse_threshold(text)

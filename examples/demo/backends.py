@@ -3,6 +3,9 @@
 They are written to be alone: three ask for *the* database (``DATABASE_URL``), and find what is
 theirs in the working directory. So each is imported while the answer to that is its own. A database
 that a variable names is not used here; for that, start a backend by itself.
+
+An application has one database, so there is no public name for this: what it takes of
+``tonnage.db.settings`` is Tonnage's own, and may change.
 """
 
 from __future__ import annotations

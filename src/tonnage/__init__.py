@@ -19,7 +19,6 @@ change. What an application may use besides:
 ``tonnage.isolated``                   a function in a process of its own: memory, time, gone after
 ``tonnage.redis_client()``             redis-py's client for the application's own use, with bounds
 ``tonnage.register(cache, priority)``  let a cache of your own give memory back when it is short
-``tonnage.unregister(cache)``          and no longer
 ``tonnage.Consumer``                   what such a cache has to be (a protocol, for type checkers)
 ``tonnage.Registration``               what ``register`` returns; its ``close()`` ends it
 ``tonnage.setup_logging()``            a log that no request waits for: JSON, or text and files
@@ -38,7 +37,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from tonnage.errors import RequestRefusedError
-    from tonnage.governor.consumers import Consumer, Registration, register, unregister
+    from tonnage.governor.consumers import Consumer, Registration, register
     from tonnage.jobs.isolated import isolated
     from tonnage.logs.application import get_logger, log_statistics, setup_logging
     from tonnage.logs.context import request_id
@@ -77,7 +76,6 @@ __all__ = [
     "register",
     "request_id",
     "setup_logging",
-    "unregister",
 ]
 
 __version__ = "0.1.0"
@@ -104,7 +102,6 @@ _WHERE = {
     "register": "tonnage.governor.consumers:register",
     "request_id": "tonnage.logs.context:request_id",
     "setup_logging": "tonnage.logs.application:setup_logging",
-    "unregister": "tonnage.governor.consumers:unregister",
 }
 
 

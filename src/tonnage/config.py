@@ -182,8 +182,9 @@ def _check_together(settings: Settings) -> None:
     # A percentage can be held against a size only once the limit is known.
     if percents != sorted(percents) or sizes != sorted(sizes):
         raise ConfigError(
-            f"warning at {marks[0]}, critical at {marks[1]}, exhausted at {marks[2]}: "
-            "write them in rising order"
+            f"{settings.origin('warning_at')} {marks[0]},"
+            f" {settings.origin('critical_at')} {marks[1]},"
+            f" {settings.origin('exhausted_at')} {marks[2]}: write them in rising order"
         )
     if listen.uds is not None and listen.fd is not None:
         raise ConfigError(
@@ -195,12 +196,6 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError(
             f"{settings.origin('worker_memory')} is kept by the fuse, which {off} turns off: "
             "leave one of them out"
-        )
-    recycling = settings.recycling
-    if recycling.max_requests_jitter and not recycling.max_requests:
-        raise ConfigError(
-            f"{settings.origin('max_requests_jitter')} has no effect without --max-requests: "
-            "set that too, or leave it out"
         )
 
 
@@ -324,7 +319,7 @@ def _known_key(key: str, file_name: str) -> str:
     if name in known:
         return name
     nearest = _nearest(name, known)
-    hint = f": did you mean {nearest}?" if nearest else ": see the options with tonnage --help"
+    hint = f": did you mean {nearest}?" if nearest else ": see the options with tonnage run --help"
     raise ConfigError(f"[tool.tonnage] in {file_name} has an unknown key {key!r}{hint}")
 
 

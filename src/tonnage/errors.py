@@ -96,7 +96,7 @@ class WriterClosedError(StoreError):
 
 
 class SpoolError(StoreError):
-    """The disk does not take what is to be kept there: it is full, gone, or only memory."""
+    """The disk does not take what is to be kept there: it fails, is gone, or is only memory."""
 
 
 class RedisAwayError(StoreError):

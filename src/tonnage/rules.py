@@ -209,6 +209,8 @@ _READERS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "decompress_ratio": ("decompress_ratio", _ratio),
     "stream": ("stream", _switch),
 }
+#: What a user may write for a route.
+RULES: Final = frozenset(_READERS)
 # What stands for no limit.
 _NONE: Final = {field.name: field.default for field in fields(Rules)}
 assert {field for field, _ in _READERS.values()} == {*_NONE} - {"name"}

@@ -67,7 +67,12 @@ class MemorySettings:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
-    """How many processes and threads, and how long they may take to start and stop."""
+    """How many processes and threads, and how long they may take to start and stop.
+
+    ``workers`` is a number, which has to fit. ``clustering`` has the plan find the number: where it
+    is true, with less memory left to requests; where it is false, 1 whatever a platform's
+    ``WEB_CONCURRENCY`` asks for.
+    """
 
     workers: int | None
     clustering: bool | None
@@ -83,7 +88,6 @@ class RecyclingSettings:
     recycle: bool
     recycle_above_bytes: int | None
     max_requests: int
-    max_requests_jitter: int | None
     max_lifetime_seconds: float
 
 

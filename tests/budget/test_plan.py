@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.budget.wishes import NO_WISHES
@@ -21,6 +22,7 @@ SMALL_APP = AppSize(
 )
 PANDAS_APP = replace(SMALL_APP, zygote_bytes=112 * MIB, private_anon_bytes=84 * MIB)
 HUGE_APP = replace(SMALL_APP, zygote_bytes=330 * MIB, private_anon_bytes=250 * MIB)
+FORKED_APP = replace(SMALL_APP, worker_own_bytes=8 * MIB)
 
 
 def plan_for(
@@ -165,6 +167,73 @@ def test_without_preload_every_worker_holds_the_whole_app() -> None:
     assert plan.workers == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "app", "wishes", "how", "note"),
+    [
+        ("reserve", SMALL_APP, {}, "calculated", "16 MB kept free, and 5.1 MB of guard"),
+        (
+            "reserve",
+            SMALL_APP,
+            {"exhausted_bytes": 400 * MIB},
+            "calculated",
+            "all above EXHAUSTED at 400 MB, and 5.1 MB of guard",
+        ),
+        ("zygote", SMALL_APP, {}, "measured", "after importing the app, which took 0.6 s"),
+        ("zygote", None, {}, "calculated", "assumed, as the app is not measured"),
+        (
+            "zygote",
+            SMALL_APP,
+            {"preload": False},
+            "configured",
+            "none: each worker imports the app itself",
+        ),
+        ("alerter", SMALL_APP, {"alerts": True}, "calculated", "the process that sends"),
+        (
+            "workers",
+            SMALL_APP,
+            {},
+            "calculated",
+            "2 x 9 MB: 6 MB + 12% of the zygote's private 24 MB",
+        ),
+        ("workers", None, {}, "calculated", "6 MB + 12% of the zygote's private 24 MB"),
+        ("workers", FORKED_APP, {}, "measured", "2 x 8 MB: own pages of a forked worker"),
+        (
+            "workers",
+            SMALL_APP,
+            {"preload": False},
+            "calculated",
+            "2 x 46 MB: 6 MB + the whole imported app",
+        ),
+        ("threads", None, {}, "calculated", "16 x 100 KB of stack and arena"),
+        ("queue", None, {}, "calculated", "327 waiting requests x 32 KB"),
+        ("queue", None, {"queue_requests": 7}, "configured", "7 waiting requests x 32 KB"),
+        ("stores", None, {}, "configured", "not known before the import"),
+        ("stores", SMALL_APP, {}, "configured", "the import makes none"),
+        ("room", None, {}, "calculated", "the rest"),
+    ],
+)
+def test_each_line_says_where_its_figure_comes_from(
+    key: str, app: AppSize | None, wishes: dict[str, Any], how: str, note: str
+) -> None:
+    """Measured, calculated of what, or configured."""
+    line = plan_for(512 * MIB, app, wishes=replace(NO_WISHES, **wishes)).line(key)
+
+    assert (line.how, line.note) == (how, note)
+
+
+def test_the_process_that_sends_alerts_has_a_line() -> None:
+    """Where there is one; the room is less by that."""
+    without, plan = (
+        plan_for(512 * MIB, wishes=replace(NO_WISHES, alerts=alerts)) for alerts in (False, True)
+    )
+
+    assert [line.key for line in plan.lines[2:5]] == ["zygote", "alerter", "workers"]
+    assert (plan.line("alerter").name, plan.line("alerter").bytes) == ("alerts", 10 * MIB)
+    assert plan.room_bytes == without.room_bytes - 10 * MIB
+    with pytest.raises(PlanError, match=r"zygote 40 MB \+ alerts 10 MB \+ worker 9 MB \+ threads"):
+        plan_for(64 * MIB, wishes=replace(NO_WISHES, alerts=True))
+
+
 def test_threads_and_queue_follow_the_wishes() -> None:
     """Threads count per worker, waiting requests for the whole server."""
     wishes = replace(NO_WISHES, workers=2, threads=40, queue_requests=320)
@@ -279,12 +348,16 @@ def test_what_is_allowed_but_unwise_is_said() -> None:
         "3 workers share 1 CPU: more workers than CPUs cost memory and seldom serve faster",
         "only 36 MB are left as room for requests",
     )
+    assert plan_for(512 * MIB, SMALL_APP, 1.5, wishes=wishes).warnings == (
+        "3 workers share 1.5 CPUs: more workers than CPUs cost memory and seldom serve faster",
+    )
 
 
 @pytest.mark.parametrize(
     ("limit_bytes", "change", "advice"),
     [
-        (0, {}, "--memory 512M"),
+        (0, {}, "^0 bytes cannot be divided: use for example --memory 512M$"),
+        (1, {}, "holds no server: use for example --memory 512M$"),
         (512 * MIB, {"workers": 0}, "--workers asks for 0 workers: use 1 or more"),
         (512 * MIB, {"threads": 0}, "--threads 1 or more"),
         (512 * MIB, {"queue_requests": -1}, "--queue-requests 0 or more"),
@@ -297,6 +370,14 @@ def test_figures_without_sense_are_refused(
     """A negative line would make the sum come out right and the plan wrong."""
     with pytest.raises(PlanError, match=advice):
         plan_for(limit_bytes, wishes=replace(NO_WISHES, **change))  # type: ignore[arg-type]
+
+
+def test_the_least_that_makes_sense_is_taken() -> None:
+    """One worker with one thread, nobody who may wait, nothing kept free."""
+    wishes = replace(NO_WISHES, workers=1, threads=1, queue_requests=0, free_floor_bytes=0)
+    plan = plan_for(512 * MIB, wishes=wishes)
+
+    assert (plan.workers, plan.threads, plan.queue_requests) == (1, 1, 0)
 
 
 def test_an_unknown_line_is_a_key_error() -> None:
@@ -355,6 +436,18 @@ def test_recycling_above_less_than_a_fresh_worker_is_told() -> None:
     assert plan_for(512 * MIB, SMALL_APP, wishes=high).warnings == ()
 
 
+def test_a_job_that_is_allowed_more_than_there_is_is_told() -> None:
+    """It would be refused, whenever it came; what fits is not spoken of."""
+    wishes = replace(NO_WISHES, job_memory_bytes=600 * MIB)
+    plan = plan_for(512 * MIB, SMALL_APP, 1, wishes=wishes)
+    assert plan.warnings == (
+        "--job-memory 600 MB is more than the 416 MB that are left for requests and jobs:"
+        " such a job is refused; allow it less, or raise the limit",
+    )
+    fitting = replace(NO_WISHES, job_memory_bytes=416 * MIB)
+    assert plan_for(512 * MIB, SMALL_APP, 1, wishes=fitting).warnings == ()
+
+
 def test_stores_have_a_line_and_leave_room_for_requests() -> None:
     """What caches and writers may hold, in all workers; they give way, so they refuse nothing."""
     app = replace(SMALL_APP, stores=(("sessions", 4 * MIB), ("events", 8 * MIB)))
@@ -381,4 +474,13 @@ def test_stores_that_do_not_fit_get_what_is_left() -> None:
     assert plan.warnings == (
         "caches and writers may hold 1,000 MB in 2 workers together, and 373 MB are left:"
         " they give way when memory is short, but lower their max_bytes to keep what they hold",
+    )
+    plan = plan_for(512 * MIB, replace(SMALL_APP, stores=many[:4]), 1)
+    assert (plan.line("stores").how, plan.line("stores").note) == (
+        "calculated",
+        "at most cache 0 100 MB, cache 1 100 MB, cache 2 100 MB and 1 more",
+    )
+    assert plan.warnings == (
+        "caches and writers may hold 400 MB, and 384 MB are left: they give way when memory is"
+        " short, but lower their max_bytes to keep what they hold",
     )

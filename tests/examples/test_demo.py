@@ -193,6 +193,9 @@ def test_a_button_has_the_figures_move(server: Running, browser: Browser) -> Non
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     page.goto(server.url)
     expect(page.locator("#level")).to_have_text("OK")
+    # 80 % of 512 MB; the same in the drawing and in words.
+    expect(page.locator("#warning-mb")).to_have_text("410 MB")
+    expect(page.locator("#warning")).to_have_attribute("style", "left: 80%;")
     page.get_by_role("button", name="Start large requests").click()
 
     stop = page.get_by_role("button", name="Stop")

@@ -220,6 +220,24 @@ def test_a_purchase_outlives_its_worker(client: Client, server: Running) -> None
     assert today(client, "poker")["revenue"] == [{"currency": "EUR", "cents": 398, "purchases": 2}]
 
 
+def test_a_purchase_that_the_disk_does_not_take_is_to_be_sent_again(tmp_path: Path) -> None:
+    """Whoever sends it is told so, and it is taken as soon as the disk is in order."""
+    with on_a_disk(tmp_path) as data:
+        env = {"LVLUP_DATA": str(data), "DATABASE_URL": sqlite_url(data)}
+        migrate("lvlup", env)
+        spool = data / "spool"
+        spool.write_text("where a directory should be")
+        body = json.dumps({"purchase": "shop-0001", **PURCHASE}).encode()
+        with started(env) as running:
+            client = Client(running)
+            answer = client.ask("POST", "/games/chess/revenue", body, JSON)
+            assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+            spool.unlink()
+            answer = client.ask("POST", "/games/chess/revenue", body, JSON)
+            assert answer.status == 202
+            await_flushed(client, "revenue", 1)
+
+
 def test_while_the_database_is_away_figures_are_asked_for_later(tmp_path: Path) -> None:
     """Whoever asks for figures is told to come again, and events are taken; then all is there."""
     need_postgres()

@@ -77,7 +77,8 @@ async def make() -> Any:
         (decorated(wsgi), "wsgi"),
         (lenient, "wsgi"),
     ],
-    ids=repr,
+    # The same in each process of tests, so no addresses.
+    ids=lambda given: given if isinstance(given, str) else type(given).__name__,
 )
 def test_an_application_is_known_by_its_looks(app: Any, interface: str) -> None:
     """Objects, functions, partials, and what decorators make of them."""

@@ -26,15 +26,16 @@ from tonnage.budget.sizes import AppSize, Wishes
 from tonnage.governor.costs import RouteCost
 from tonnage.governor.levels import Level, marks_for
 from tonnage.governor.page import SharedPage, Slot
+from tonnage.governor.reclaim import Reclaimed
 from tonnage.governor.statistics import NANOSECONDS
-from tonnage.host.channel import Channel
 from tonnage.server.asking import Asking
 from tonnage.server.braking import Brake
 from tonnage.server.crew import Crew
 from tonnage.server.fuses import Fuses
 from tonnage.server.hold import Hold
 from tonnage.server.keeper import Keeper
-from tonnage.server.leaking import Leaking
+from tonnage.server.leaks.following import Leaking
+from tonnage.server.messages import Hello, Ready, Reclaim, Stop, ToWorker, WorkerChannel
 from tonnage.server.recycling import Recycler
 from tonnage.server.watch import Reading, Watch
 from tonnage.settings import RecyclingSettings
@@ -80,12 +81,12 @@ class Scenario:
 class Line:
     """The channel to a worker."""
 
-    def __init__(self, act: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, act: Callable[[ToWorker], None]) -> None:
         self._act = act
 
-    def send(self, kind: str, **fields: Any) -> bool:
+    def send(self, message: ToWorker) -> bool:
         """Have the worker act on a message."""
-        self._act(kind, fields)
+        self._act(message)
         return True
 
     def setblocking(self, blocking: bool) -> None:
@@ -191,11 +192,11 @@ class Server:
         self.clock.run(self.clock.now + rest_seconds)
         return self
 
-    def heard_reclaimed(self, worker: Worker, fields: dict[str, Any]) -> None:
+    def heard_reclaimed(self, worker: Worker, reclaimed: Reclaimed) -> None:
         """Take a worker's answer to the keeper."""
         member = self.crew.find(worker.process.pid)
         if member is not None:
-            self.keeper.on_reclaimed(member, fields)
+            self.keeper.on_reclaimed(member, reclaimed)
 
     def end(self, worker: Worker) -> None:
         """Note that a worker has ended, however it did."""
@@ -240,35 +241,35 @@ class Server:
         self.keeper.act(look)
         self.clock.after(self.hold.next_look_seconds(), self._tick)
 
-    def _spawn(self, index: int) -> Channel:
+    def _spawn(self, index: int) -> WorkerChannel:
         scenario, pid = self.scenario, next(self._pids)
         process = Process(self.host, pid, scenario.keep_share, scenario.garbage_share)
         self.host.processes[pid] = process
         worker = Worker(self, self.page.slots[index], process, scenario.cached_mb)
         process.when_killed = lambda: self._killed(worker)
         self.workers[pid] = worker
-        self.clock.after(0.0, lambda: self._hear(worker, "hello"))
-        self.clock.after(START_SECONDS, lambda: self._hear(worker, "ready"))
-        return cast(Channel, Line(lambda kind, fields: self._told(worker, kind, fields)))
+        self.clock.after(0.0, lambda: self._hear(worker, Hello(pid)))
+        self.clock.after(START_SECONDS, lambda: self._hear(worker, Ready()))
+        return cast(WorkerChannel, Line(lambda message: self._told(worker, message)))
 
-    def _hear(self, worker: Worker, kind: str) -> None:
+    def _hear(self, worker: Worker, message: Hello | Ready) -> None:
         member = self.crew.members.get(worker.slot.index)
         if member is None or not worker.is_alive:
             return
-        if kind == "ready":
+        if isinstance(message, Ready):
             worker.become_ready()
-        self.crew.heard(member, {"kind": kind, "pid": worker.process.pid})
-        if kind == "ready":
+        self.crew.heard(member, message)
+        if isinstance(message, Ready):
             self.keeper.recycler.heard_ready(member)
 
-    def _told(self, worker: Worker, kind: str, fields: dict[str, Any]) -> None:
+    def _told(self, worker: Worker, message: ToWorker) -> None:
         if not worker.is_alive:
             return
-        if kind == "stop":
+        if isinstance(message, Stop):
             worker.drain()
-        elif kind == "reclaim":
-            level = Level(fields["level"])
-            reclaim = partial(worker.reclaim, level, fields["need_bytes"], fields["why"])
+        elif isinstance(message, Reclaim):
+            level = Level(message.level)
+            reclaim = partial(worker.reclaim, level, message.need_bytes, message.why)
             self.clock.after(ANSWER_SECONDS, reclaim)
 
     def _killed(self, worker: Worker) -> None:
@@ -332,7 +333,6 @@ class Server:
                     recycle=True,
                     recycle_above_bytes=None,
                     max_requests=0,
-                    max_requests_jitter=None,
                     max_lifetime_seconds=0.0,
                 ),
                 drain_seconds=10.0,

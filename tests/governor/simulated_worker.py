@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from tests.governor.simulated import Clockwork, Kind, Process
 
@@ -22,6 +22,7 @@ from tonnage.governor.fuse import LEAST_SLACK_BYTES
 from tonnage.governor.ledger import Ledger
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage, Slot
+from tonnage.governor.reclaim import Reclaimed
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
 from tonnage.server.reclaimer import Reclaimer
 from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES
@@ -57,7 +58,7 @@ class Around(Protocol):
     routes: dict[Kind, RouteCost]
     queue_requests: int
 
-    def heard_reclaimed(self, worker: Worker, fields: dict[str, Any]) -> None:
+    def heard_reclaimed(self, worker: Worker, reclaimed: Reclaimed) -> None:
         """Take what came of a reclaim."""
 
     def end(self, worker: Worker) -> None:
@@ -171,9 +172,9 @@ class Worker:
         if not self.is_alive:
             return
         self.look()
-        fields = self.reclaimer.reclaim(level, need_bytes, why).fields()
+        done = self.reclaimer.reclaim(level, need_bytes, why)
         self.look()
-        self.clock.after(ANSWER_SECONDS, lambda: self.server.heard_reclaimed(self, fields))
+        self.clock.after(ANSWER_SECONDS, lambda: self.server.heard_reclaimed(self, done))
 
     def drain(self) -> None:
         """Take no more, and end when all is answered."""

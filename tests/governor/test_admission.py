@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tonnage.governor.admission import Desk, Request, Verdict
-from tonnage.governor.costs import KNOWN_AFTER, RouteCost
+from tonnage.governor.costs import KNOWN_AFTER, LATE_KNOWN_AFTER, RouteCost
 from tonnage.governor.ledger import Holding, Ledger
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage
@@ -123,20 +123,37 @@ def test_small_ones_have_a_queue_of_their_own(office: Office) -> None:
     assert office.ready() == ["small", "large"]
 
 
-def test_slow_start_lets_others_pass(office: Office) -> None:
+@pytest.mark.parametrize("held_up", [1, 2])
+def test_slow_start_lets_others_pass(office: Office, held_up: int) -> None:
     """A request of an unknown route that may not start yet holds nobody up."""
     office.route("new", 5, seen=1)
-    assert [office.ask("new") for _ in range(4)] == [
+    assert [office.ask("new") for _ in range(2 + held_up)] == [
         Verdict.ADMITTED,
         Verdict.ADMITTED,
-        Verdict.WAIT,
-        Verdict.WAIT,
+        *[Verdict.WAIT] * held_up,
     ]
     assert office.ask("middle") is Verdict.WAIT
 
     assert office.ready() == ["middle"]
     office.finish("new")
     assert office.ready() == ["new"]
+
+
+def test_the_first_of_a_route_is_expected_to_take_a_share_of_all_room() -> None:
+    """An eighth, before and after its first step; the next one waits for what it shows."""
+    office = Office()
+    office.route("new", seen=0)
+    office.route("work", 8)
+    first = office.request("new")
+    slot = office.page.slots[0]
+
+    assert office.desk.ask(first) is Verdict.ADMITTED
+    assert first.granted_bytes == slot.promised_bytes == 12.5 * MIB
+    assert office.desk.ask(office.request("work")) is Verdict.WAIT
+    office.run(first)
+    assert first.remaining(100 * MIB).worst_bytes == 12.5 * MIB
+    assert office.ready() == ["work"]
+    assert office.desk.ledger.update(office.desk.expected()) == (8 + 12.5) * MIB
 
 
 def test_one_large_first_step_at_a_time() -> None:
@@ -177,6 +194,101 @@ def test_the_queue_is_bounded() -> None:
     verdicts = [office.ask("large"), office.ask("small"), office.ask("small"), office.ask("large")]
 
     assert verdicts == [Verdict.WAIT, Verdict.WAIT, Verdict.QUEUE_FULL, Verdict.QUEUE_FULL]
+
+
+def test_who_waits_in_other_workers_takes_room_in_the_queue() -> None:
+    """The bound is everybody's."""
+    office = Office(queue_limit=3)
+    office.route("large", 90)
+    office.page.slots[5].waiting = 2
+    office.ask("large")
+
+    assert [office.ask("large"), office.ask("large")] == [Verdict.WAIT, Verdict.QUEUE_FULL]
+
+
+def test_the_first_large_one_that_waits_is_announced_to_other_workers(office: Office) -> None:
+    """Since when it waits: who waits there longer goes first."""
+    slot = office.page.slots[0]
+    office.ask("large")
+    waiting = [office.request("large"), office.request("large")]
+    for seconds, request in enumerate(waiting, start=1):
+        request.arrived_seconds = float(seconds)
+        office.desk.ask(request)
+    assert slot.head_nanoseconds == 1_000_000_000
+
+    office.finish("large")
+    assert office.ready() == ["large"]
+    assert slot.head_nanoseconds == 2_000_000_000
+
+    office.desk.abandon(waiting[1])
+    assert slot.head_nanoseconds == 0
+
+
+def test_what_one_waits_for_is_said(office: Office) -> None:
+    """Memory, or that its route is open again."""
+    office.ask("large")
+    waiting = office.request("large")
+    office.desk.ask(waiting)
+    assert office.desk.held_back_by(waiting) == "memory"
+
+    closed = office.request("middle")
+    now = office.desk.ledger.now_seconds()
+    closed.route.note_out_of_memory(15.0, 30 * MIB, 100 * MIB, now)
+    assert office.desk.ask(closed) is Verdict.WAIT
+    assert office.desk.held_back_by(closed) == (
+        "its route, of which a request has just run out of memory"
+    )
+
+
+@pytest.mark.parametrize(("is_small", "starts"), [(True, True), (False, False)])
+def test_the_last_percent_is_for_small_ones(office: Office, is_small: bool, starts: bool) -> None:
+    """Where others are in flight; one alone starts anyhow."""
+    office.ask("large")
+    office.held_mb = 99.5
+    request = office.request("small")
+    request.is_small = is_small
+
+    assert (office.desk.ask(request) is Verdict.ADMITTED) is starts
+
+
+def test_a_small_one_alone_is_promised_what_small_ones_have() -> None:
+    """The last percent too."""
+    office = Office()
+    office.held_mb = 99.75
+    request = Request(office.route("small", 0.5), 0.0, is_small=True)
+
+    assert office.desk.ask(request) is Verdict.ADMITTED
+    assert request.most_bytes == office.page.slots[0].promised_bytes == 0.25 * MIB
+
+
+@pytest.mark.parametrize(
+    ("draining", "in_flight", "mb", "starts"),
+    [
+        (True, False, 40, True),
+        (True, False, 41, False),
+        # Of a route that nobody has seen yet.
+        (True, False, 0, True),
+        (True, True, 5, False),
+        (False, False, 40, False),
+    ],
+)
+def test_who_waits_in_a_worker_that_ends_may_have_half_of_what_is_free(
+    draining: bool, in_flight: bool, mb: float, starts: bool
+) -> None:
+    """One at a time: what the worker keeps comes free by its end alone, which waits for them."""
+    office = Office()
+    office.route("work", mb, seen=KNOWN_AFTER if mb else 0)
+    office.route("other", 1)
+    if in_flight:
+        office.ask("other")
+    header = office.page.header
+    header.limit_bytes, header.used_bytes, header.exhausted_bytes = 200 * MIB, 120 * MIB, 100 * MIB
+    header.level = Level.EXHAUSTED
+    office.held_mb = 120
+    office.desk.draining = draining
+
+    assert (office.desk.ask(office.request("work")) is Verdict.ADMITTED) is starts
+    assert len(office.desk.in_flight) == starts + in_flight
 
 
 def test_who_gave_up_is_waited_for_no_more(office: Office) -> None:
@@ -268,16 +380,26 @@ def test_leaving_twice_changes_nothing(office: Office) -> None:
 
 @pytest.mark.parametrize(
     ("in_flight", "waiting", "seconds", "expected"),
-    [(1, 0, 0.01, 1), (1, 0, 4.0, 4), (1, 3, 4.0, 16), (1, 50, 4.0, 30), (0, 0, 2.5, 2)],
+    [
+        (1, 0, 0.01, 1),
+        (1, 0, 4.0, 4),
+        (1, 3, 4.0, 16),
+        (3, 6, 4.0, 12),
+        (1, 50, 4.0, 30),
+        (0, 0, 2.5, 2),
+    ],
 )
 def test_the_time_to_try_again_is_what_the_queue_needs(
     in_flight: int, waiting: int, seconds: float, expected: int
 ) -> None:
     """At the present pace; between 1 and 30 seconds."""
     office = Office()
-    route = office.route("large", 60, seconds=seconds)
-    for _ in range(in_flight + waiting):
-        office.ask("large")
+    route = office.route("work", 60 / max(in_flight, 1), seconds=seconds)
+    for _ in range(in_flight):
+        assert office.ask("work") is Verdict.ADMITTED
+    office.held_mb = 99
+    for _ in range(waiting):
+        assert office.ask("work") is Verdict.WAIT
 
     assert office.desk.retry_after_seconds(route) == expected
 
@@ -295,6 +417,7 @@ def test_growth_is_told_apart_by_the_first_step(office: Office) -> None:
 
     assert (request.first_bytes, request.later_bytes) == (6, 10)
     assert request.later_worst_bytes == 20
+    assert request.taken_bytes() == 16
 
 
 def test_one_that_was_let_in_but_has_not_run_teaches_nothing(office: Office) -> None:
@@ -309,10 +432,27 @@ def test_one_that_was_let_in_but_has_not_run_teaches_nothing(office: Office) -> 
     request.grow(60 * MIB)
     request.end_first_step()
     request.started_seconds = 1000.0
-    office.desk.observe_lasting(now_seconds=1002.0)
+    office.desk.observe_lasting(now_seconds=1000.9)
+    assert request.route.total_observations == before
+    office.desk.observe_lasting(now_seconds=1001.0)
     office.desk.observe_lasting(now_seconds=1004.0)
     assert request.route.total_observations == before + 1
     assert request.route.mean_bytes == 60 * MIB
+    # Six before it took 2 s each.
+    assert request.route.seconds == pytest.approx((6 * 2.0 + 1.0) / 7)
+
+
+def test_a_share_of_what_several_hold_in_threads_lowers_nothing() -> None:
+    """One that waits while another allocates has a share as well."""
+    office = Office()
+    route = office.route("threads", seen=0)
+    for _ in range(LATE_KNOWN_AFTER):
+        route.observe(0.0, 30 * MIB, 2.0)
+    request = office.request("threads")
+    request.was_shared = True
+    office.desk.observe(request, route, 2.0)
+
+    assert route.mean_bytes == pytest.approx(30 * MIB)
 
 
 def test_who_is_let_in_alone_is_promised_what_there_is() -> None:

@@ -200,13 +200,13 @@ def test_a_cache_that_is_dropped_disappears() -> None:
 
 
 def test_a_cache_can_be_taken_out_by_itself() -> None:
-    """One that is not there is no error."""
+    """A second time is no error."""
     found, cache, other = Registry(), Cache(), Cache("other")
-    found.register(cache)
+    registration = found.register(cache)
     found.register(other)
 
-    found.unregister(cache)
-    found.unregister(cache)
+    registration.close()
+    registration.close()
 
     assert [use.name for use in found.uses()] == ["other"]
 
@@ -381,17 +381,17 @@ def test_a_slow_shrink_is_named(
     assert caplog.messages == (said if slow else [])
 
 
-def test_a_shrink_may_register_and_unregister() -> None:
+def test_a_shrink_may_register_one_and_end_another() -> None:
     """The registry is read without a lock, and is not changed while it is read."""
     found, other = Registry(), Cache("other")
 
     def swap() -> int:
-        found.unregister(broken)
+        registration.close()
         found.register(other)
         return 1
 
     broken = Broken(shrinking=swap)
-    found.register(broken)
+    registration = found.register(broken)
 
     assert found.shrink("broken", 0) == 1
     assert [use.name for use in found.uses()] == ["other"]
@@ -437,7 +437,7 @@ def test_the_package_has_the_menu() -> None:
         assert isinstance(registration, tonnage.Registration)
         assert Use("from the menu", 1, 3 * MIB) in registry.uses()
     finally:
-        tonnage.unregister(cache)
+        registration.close()
     assert "from the menu" not in [use.name for use in registry.uses()]
-    assert {"register", "unregister", "Consumer"} <= set(dir(tonnage))
+    assert {"register", "Registration", "Consumer"} <= set(dir(tonnage))
     assert not hasattr(tonnage, "does_not_exist")

@@ -28,9 +28,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Expecting:
-    """A request that will take so many MB."""
+    """A request that will take so many MB, was granted them, and has taken some beside."""
 
     mb: float
+    taken_mb: float = 0.0
 
     def remaining(self, room_bytes: int) -> Expectation:
         """Return them."""
@@ -42,8 +43,8 @@ class Expecting:
         return self.remaining(0).worst_bytes
 
     def taken_bytes(self) -> float:
-        """Return nothing: it has taken none yet."""
-        return 0.0
+        """Return what it has taken: nothing at first."""
+        return self.taken_mb * MIB
 
 
 @pytest.fixture
@@ -63,11 +64,12 @@ def open_ledger(page: SharedPage, index: int = 0) -> tuple[Ledger, Process]:
 def test_what_a_process_holds_at_first_is_its_baseline(page: SharedPage) -> None:
     """Others count that; the ledger counts what comes."""
     slot = page.slots[0]
-    slot.committed_bytes = slot.held_bytes = 5
+    slot.committed_bytes = slot.held_bytes = slot.promised_bytes = slot.kept_bytes = 5
 
     ledger, process = open_ledger(page)
     assert slot.baseline_bytes == 30 * MIB
     assert (slot.committed_bytes, slot.held_bytes) == (0, 0)
+    assert (slot.promised_bytes, slot.kept_bytes) == (0, 0)
 
     process.private_mb += 10
     assert ledger.update([]) == 10 * MIB
@@ -116,6 +118,47 @@ def test_a_reservation_that_does_not_fit_is_withdrawn(page: SharedPage) -> None:
     assert not ledger.reserve(Expecting(60), [Expecting(60)], small=False)
 
     assert page.committed_bytes() == page.slots[0].promised_bytes == 60 * MIB
+
+
+def test_what_was_taken_is_told_apart_from_what_is_owed(page: SharedPage) -> None:
+    """What one takes beyond its grant is no part of what the others may take yet."""
+    ledger, _ = open_ledger(page)
+    slot = page.slots[0]
+
+    ledger.update([Expecting(10, 4), Expecting(10, 3), Expecting(5, 12), Expecting(5, 9)])
+    assert slot.taken_bytes == (4 + 3 + 12 + 9) * MIB
+    assert slot.overdrawn_bytes == (7 + 4) * MIB
+    assert slot.granted_bytes == (6 + 7) * MIB
+
+    assert ledger.reserve(Expecting(20), [Expecting(10, 4), Expecting(5, 12)], small=False)
+    assert slot.granted_bytes == (6 + 20) * MIB
+    # One that has freed what was there before it.
+    ledger.update([Expecting(0, -3)])
+    assert (slot.taken_bytes, slot.overdrawn_bytes) == (0, 0)
+
+
+def test_a_refusal_measures_once(page: SharedPage) -> None:
+    """What is withdrawn is what was published, and reading costs system calls."""
+    readings = iter([Process().holding()] * 2)
+    ledger = Ledger(page, page.slots[0], lambda: next(readings))
+
+    assert not ledger.reserve(Expecting(200), [], small=False)
+    assert not list(readings)
+
+
+def test_an_edition_is_odd_only_while_it_is_written(page: SharedPage) -> None:
+    """So a reader knows whether what it has read belongs together; also after one broke off."""
+    ledger, _ = open_ledger(page)
+    slot, seen = page.slots[0], [page.slots[0].edition]
+    for _ in range(3):
+        ledger.update([])
+        seen.append(slot.edition)
+    slot.edition += 1
+    ledger.update([])
+    seen.append(slot.edition)
+
+    assert not any(edition % 2 for edition in seen)
+    assert seen == sorted(set(seen))
 
 
 def test_all_workers_share_the_ceiling(page: SharedPage) -> None:
@@ -203,6 +246,17 @@ def test_who_has_waited_longer_elsewhere_comes_first(
     assert one.is_behind(100.0) is behind
     # Nobody is behind itself.
     assert not two.is_behind(1000.0)
+
+
+@pytest.mark.parametrize(("head", "behind"), [(0.0, False), (99.0, True), (99.99, False)])
+def test_a_job_that_has_waited_longer_comes_first(
+    page: SharedPage, head: float, behind: bool
+) -> None:
+    """It waits for the same memory; its owner is the supervisor, which does not get stuck."""
+    ledger, _ = open_ledger(page)
+    page.header.jobs_head_nanoseconds = int(head * 1e9)
+
+    assert ledger.is_behind(100.0) is behind
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def marks(limit_mb: int, warning: str, critical: str, exhausted: str) -> tuple[i
         (256, ("80%", "90%", "98%"), (204, 230, 240)),
         # The floor is at most an eighth.
         (64, ("80%", "90%", "98%"), (51, 56, 56)),
+        (80, ("80%", "90%", "98%"), (64, 70, 70)),
         (512, ("300M", "400M", "450M"), (300, 400, 450)),
         (512, ("300M", "90%", "1G"), (300, 460, 496)),
         # Out of order: pulled down to the next higher one.
@@ -55,6 +56,24 @@ def test_the_free_floor_can_be_set() -> None:
     )
 
     assert found.exhausted_bytes == 63 * GIB
+
+
+@pytest.mark.parametrize("limit_bytes", [100, 100 * MIB + 5])
+def test_marks_are_whole_bytes(limit_bytes: int) -> None:
+    """Whatever the limit is divided by."""
+    percent = parse_threshold("98.5%")
+    found = marks_for(limit_bytes, warning=percent, critical=percent, exhausted=percent)
+    marks = (found.warning_bytes, found.critical_bytes, found.exhausted_bytes)
+
+    assert [type(mark) for mark in marks] == [int] * 3
+    assert [type(found.exit_bytes(level)) for level in Level] == [int] * 4
+
+
+def test_the_exit_of_a_low_mark_is_half_of_it() -> None:
+    """Four percent below would be next to nothing, and a level that is never left."""
+    low = Marks(limit_bytes=1000, warning_bytes=21, critical_bytes=60, exhausted_bytes=90)
+
+    assert [low.exit_bytes(level) for level in Level] == [0, 10, 30, 50]
 
 
 @pytest.mark.parametrize(
@@ -108,11 +127,19 @@ def test_a_level_is_left_below_its_exit_after_a_hold(
 ) -> None:
     """Then straight to the level that fits."""
     standing = Standing(level)
-    for now in (0.0, HOLD_SECONDS * 0.5, HOLD_SECONDS * 0.99):
-        standing = decide(used, now, MARKS, standing)
+    for held in (0.0, 0.5, 0.75):
+        standing = decide(used, 100.0 + held * HOLD_SECONDS, MARKS, standing)
         assert standing.level is level
 
-    assert decide(used, HOLD_SECONDS, MARKS, standing).level is left_for
+    assert decide(used, 100.0 + HOLD_SECONDS, MARKS, standing).level is left_for
+
+
+def test_the_hold_begins_below_the_exit_mark() -> None:
+    """At the mark itself it has not begun."""
+    standing = Standing(Level.WARNING)
+
+    assert decide(760, 5.0, MARKS, standing) == Standing(Level.WARNING, None)
+    assert decide(759, 5.0, MARKS, standing) == Standing(Level.WARNING, 5.0)
 
 
 def test_a_figure_that_trembles_around_a_mark_does_not_make_the_level_flap() -> None:

@@ -38,7 +38,11 @@ all_marks = st.builds(
     lambda limit, warning, critical, exhausted, floor: marks_for(
         limit, warning=warning, critical=critical, exhausted=exhausted, free_floor_bytes=floor
     ),
-    *(limits, thresholds, thresholds, thresholds, st.integers(0, 64 * MIB)),
+    limits,
+    thresholds,
+    thresholds,
+    thresholds,
+    st.integers(0, 64 * MIB),
 )
 # Said in the documentation, so not taken from the code.
 HOLD = 1.0

@@ -10,6 +10,7 @@ from tonnage.governor.reclaim import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     Effort,
+    Reclaimed,
     after_reclaim,
     after_recovery,
     describe,
@@ -153,6 +154,13 @@ def test_what_has_to_go_is_divided_among_those_who_have(
 def test_what_came_is_said_in_one_sentence(freed: int, by: dict[str, int], expected: str) -> None:
     """Who brought nothing is left out."""
     sizes = {name: count * MIB for name, count in by.items()}
-    message = {"freed_bytes": freed * MIB, "by": sizes, "cost_seconds": 0.0402}
+    reclaimed = Reclaimed(
+        freed_bytes=freed * MIB,
+        by=sizes,
+        cost_seconds=0.0402,
+        own_bytes=0,
+        requests=0,
+        why="",
+    )
 
-    assert describe(message, 0) == expected
+    assert describe(reclaimed, 0) == expected

@@ -7,13 +7,13 @@ import pytest
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import (
-    MEASURES,
     NANOSECONDS,
     STUCK_SECONDS,
     Statistics,
     WorkerState,
     read_statistics,
 )
+from tonnage.host.measures import MEASURES
 from tonnage.units import MIB
 
 NOW = 1_000 * NANOSECONDS

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tonnage.host.descriptors import close_all_but, open_descriptors
+from tonnage.host.descriptors import close_all_but, close_served, open_descriptors
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")
 
@@ -56,3 +57,30 @@ def test_a_child_keeps_only_what_it_is_given(pipe: tuple[int, int]) -> None:
     assert status == 0
     assert os.read(reader, 100) == str(writer).encode()
     assert open_descriptors() == before
+
+
+def test_a_child_lets_go_of_the_port_and_of_clients(pipe: tuple[int, int]) -> None:
+    """Connections to others, files, and what the application listens on itself stay open."""
+    reader, writer = pipe
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_server(("127.0.0.1", 0)) as own,
+        socket.create_connection(listening.getsockname()) as client,
+        listening.accept()[0] as accepted,
+        open(os.devnull) as file,
+        open(os.devnull) as named,
+    ):
+        kept = {own.fileno(), client.fileno(), file.fileno()}
+        gone = {listening.fileno(), accepted.fileno(), named.fileno()}
+        pid = os.fork()
+        if not pid:
+            close_served(listening, named.fileno())
+            found = open_descriptors().intersection(kept | gone)
+            os.write(writer, ",".join(map(str, sorted(found))).encode())
+            os._exit(0)
+
+        _, status = os.waitpid(pid, 0)
+
+        assert status == 0
+        assert os.read(reader, 100) == ",".join(map(str, sorted(kept))).encode()
+        assert open_descriptors() >= kept | gone

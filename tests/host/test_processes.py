@@ -203,3 +203,15 @@ def test_how_long_a_process_has_run() -> None:
         child.kill()
 
     assert 0.05 <= age <= most + 0.03
+
+
+def test_a_process_that_ends_while_it_is_read_is_a_lookup_error(tmp_path: Path) -> None:
+    """Its files are there still, and say nothing of it."""
+    directory = tmp_path / "proc" / "7"
+    directory.mkdir(parents=True)
+    (directory / "smaps_rollup").write_text("00400000-7ffc [rollup]\n")
+    (directory / "status").write_text("Name:\tpython\n")
+    with pytest.raises(ProcessLookupError):
+        read_rollup(7, tmp_path)
+    with pytest.raises(ProcessLookupError):
+        thread_count(7, tmp_path)

@@ -11,6 +11,7 @@ from tests.host import trees
 from tonnage.host import usage
 from tonnage.host.cgroups import MemoryCgroup, memory_cgroups
 from tonnage.host.limits import discover_limit
+from tonnage.host.measures import HOST_IN_USE, OWN_PSS, WORKING_SET
 from tonnage.host.processes import PAGE_BYTES
 from tonnage.host.usage import CgroupMeter, HostMeter, MeterError, TreeMeter, Usage
 from tonnage.units import GIB, MIB
@@ -365,10 +366,10 @@ def test_a_host_that_does_not_tell_blinds_the_meter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limit_bytes", "setting_bytes", "rlimit_bytes", "how"),
     [
-        (GIB, None, None, CgroupMeter.HOW),
-        (GIB, 512 * MIB, None, TreeMeter.HOW),
-        (GIB, None, 512 * MIB, TreeMeter.HOW),
-        ("max", None, None, HostMeter.HOW),
+        (GIB, None, None, WORKING_SET),
+        (GIB, 512 * MIB, None, OWN_PSS),
+        (GIB, None, 512 * MIB, OWN_PSS),
+        ("max", None, None, HOST_IN_USE),
     ],
 )
 def test_the_meter_fits_the_limit(

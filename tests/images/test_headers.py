@@ -84,6 +84,20 @@ def refused(data: bytes, **limits: int) -> tuple[int, str]:
     return problem.status, f"{problem.error}: {problem.detail}"
 
 
+def replaced(data: bytes, old: bytes, new: bytes, *, behind: bytes = b"") -> bytes:
+    """Return *data* with the first *old* that is *behind* something made *new*."""
+    at = data.index(old, data.index(behind))
+    return data[:at] + new + data[at + len(old) :]
+
+
+def without_palette() -> bytes:
+    """Return a PNG that says its pixels are numbers of colours, and has none."""
+    data = corpus.plain("PNG", mode="P")
+    at = data.index(b"PLTE") - 4
+    size_bytes = int.from_bytes(data[at : at + 4], "big")
+    return data[:at] + data[at + size_bytes + 12 :]
+
+
 @pytest.mark.parametrize(
     ("data", "status", "words"),
     [
@@ -116,6 +130,13 @@ def refused(data: bytes, **limits: int) -> tuple[int, str]:
         (b"\xff\xd8\xff\xd9", 422, "no picture in it"),
         (corpus.png_with(corpus.plain("PNG")[8:33]), 422, "two headers"),
         (b"GIF89a\1\0\1\0\0\0\0\x3b", 422, "no picture in it"),
+        (without_palette(), 422, "its colours are not in it"),
+        (replaced(corpus.plain("WEBP"), b"\x9d\x01\x2a", b"\0\0\0"), 422, "do not begin as they"),
+        (
+            replaced(corpus.plain("WEBP", lossless=True), b"\x2f", b"\0", behind=b"VP8L"),
+            422,
+            "do not begin as they",
+        ),
     ],
 )
 def test_refuses_what_would_harm(data: bytes, status: int, words: str) -> None:

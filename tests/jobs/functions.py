@@ -242,7 +242,6 @@ def fork_and_crash(path: str) -> None:
     pids = fork_and_leave()
     with open(path, "w") as file:
         file.write(" ".join(map(str, pids)))
-    time.sleep(0.3)  # until they were seen
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -295,3 +294,23 @@ def note_and_finish(path: str, seconds: float) -> None:
     """Do the same, and note the end too."""
     note_and_sleep(path, seconds)
     _append(path, "done\n")
+
+
+def isolate_more(number: int) -> list[object]:
+    """Isolate what is isolated already."""
+    return [
+        isolated.wait(os.getpid) == os.getpid(),
+        isolated.wait(add_later, number),
+        list(count.iterate(number)),
+        list(count_later.iterate(number)),
+    ]
+
+
+async def isolate_more_later(number: int) -> list[object]:
+    """Do so in an event loop."""
+    return [
+        await isolated(os.getpid) == os.getpid(),
+        await isolated(add_later, number),
+        [each async for each in count(number)],
+        [each async for each in count_later(number)],
+    ]

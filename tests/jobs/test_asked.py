@@ -9,7 +9,6 @@ import socket
 from collections.abc import Iterator
 from contextvars import copy_context
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.jobs import functions
@@ -29,6 +28,7 @@ from tonnage.jobs import wire
 from tonnage.jobs.asked import Asked
 from tonnage.jobs.call import Call
 from tonnage.jobs.caller import MOST_JOBS, Caller
+from tonnage.jobs.messages import FromCaller, JobAsked, JobCancelled, JobEnded, JobRefused
 from tonnage.web.awaited import Awaited
 from tonnage.web.respond import Message
 
@@ -39,15 +39,15 @@ class Books:
     """The owner's end of a channel: what it was sent, and the sockets that came with it."""
 
     def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
+        self.sent: list[FromCaller] = []
         self.sockets: list[socket.socket] = []
         self.takes = True
         self.caller = Caller(self.send)
 
-    def send(self, kind: str, *, fds: tuple[int, ...] = (), **fields: Any) -> bool:
+    def send(self, message: FromCaller, *, fds: tuple[int, ...] = ()) -> bool:
         """Take a message."""
         if self.takes:
-            self.sent.append({"kind": kind, **fields})
+            self.sent.append(message)
             self.sockets += [socket.socket(fileno=os.dup(fd)) for fd in fds]
         return self.takes
 
@@ -73,7 +73,7 @@ def books() -> Iterator[Books]:
 async def test_it_is_asked_for_with_its_bounds_and_what_it_is_called_with(books: Books) -> None:
     """Both are sent at once: the owner need not ask."""
     async with books.ask():
-        assert books.sent == [{"kind": "job", "id": 1, **CALL.as_fields()}]
+        assert books.sent == [JobAsked(1, CALL)]
         assert wire.receive(books.sockets[0])[0] is wire.Kind.GIVEN
 
 
@@ -83,14 +83,14 @@ async def test_a_result_ends_it_and_nothing_is_cancelled(books: Books) -> None:
         wire.pack(7, 2**20, "it").send(books.sockets[0], wire.Kind.RESULT)
         _, parcel = await job.receive()
         assert parcel.load() == 7
-    assert [each["kind"] for each in books.sent] == ["job"]
+    assert books.sent == [JobAsked(1, CALL)]
 
 
 async def test_left_early_it_is_cancelled(books: Books) -> None:
     """Whatever was the reason."""
     async with books.ask():
         pass
-    assert books.sent[-1] == {"kind": "job_cancel", "id": 1}
+    assert books.sent[-1] == JobCancelled(1)
 
 
 async def test_its_request_is_not_waited_for_any_more(books: Books) -> None:
@@ -107,14 +107,14 @@ async def test_its_request_is_not_waited_for_any_more(books: Books) -> None:
         with pytest.raises(JobEndedError, match="nobody waits") as caught:
             await job.receive()
     assert isinstance(caught.value, RequestRefusedError)
-    assert books.sent[-1] == {"kind": "job_cancel", "id": 1}
+    assert books.sent[-1] == JobCancelled(1)
 
 
 async def test_the_owner_s_word_comes_after_what_was_sent_before_it(books: Books) -> None:
     """They come over two sockets, in any order."""
     async with books.ask() as job:
         wire.pack(7, 2**20, "it").send(books.sockets[0], wire.Kind.ITEM)
-        books.caller.on_message({"kind": "job_ended", "id": 1, "how": "signal", "text": "SIGSEGV"})
+        books.caller.on_message(JobEnded(1, "signal", "SIGSEGV"))
         await asyncio.sleep(0)
         assert (await job.receive())[0] is wire.Kind.ITEM
         with pytest.raises(JobEndedError, match="SIGSEGV"):
@@ -133,9 +133,7 @@ async def test_the_owner_s_word_comes_after_what_was_sent_before_it(books: Books
 async def test_a_refusal_says_why(books: Books, reason: str, error: type[Exception]) -> None:
     """And when to come again, where that helps."""
     async with books.ask() as job:
-        books.caller.on_message(
-            {"kind": "job_refused", "id": 1, "reason": reason, "text": "", "retry_after_seconds": 7}
-        )
+        books.caller.on_message(JobRefused(1, reason, "", retry_after_seconds=7))
         with pytest.raises(error) as caught:
             await job.receive()
     if isinstance(caught.value, JobBusyError):
@@ -149,7 +147,7 @@ async def test_a_process_that_is_gone_without_a_word_from_the_owner(books: Books
         books.close_sockets()
         with pytest.raises(JobEndedError, match="without a result"):
             await job.receive()
-    assert books.sent[-1]["kind"] == "job_cancel"
+    assert books.sent[-1] == JobCancelled(1)
 
 
 async def test_an_owner_that_is_silent(books: Books) -> None:
@@ -159,7 +157,7 @@ async def test_an_owner_that_is_silent(books: Books) -> None:
     async with job:
         with pytest.raises(JobTimeoutError):
             await job.receive()
-    assert books.sent[-1]["kind"] == "job_cancel"
+    assert books.sent[-1] == JobCancelled(1)
 
 
 async def test_an_owner_that_takes_nothing(books: Books) -> None:
@@ -173,7 +171,7 @@ async def test_more_than_anybody_could_run_are_refused(books: Books) -> None:
     """What is waited for here is bounded too."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        caller = Caller(lambda kind, **_: True)
+        caller = Caller(lambda message, *, fds=(): True)
         jobs = [books.ask() for _ in range(MOST_JOBS + 1)]
         assert [caller.begin(job, theirs) for job in jobs] == [True] * MOST_JOBS + [False]
         caller.forget(jobs[0], cancel=False)

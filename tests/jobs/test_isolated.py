@@ -32,6 +32,12 @@ async def test_decorated_functions_are_awaited() -> None:
     assert await functions.doubled_later(4) == 8
 
 
+async def test_what_a_job_isolates_runs_in_its_own_process() -> None:
+    """In each way there is, awaited or waited for: a job of a job would have no room of its own."""
+    assert await isolated(functions.isolate_more, 3) == [True, 4, [0, 1, 2], [0, 1, 2]]
+    assert await isolated(functions.isolate_more_later, 3) == [True, 4, [0, 1, 2], [0, 1, 2]]
+
+
 def test_threads_wait() -> None:
     """In every way there is."""
     assert isolated.wait(functions.add, 3) == 4

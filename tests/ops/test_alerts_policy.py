@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +28,7 @@ from tonnage.ops.alertpolicy import (
     pause_seconds,
     retry_after_seconds,
 )
+from tonnage.ops.alertsender import SENDERS
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
 
@@ -223,13 +226,15 @@ def test_the_longest_alert_fits_into_a_message(character: str) -> None:
     fields = {f"{number}{character * 20}": character * 100 for number in range(200)}
     alert = make_alert(WORKER_DIED, character * 5000, fields, id="1", now_seconds=0)
 
-    assert len(json.dumps({"kind": "alert", **alert.as_message()})) <= LONGEST_BYTES
+    assert len(json.dumps({"kind": "Alert", **asdict(alert)})) <= LONGEST_BYTES
     assert alert.text.startswith(character * LONGEST_TEXT_CHARS)
     assert alert.text.endswith("[...]")
 
 
 def test_an_alert_survives_its_way_between_processes() -> None:
-    """As JSON, with the kind of message beside it."""
+    """With whatever fields it has."""
+    ours, theirs = SENDERS.pair()
     alert = make_alert(CRITICAL, "full", {"level": "CRITICAL", "used": 4}, id="7", now_seconds=9.5)
-    message = json.loads(json.dumps({"kind": "alert", **alert.as_message()}))
-    assert Alert.from_message(message) == alert
+    with closing(ours), closing(theirs):
+        assert ours.send(alert)
+        assert theirs.receive() == (alert, [])

@@ -9,10 +9,9 @@ from contextlib import closing
 
 import pytest
 
-from tonnage.host.channel import Channel
 from tonnage.ops.alertpolicy import CRITICAL, MOST_WAITING, WORKER_DIED, Patience, make_alert
 from tonnage.ops.alertpolicy import Alert as AlertRecord
-from tonnage.ops.alertsender import Sender
+from tonnage.ops.alertsender import SENDERS, Finish, Sender
 from tonnage.ops.webhook import Reply
 
 QUICK = Patience(first_pause_seconds=0.004, longest_pause_seconds=0.008, give_up_seconds=0.1)
@@ -25,7 +24,7 @@ class Office:
     """A sender, the supervisor's end of its channel, and a receiver that answers as told."""
 
     def __init__(self, patience: Patience = QUICK) -> None:
-        self.ours, theirs = Channel.pair()
+        self.ours, theirs = SENDERS.pair()
         for end in (self.ours, theirs):
             end.setblocking(False)
         self.theirs = theirs
@@ -46,13 +45,10 @@ class Office:
     def run(self, *alerts: AlertRecord) -> list[tuple[str, bool]]:
         """Have *alerts* sent, then stop; return what became of each."""
         for alert in alerts:
-            assert self.ours.send("alert", **alert.as_message())
-        assert self.ours.send("stop", within_seconds=2.0)
+            assert self.ours.send(alert)
+        assert self.ours.send(Finish(within_seconds=2.0))
         self.sender.run()
-        settled = []
-        while (received := self.ours.receive()) is not None:
-            settled.append((received[0]["id"], received[0]["delivered"]))
-        return settled
+        return [(settled.id, settled.delivered) for settled in self.ours.messages()]
 
     def close(self) -> None:
         """Close the channel."""

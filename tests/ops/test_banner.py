@@ -18,7 +18,6 @@ FACTS = BannerFacts(
     workers=2,
     threads=40,
     cpus=2.0,
-    clustering=True,
     preload_text="imported once in 0.3 s",
     zygote_bytes=41 * MIB,
     urls=(("app", "http://127.0.0.1:8000"), ("health", "http://127.0.0.1:8000/health")),
@@ -32,7 +31,6 @@ FACTS = BannerFacts(
         recycle=True,
         recycle_above_bytes=None,
         max_requests=0,
-        max_requests_jitter=None,
         max_lifetime_seconds=0.0,
     ),
     alerts_to="https://hooks.slack.com",
@@ -73,7 +71,6 @@ def test_banner_of_one_worker_without_preload() -> None:
             workers=1,
             threads=1,
             cpus=0.5,
-            clustering=False,
             preload_text="off (--no-preload)",
             zygote_bytes=0,
         )

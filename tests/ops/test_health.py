@@ -138,7 +138,7 @@ def test_memory_is_for_the_trusted(page: SharedPage) -> None:
 def test_memory_has_the_first_backends_keys_and_ours(page: SharedPage) -> None:
     """Level, how it was measured, workers, ledger."""
     page.header.level = Level.CRITICAL
-    page.header.clustering = 1
+    page.header.planned_workers = 2
 
     found = body(page, "/health/memory", worker_index=0)
 

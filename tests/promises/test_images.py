@@ -75,7 +75,10 @@ def test_cut_outs_with_ordinary_requests_beside() -> None:
         MemoryBox(384 * MIB) as box,
         Running(
             "benchmarks.cutouts:app",
-            *("--job-queue", "1", "--models-dir", str(model.parent)),
+            "--job-queue",
+            "1",
+            "--models-dir",
+            str(model.parent),
             box=box,
         ) as server,
     ):

@@ -31,7 +31,7 @@ BUSY_SECONDS = 1.0
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_after_so_many_requests(workers: int) -> None:
     """Each worker is replaced after 400 or so: many times in five seconds at 500/s."""
-    options = ("--max-requests", "400", "--max-requests-jitter", "40")
+    options = ("--max-requests", "400")
     found, pids, _ = _served(workers, 5.0, *options)
 
     _nothing_failed(found)

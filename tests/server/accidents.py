@@ -9,7 +9,7 @@ from tonnage.governor.flight import Flights, InFlight
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import NANOSECONDS, Statistics, WorkerState, read_statistics
-from tonnage.server.facts import Death
+from tonnage.server.postmortem.facts import Death
 from tonnage.server.samples import Sample
 from tonnage.units import MIB
 

@@ -28,7 +28,6 @@ class House(Scene):
 
     recycle: bool = True
     max_requests: int = 0
-    jitter: int | None = None
     lifetime_seconds: float = 0.0
     draws: list[float] = field(default_factory=list)
     situation: Situation = CALM
@@ -46,7 +45,6 @@ class House(Scene):
                 recycle=self.recycle,
                 recycle_above_bytes=None,
                 max_requests=self.max_requests,
-                max_requests_jitter=self.jitter,
                 max_lifetime_seconds=self.lifetime_seconds,
             ),
             drain_seconds=DRAIN_SECONDS,

@@ -11,7 +11,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +21,10 @@ from tests.server.test_watch import CEILING_BYTES, MARKS, Gauge
 from tonnage.config import load_settings
 from tonnage.errors import TonnageError
 from tonnage.governor.levels import Level
+from tonnage.governor.reclaim import Reclaimed
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
 from tonnage.server.crew import Member
+from tonnage.server.messages import Hello, Ready
 from tonnage.server.safeguards import make_safeguards
 from tonnage.server.watch import Look, Reading, Watch
 from tonnage.units import MIB
@@ -79,7 +81,7 @@ class Scene(Yard):
         pid = self.pids.pop(0) if self.pids else NOBODY + self._given
         slot = self.page.slots[member.index]
         slot.pid, slot.baseline_bytes = pid, MIB
-        self.crew.heard(member, {"kind": "hello", "pid": pid})
+        self.crew.heard(member, Hello(pid))
 
     def ready(self, member: Member, *, own_mb: float = 6) -> None:
         """Let *member* accept requests; it holds so much of its own."""
@@ -87,7 +89,7 @@ class Scene(Yard):
         slot.state = WorkerState.READY
         slot.heartbeat_nanoseconds = int(self.now_seconds * NANOSECONDS)
         slot.uss_bytes = int(own_mb * MIB)
-        self.crew.heard(member, {"kind": "ready"})
+        self.crew.heard(member, Ready())
 
     def own(self, index: int, mb: float) -> None:
         """Let the worker of slot *index* hold so many MB since its start."""
@@ -99,13 +101,13 @@ class Scene(Yard):
         """Return who is being replaced: its successor may start although it still serves."""
         return [each.index for each in self.crew.members.values() if each.is_replaced]
 
-    def messages(self, index: int) -> list[dict[str, Any]]:
+    def messages(self, index: int) -> list[Any]:
         """Return what the worker of slot *index* has been told since this was last asked."""
         return list(self.ends[index].messages())
 
     def kinds(self, index: int) -> list[str]:
-        """Return the kinds of these."""
-        return [message["kind"] for message in self.messages(index)]
+        """Return what kinds of messages these are."""
+        return [type(message).__name__ for message in self.messages(index)]
 
 
 @dataclass
@@ -158,17 +160,18 @@ class Whole(Scene):
         self.keeper.forget(member)
         return member
 
-    def reclaimed(self, index: int, freed_mb: float = 0, **fields: object) -> None:
+    def reclaimed(self, index: int, freed_mb: float = 0, **fields: Any) -> None:
         """Let the worker of slot *index* answer that so much came back."""
-        message = {
-            "freed_bytes": int(freed_mb * MIB),
-            "by": {"collection": int(freed_mb * MIB), "allocator": 0},
-            "cost_seconds": 0.02,
-            "own_bytes": 10 * MIB,
-            "requests": 100,
-            "why": "WARNING",
-        }
-        self.keeper.on_reclaimed(self.crew.members[index], message | fields)
+        freed_bytes = int(freed_mb * MIB)
+        reclaimed = Reclaimed(
+            freed_bytes=freed_bytes,
+            by={"collection": freed_bytes, "allocator": 0},
+            cost_seconds=0.02,
+            own_bytes=10 * MIB,
+            requests=100,
+            why="WARNING",
+        )
+        self.keeper.on_reclaimed(self.crew.members[index], replace(reclaimed, **fields))
 
 
 def look(

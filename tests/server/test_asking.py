@@ -26,15 +26,15 @@ def test_a_worker_is_asked_again_once_it_has_answered(server: Scene) -> None:
 
     assert asking.ask(member, Level.WARNING, 5, "WARNING")
     assert asking.ask(member, Level.OK, 0, "it grows")
-    assert [each["why"] for each in server.messages(0)] == ["WARNING"]
+    assert [each.why for each in server.messages(0)] == ["WARNING"]
 
     assert asking.ask(member, Level.CRITICAL, 9, "CRITICAL")
     assert asking.ask(member, Level.WARNING, 5, "WARNING")
-    assert [each["why"] for each in server.messages(0)] == ["CRITICAL"]
+    assert [each.why for each in server.messages(0)] == ["CRITICAL"]
 
     asking.settle(0)
     assert asking.ask(member, Level.OK, 0, "it grows")
-    assert [each["why"] for each in server.messages(0)] == ["it grows"]
+    assert [each.why for each in server.messages(0)] == ["it grows"]
 
 
 def test_an_answer_is_not_awaited_for_ever(server: Scene) -> None:
@@ -46,7 +46,7 @@ def test_an_answer_is_not_awaited_for_ever(server: Scene) -> None:
     assert asking.ask(member, Level.WARNING, 5, "again")
     member.pid = 4711
     assert asking.ask(member, Level.WARNING, 5, "successor")
-    assert [each["why"] for each in server.messages(0)] == ["WARNING", "again", "successor"]
+    assert [each.why for each in server.messages(0)] == ["WARNING", "again", "successor"]
 
 
 def test_a_worker_that_cannot_be_told_is_not_awaited(server: Scene) -> None:

@@ -25,8 +25,8 @@ from tests.server.accidents import (
 )
 from tests.server.conftest import Said
 
-from tonnage.server.blackbox import INCIDENT_SECONDS, MOST_INCIDENT_ROUTES, BlackBox
-from tonnage.server.facts import Incident
+from tonnage.server.postmortem.blackbox import INCIDENT_SECONDS, MOST_INCIDENT_ROUTES, BlackBox
+from tonnage.server.postmortem.facts import Incident
 from tonnage.server.samples import MOST_SAMPLES, MOST_SHOWN, SampleRing
 from tonnage.units import KIB
 

@@ -12,9 +12,18 @@ from tests.server.conftest import Said
 
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
-from tonnage.host.channel import Channel
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew, Member, respawn_pause_seconds
-from tonnage.server.facts import Kill, KillReason
+from tonnage.server.postmortem.facts import Kill, KillReason
+from tonnage.server.messages import (
+    WORKERS,
+    Clear,
+    Failed,
+    Hello,
+    Ready,
+    Stop,
+    SupervisorChannel,
+    WorkerChannel,
+)
 
 # That a worker has ended is reported elsewhere; here it is told, at INFO, what follows.
 pytestmark = pytest.mark.usefixtures("chatty")
@@ -29,19 +38,19 @@ class Yard:
 
     now_seconds: float = 100.0
     can_spawn: bool = True
-    ends: dict[int, Channel] = field(default_factory=dict)
-    channels: list[Channel] = field(default_factory=list)
+    ends: dict[int, SupervisorChannel] = field(default_factory=dict)
+    channels: list[WorkerChannel | SupervisorChannel] = field(default_factory=list)
     page: SharedPage = field(default_factory=SharedPage)
     size: int = 2
 
     def __post_init__(self) -> None:
         self.crew = Crew(self.page, self.size, spawn=self.spawn, clock=lambda: self.now_seconds)
 
-    def spawn(self, index: int) -> Channel | None:
+    def spawn(self, index: int) -> WorkerChannel | None:
         """Make a channel, as the nursery does."""
         if not self.can_spawn:
             return None
-        ours, theirs = Channel.pair()
+        ours, theirs = WORKERS.pair()
         theirs.setblocking(False)
         self.ends[index] = theirs
         self.channels += (ours, theirs)
@@ -53,8 +62,8 @@ class Yard:
         for member in started:
             pid = 1000 + member.index
             self.page.slots[member.index].pid = pid
-            self.crew.heard(member, {"kind": "hello", "pid": pid})
-            self.crew.heard(member, {"kind": "ready"})
+            self.crew.heard(member, Hello(pid))
+            self.crew.heard(member, Ready())
         return started
 
     def end(self, pid: int, status: int) -> Member | None:
@@ -96,7 +105,7 @@ def test_a_crew_is_complete_once_all_are_ready(yard: Yard) -> None:
     """Not when they have been asked for, nor when they have said hello."""
     seen = []
     for pid, member in enumerate(yard.crew.fill(), 1):
-        for message in ({"kind": "hello", "pid": pid}, {"kind": "ready"}):
+        for message in (Hello(pid), Ready()):
             yard.crew.heard(member, message)
             seen.append(yard.crew.is_complete)
 
@@ -165,8 +174,8 @@ def test_the_reason_that_a_worker_gave_is_told(yard: Yard, said: Said) -> None:
     yard.start()
     yard.end(1000, KILLED)
     (member,) = yard.crew.fill()
-    yard.crew.heard(member, {"kind": "hello", "pid": 1000})
-    yard.crew.heard(member, {"kind": "failed", "usage": False, "error": "no database"})
+    yard.crew.heard(member, Hello(1000))
+    yard.crew.heard(member, Failed("no database"))
 
     assert yard.end(1000, NOT_STARTED) is member
     assert "worker 0 (pid 1000) did not start after 0.0 s (no database)" in said()
@@ -175,8 +184,8 @@ def test_the_reason_that_a_worker_gave_is_told(yard: Yard, said: Said) -> None:
 def test_a_first_start_that_failed_is_not_called_a_loop(yard: Yard, said: Said) -> None:
     """Nothing has ever served, so the supervisor gives up instead, and says so itself."""
     member, _ = yard.crew.fill()
-    yard.crew.heard(member, {"kind": "hello", "pid": 1000})
-    yard.crew.heard(member, {"kind": "failed", "usage": True, "error": "no module 'mian'"})
+    yard.crew.heard(member, Hello(1000))
+    yard.crew.heard(member, Failed("no module 'mian'", is_mistaken=True))
     yard.end(1000, NOT_STARTED)
 
     assert not yard.crew.has_served
@@ -209,7 +218,7 @@ def test_stopping_asks_everyone_and_replaces_nobody(yard: Yard, said: Said) -> N
     yard.start()
     yard.crew.stop()
 
-    assert [end.receive() for end in yard.ends.values()] == [({"kind": "stop"}, [])] * 2
+    assert [end.receive() for end in yard.ends.values()] == [(Stop(), [])] * 2
     yard.end(1000, 0)
     assert yard.crew.fill() == []
     assert yard.crew.next_spawn_seconds() is None
@@ -217,13 +226,13 @@ def test_stopping_asks_everyone_and_replaces_nobody(yard: Yard, said: Said) -> N
 
 
 def test_only_those_that_serve_are_told(yard: Yard) -> None:
-    """A worker that still starts has nothing to reclaim."""
+    """A worker that still starts has nothing to clear."""
     yard.start()
     yard.end(1001, KILLED)
     yard.crew.fill()
 
-    assert yard.crew.tell("reclaim") == 1
-    assert yard.ends[0].receive() == ({"kind": "reclaim"}, [])
+    assert yard.crew.tell(Clear("events")) == 1
+    assert yard.ends[0].receive() == (Clear("events"), [])
     assert yard.ends[1].receive() is None
 
 
@@ -275,8 +284,8 @@ def test_who_is_not_ready_in_time_is_ended_and_replaced(
     """One that serves is left alone however old it is, and so is one that still has time."""
     ready, hangs = yard.crew.fill()
     for member, sleeper in zip((ready, hangs), sleepers, strict=True):
-        yard.crew.heard(member, {"kind": "hello", "pid": sleeper.pid})
-    yard.crew.heard(ready, {"kind": "ready"})
+        yard.crew.heard(member, Hello(sleeper.pid))
+    yard.crew.heard(ready, Ready())
 
     yard.now_seconds += 60
     yard.crew.end_overdue(60)
@@ -297,8 +306,8 @@ def test_the_first_start_that_hangs_has_a_reason(
     """The supervisor gives up with it; the reason that a worker gave itself goes before."""
     hangs, told = yard.crew.fill()
     for member, sleeper in zip((hangs, told), sleepers, strict=True):
-        yard.crew.heard(member, {"kind": "hello", "pid": sleeper.pid})
-    yard.crew.heard(told, {"kind": "failed", "usage": False, "error": "no database"})
+        yard.crew.heard(member, Hello(sleeper.pid))
+    yard.crew.heard(told, Failed("no database"))
     yard.now_seconds += 2
 
     yard.crew.end_overdue(1)
@@ -354,7 +363,7 @@ def test_one_that_was_dismissed_is_told_once_and_serves_no_more(yard: Yard, said
     old, other = yard.start()
     yard.crew.dismiss(old)
 
-    assert yard.ends[0].receive() == ({"kind": "stop"}, [])
+    assert yard.ends[0].receive() == (Stop(), [])
     assert yard.ends[1].receive() is None
     assert yard.crew.serving() == [other]
     assert yard.crew.next_spawn_seconds() is None
@@ -368,7 +377,7 @@ def test_one_that_still_imports_is_dismissed_by_a_signal(
 ) -> None:
     """It does not read its channel yet."""
     member, _ = yard.crew.fill()
-    yard.crew.heard(member, {"kind": "hello", "pid": sleepers[0].pid})
+    yard.crew.heard(member, Hello(sleepers[0].pid))
 
     yard.crew.dismiss(member)
 
@@ -382,7 +391,7 @@ def test_whom_the_crew_ends_it_has_ended_for_a_reason(
     """The report on that death says so."""
     member, late = yard.crew.fill()
     for each, sleeper in zip((member, late), sleepers, strict=True):
-        yard.crew.heard(each, {"kind": "hello", "pid": sleeper.pid})
+        yard.crew.heard(each, Hello(sleeper.pid))
 
     yard.crew.end(member, KillReason.RECYCLE_DEADLINE)
     yard.crew.kill()
@@ -395,7 +404,7 @@ def test_a_worker_knows_since_when_it_serves(yard: Yard) -> None:
     """Its age counts from there, and not from when it was asked for."""
     member, _ = yard.crew.fill()
     yard.now_seconds += 7
-    yard.crew.heard(member, {"kind": "ready"})
+    yard.crew.heard(member, Ready())
 
     assert (member.asked_seconds, member.ready_seconds) == (100.0, 107.0)
 
@@ -405,8 +414,8 @@ def test_who_got_a_message_is_counted(yard: Yard) -> None:
     yard.start()
     yard.ends[1].close()
 
-    assert yard.crew.tell("reclaim", level=2) == 1
-    assert yard.ends[0].receive() == ({"kind": "reclaim", "level": 2}, [])
+    assert yard.crew.tell(Clear(None)) == 1
+    assert yard.ends[0].receive() == (Clear(None), [])
 
 
 def test_a_worker_that_has_not_said_who_it_is_is_no_program(yard: Yard) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tonnage.governor.page import SharedPage
-from tonnage.host.channel import Channel
 from tonnage.ops.figures.records import MOST_ROUTES, MOST_STORES, OTHER, Figures, StoreFigures
+from tonnage.ops.figures.telling import Counted
 from tonnage.server.crew import Crew
 from tonnage.server.figures import Figuring
+from tonnage.server.messages import WORKERS, SupervisorChannel, WorkerChannel
 
 
 class House:
@@ -23,7 +24,7 @@ class House:
         self.page = SharedPage(workers)
         # Nobody has to wait for a successor.
         self._clock = count(0.0, 1000.0).__next__
-        self._channels: list[Channel] = []
+        self._channels: list[WorkerChannel | SupervisorChannel] = []
         self.crew = Crew(self.page, workers, spawn=self._spawn, clock=self._clock)
         self.figuring = Figuring(self.page)
         self.start()
@@ -37,10 +38,10 @@ class House:
         """Have a worker say how many answers it has given by now, and what its stores say."""
         self.figuring.heard(
             index,
-            {
-                "routes": [_row(*each) for each in routes.items()],
-                "stores": [[e.kind, e.name, e.counts, e.now, e.is_shared] for e in stores],
-            },
+            Counted(
+                routes=[_row(*each) for each in routes.items()],
+                stores=[[e.kind, e.name, e.counts, e.now, e.is_shared] for e in stores],
+            ),
         )
 
     def end(self, index: int) -> None:
@@ -57,9 +58,10 @@ class House:
         for channel in self._channels:
             channel.close()
 
-    def _spawn(self, index: int) -> Channel | None:
-        self._channels += Channel.pair()
-        return self._channels[-1]
+    def _spawn(self, index: int) -> WorkerChannel:
+        ours, theirs = WORKERS.pair()
+        self._channels += (ours, theirs)
+        return ours
 
 
 @pytest.fixture
@@ -177,7 +179,7 @@ def test_what_all_processes_share_is_counted_once(house: House) -> None:
     """It is read where it is; no worker says it."""
     shared = StoreFigures("security", "events", {"failed": 4})
     figuring = Figuring(house.page, lambda: [shared])
-    figuring.heard(0, {"routes": [], "stores": []})
+    figuring.heard(0, Counted())
     figuring.ended(0)
 
     assert figuring.figures().stores == (shared,)

@@ -15,7 +15,6 @@ from tests.server.test_actions import Hand
 from tonnage.answer import Answer
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import read_statistics
-from tonnage.host.channel import Channel
 from tonnage.ops.health import Health
 from tonnage.server.actions import Actions
 from tonnage.server.control import open_control
@@ -25,6 +24,7 @@ from tonnage.server.conversation import (
     MOST_CONNECTIONS,
 )
 from tonnage.server.frontdesk import MOST_UNSENT_BYTES, FrontDesk
+from tonnage.server.messages import WORKERS, SupervisorChannel, WorkerChannel
 from tonnage.server.reactor import Reactor
 from tonnage.server.standin import MOST_HELD, PEEK_SECONDS
 
@@ -86,9 +86,9 @@ class Lobby:
         for _ in range(times):
             self.reactor.wait(0.0)
 
-    def worker(self) -> tuple[Channel, Channel]:
+    def worker(self) -> tuple[WorkerChannel, SupervisorChannel]:
         """Return a channel to a worker, and the worker's end of it."""
-        ours, theirs = Channel.pair()
+        ours, theirs = WORKERS.pair()
         for end in (ours, theirs):
             end.setblocking(False)
             self.stack.callback(end.close)
@@ -114,7 +114,7 @@ def is_idle(lobby: Lobby) -> bool:
     return time.monotonic() - begun >= 0.02
 
 
-def received(worker: Channel) -> int:
+def received(worker: SupervisorChannel) -> int:
     """Return how many connections *worker* was handed and has not taken yet, and close them."""
     count = 0
     while (message := worker.receive()) is not None:

@@ -36,7 +36,8 @@ class Stage:
         self.watch.read_jobs = lambda: self.page.header.jobs_held_bytes
         self.hold = make_hold(
             load_settings({}, {}, Path()).memory,
-            *(self.page, self.watch),
+            self.page,
+            self.watch,
             others=list,
             shrink=lambda spare: None,
             clock=self.clock,

@@ -20,10 +20,12 @@ from tonnage.governor.page import DEATH_CAUSES
 from tonnage.governor.statistics import DEATHS, read_statistics
 from tonnage.host.reins import UNLIMITED, limit_data
 from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
-from tonnage.server.facts import Kill, KillReason, Program
+from tonnage.server.postmortem.facts import Kill, KillReason, Program
 from tonnage.server.held import Ended
-from tonnage.server.postmortem import Cause
+from tonnage.server.messages import RanOut
+from tonnage.server.postmortem.cause import Cause
 from tonnage.server.programs import LARGE_BYTES, Started
+from tonnage.units import MIB
 
 CRASHED = int(signal.SIGSEGV)
 TERMINATED = int(signal.SIGTERM)
@@ -318,13 +320,15 @@ def test_an_exit_is_reported(server: Whole) -> None:
 
 def test_a_request_that_ran_out_of_memory_is_reported_and_nobody_is_woken(server: Whole) -> None:
     """The worker went on; the report names route and line."""
-    message = {
-        "route": "GET /export",
-        "line": "app.py:12 in export",
-        "grown_bytes": 200 * 2**20,
-        "answered": 503,
-    }
-    server.inquest.on_memory_error(server.crew.members[0], message)
+    ran_out = RanOut(
+        route="GET /export",
+        line="app.py:12 in export",
+        grown_bytes=200 * MIB,
+        left_bytes=0,
+        was_freed=False,
+        answered=503,
+    )
+    server.inquest.on_memory_error(server.crew.members[0], ran_out)
 
     report = newest(server)
     assert report["cause"]["kind"] == "memory-error"

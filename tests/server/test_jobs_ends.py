@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tonnage.jobs.call import Call
+from tonnage.jobs.messages import Over
 from tonnage.server.jobs.ends import End, judge
 from tonnage.units import MIB
 
@@ -16,20 +17,20 @@ CALL = Call("shop:cut", 100 * MIB, timeout_seconds=30, wait_seconds=10)
 
 def judged(**facts: Any) -> End:
     """Return the end with these facts."""
-    known: dict[str, Any] = {"killed": "", "said": {}, "status": None, "is_kernels": False}
+    known: dict[str, Any] = {"killed": "", "said": None, "status": None, "is_kernels": False}
     return judge(CALL, **known | facts, limit_bytes=512 * MIB)
 
 
 def test_what_the_process_has_said_counts() -> None:
     """Whatever its status then is."""
-    said = {"how": "memory", "text": "it needed more"}
+    said = Over("memory", "it needed more", peak_bytes=1, is_idle=False)
     assert judged(said=said, status=0) == End("memory", "it needed more")
-    assert judged(said={"peak_bytes": 1}) == End("done", "")
 
 
 def test_what_we_did_ourselves_comes_first() -> None:
     """It may have said something at the same moment."""
-    end = judged(killed="deadline", said={"how": "done"}, status=signal.SIGKILL)
+    said = Over("done", "", peak_bytes=1, is_idle=False)
+    end = judged(killed="deadline", said=said, status=signal.SIGKILL)
     assert end == End("deadline", "shop:cut took longer than 30 s and was ended")
 
 

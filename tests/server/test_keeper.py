@@ -14,6 +14,7 @@ from tests.server.scene import KILLED, Whole, scene
 
 from tonnage.governor.levels import Level
 from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
+from tonnage.server.messages import Kept
 from tonnage.units import MIB
 
 pytestmark = pytest.mark.usefixtures("chatty")
@@ -45,8 +46,8 @@ def test_at_warning_workers_are_asked_for_their_part(server: Whole, said: Said) 
     assert server.look(415) is Level.WARNING
 
     (first,), (second,) = server.messages(0), server.messages(1)
-    assert (first["kind"], first["level"], first["why"]) == ("reclaim", 1, "WARNING")
-    assert first["need_bytes"] == pytest.approx(3 * second["need_bytes"], abs=4)
+    assert (first.level, first.why) == (Level.WARNING, "WARNING")
+    assert first.need_bytes == pytest.approx(3 * second.need_bytes, abs=4)
     assert said().startswith("memory OK -> WARNING: 415 MB of 512 MB")
     assert server.told == []
 
@@ -62,10 +63,10 @@ def test_nobody_is_asked_again_while_answers_are_awaited(server: Whole) -> None:
     assert server.messages(1) == []
 
     server.look(415, after_seconds=1.1)
-    assert (server.kinds(0), server.kinds(1)) == ([], ["reclaim"])
+    assert (server.kinds(0), server.kinds(1)) == ([], ["Reclaim"])
     for _ in range(6):
         server.look(415, after_seconds=10)
-    assert server.kinds(0) == ["reclaim"]  # the answer counts as lost
+    assert server.kinds(0) == ["Reclaim"]  # the answer counts as lost
 
 
 def test_who_brought_nothing_is_asked_ever_less_often(server: Whole, said: Said) -> None:
@@ -110,7 +111,7 @@ def test_a_worse_level_is_answered_at_once(server: Whole) -> None:
     assert server.look(465) is Level.CRITICAL
 
     (message,) = server.messages(0)
-    assert (message["level"], message["why"]) == (2, "CRITICAL")
+    assert (message.level, message.why) == (Level.CRITICAL, "CRITICAL")
 
 
 def test_people_are_told_of_critical_and_of_recovery(server: Whole, said: Said) -> None:
@@ -240,7 +241,7 @@ def test_a_worker_that_is_braked_is_not_asked(server: Whole) -> None:
 
 def test_a_worker_that_did_not_come_back_down_is_recycled(server: Whole) -> None:
     """After a request in it had run out of memory."""
-    server.keeper.on_kept(server.crew.members[1])
+    server.safeguards.on_message(server.crew.members[1], Kept())
     server.look(100)
 
     assert server.replaced() == [1]
@@ -289,12 +290,12 @@ def test_a_stuck_worker_above_its_mark_is_asked_once() -> None:
         server.own(0, 250)
         for _ in range(100):
             server.look(300)
-        assert server.kinds(0) == ["reclaim"]
+        assert server.kinds(0) == ["Reclaim"]
 
         server.reclaimed(0, own_bytes=MIB)
         for _ in range(60):
             server.look(300)
-        assert server.kinds(0) == ["reclaim"]
+        assert server.kinds(0) == ["Reclaim"]
 
 
 def test_recycle_above_a_fresh_workers_size_is_not_applied(said: Said) -> None:
@@ -334,7 +335,7 @@ def test_recycle_above_is_applied_again_once_a_fresh_worker_is_below(said: Said)
 def test_a_traced_worker_is_spared_until_memory_is_critical(server: Whole) -> None:
     """The trace is what will name the leak."""
     server.keeper.leaking.trace(1, 10.0, 400 * MIB)
-    server.keeper.on_kept(server.crew.members[1])
+    server.safeguards.on_message(server.crew.members[1], Kept())
     server.look(100)
     assert server.replaced() == []
 

@@ -11,8 +11,9 @@ from tests.server.scene import KILLED, NOBODY, Whole, refusal, scene
 from tonnage.governor.costs import RouteCost
 from tonnage.ops.alertpolicy import LEAK_FOUND
 from tonnage.server.actions import LONGEST_TRACE_SECONDS
-from tonnage.server.leaking import Leaking
-from tonnage.server.leaktrace import TraceReport
+from tonnage.server.leaks.following import Leaking
+from tonnage.server.leaks.trace import TraceReport
+from tonnage.server.messages import Reclaim
 from tonnage.server.watch import Reading
 from tonnage.units import KIB, MIB
 
@@ -127,7 +128,7 @@ def test_a_worker_that_grows_steadily_is_asked_to_collect(server: Whole) -> None
 
     found = server.messages(0)
     assert 1 <= len(found) <= 8
-    assert found[0] == {"kind": "reclaim", "level": 0, "need_bytes": 0, "why": "it grows"}
+    assert found[0] == Reclaim(0, 0, "it grows")
     assert server.messages(1) == []
 
 
@@ -173,7 +174,7 @@ def test_the_worker_that_leaks_most_is_traced(server: Whole) -> None:
 
     assert found.trace(None, 10.0, 400 * MIB).startswith("worker 1 ")
     assert found.traced == 1
-    assert server.kinds(1) == ["trace"]
+    assert server.kinds(1) == ["Trace"]
 
     found.heard_report(server.crew.members[1], report())
     server.dies(1, KILLED)
@@ -268,7 +269,7 @@ def test_a_leak_is_traced_unasked_where_the_user_wants_that() -> None:
         server.look(100)
         server.messages(0)
         found = leak(server)
-        assert server.kinds(0) == ["trace"]
+        assert server.kinds(0) == ["Trace"]
         found.heard_report(server.crew.members[0], report())
 
         server.dies(0, KILLED)
@@ -280,7 +281,7 @@ def test_a_leak_is_traced_unasked_where_the_user_wants_that() -> None:
         server.now_seconds += 3600
         server.start()
         leak(server)
-        assert server.kinds(0) == ["trace"]
+        assert server.kinds(0) == ["Trace"]
 
 
 def test_a_trace_cut_short_is_made_again_if_it_saw_nothing() -> None:
@@ -294,7 +295,7 @@ def test_a_trace_cut_short_is_made_again_if_it_saw_nothing() -> None:
 
         server.look(100, after_seconds=1.1)
 
-        assert server.kinds(1) == ["trace"]
+        assert server.kinds(1) == ["Trace"]
         assert server.keeper.leaking.state()["state"] == "running"
 
 
@@ -352,7 +353,7 @@ def test_the_budget_of_a_trace_is_a_share_of_what_is_free(
     server.keeper.leaking.trace(0, 10.0, free_mb * MIB)
 
     (message,) = server.messages(0)
-    assert message["budget_bytes"] == budget_mb * MIB
+    assert message.budget_bytes == budget_mb * MIB
 
 
 def test_a_worker_that_does_not_answer_is_asked_for_one_collection(server: Whole) -> None:

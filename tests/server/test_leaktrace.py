@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tonnage.host.channel import LONGEST_BYTES
-from tonnage.server.leaklines import code_of, short_path, to_blame, whose_is
-from tonnage.server.leakreport import render
-from tonnage.server.leaktrace import LINES, LeakTrace, TraceReport
+from tonnage.server.leaks.lines import code_of, short_path, to_blame, whose_is
+from tonnage.server.leaks.report import render
+from tonnage.server.leaks.trace import LINES, LeakTrace, TraceReport
 from tonnage.units import KIB, MIB
 
 HERE = short_path(__file__)
@@ -289,7 +289,7 @@ def test_a_report_fits_a_message(world: World, tmp_path: Path) -> None:
     report = world.trace(lambda: [keep(world.kept) for keep in keepers])
 
     assert 5 <= len(report["lines"]) <= LINES
-    assert len(json.dumps({"kind": "traced", "report": report})) < LONGEST_BYTES
+    assert len(json.dumps({"kind": "Traced", "report": report})) < LONGEST_BYTES
     assert all(len(line["code"]) <= 100 for line in report["lines"])
 
 

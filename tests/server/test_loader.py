@@ -15,6 +15,7 @@ import pytest
 from tonnage.config import load_settings
 from tonnage.errors import TargetError
 from tonnage.server.loader import Loaded, check_target, detect, load, load_or_tell
+from tonnage.server.messages import Failed
 from tonnage.settings import AppSettings
 
 _serial = itertools.count()
@@ -285,7 +286,7 @@ def test_an_application_that_sets_up_its_log_does_not_turn_ours_off(tmp_path: Pa
     (tmp_path / f"{name}.py").write_text(source)
     given = settings(tmp_path, f"{name}:app")
 
-    loaded = load_or_tell(given, lambda *_, **__: None, functools.partial(load, given))
+    loaded = load_or_tell(given, lambda failed: None, functools.partial(load, given))
     assert loaded is not None
     assert (ours.disabled, other.disabled) == (False, True)
 
@@ -309,14 +310,15 @@ def test_the_traceback_of_an_import_begins_in_the_application(
     tmp_path: Path, logged: list[logging.LogRecord], source: str, place: str, error: str
 ) -> None:
     """One record, also if the import has turned other loggers off; none of our own lines."""
-    told: dict[str, object] = {}
+    told: list[Failed] = []
     name = f"target_{next(_serial)}"
     (tmp_path / f"{name}.py").write_text(source)
     given = settings(tmp_path, f"{name}:app")
     importing = functools.partial(load, given)
-    assert load_or_tell(given, lambda _, **said: told.update(said), importing) is None
+    assert load_or_tell(given, told.append, importing) is None
     (record,) = logged
     text = logging.Formatter().formatException(record.exc_info or (None, None, None))
     assert record.getMessage() == f"importing {name}:app failed"
     assert (place in text, error in text, "loader.py" in text) == (True, True, False), text
-    assert (told["usage"], error in str(told["error"])) == (False, True)
+    (failed,) = told
+    assert (failed.is_mistaken, error in failed.error) == (False, True)

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, redirect_stderr
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Never
 
 import pytest
 from tests.server.conftest import Said
@@ -18,13 +19,13 @@ from tests.server.conftest import Said
 from tonnage.config import load_settings
 from tonnage.errors import WorkerError
 from tonnage.governor.page import SharedPage
-from tonnage.host.channel import Channel
+from tonnage.host.channel import Dialogue
 from tonnage.host.commons import open_commons
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.forking import fork_into
 from tonnage.server.assignment import Assignment
 from tonnage.server.nursery import Nursery
-from tonnage.server.zygote import Zygote
+from tonnage.server.zygote import ZYGOTES, Zygote
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_an_import_that_takes_too_long_is_ended(
     assignment: Assignment, sleeper: subprocess.Popen[bytes], said: Said
 ) -> None:
     """Not before its time is up; its channel then tells of it, as with any import that fails."""
-    ours, theirs = Channel.pair()
+    ours, theirs = ZYGOTES.pair()
     nursery = Nursery(assignment, preload=True)
     nursery.pending = Zygote(sleeper.pid, ours)
     begun = nursery.pending.begun_seconds
@@ -85,13 +86,21 @@ def test_without_an_import_nothing_is_overdue(assignment: Assignment, said: Said
     assert said() == ""
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The descriptors that a process has open."""
+
+    descriptors: list[int]
+
+
 def test_a_child_has_its_port_and_its_channel_and_what_was_given(assignment: Assignment) -> None:
     """Not what the supervisor has open: a connection that it closes has to end for the client."""
-    ours, theirs = Channel.pair()
+    children: Dialogue[Never, Open] = Dialogue(Never, Open)
+    ours, theirs = children.pair()
     held, client = socket.socketpair()
 
     def main() -> int:
-        theirs.send("open", descriptors=sorted(open_descriptors()))
+        theirs.send(Open(sorted(open_descriptors())))
         return 7
 
     with closing(ours), client:
@@ -104,7 +113,7 @@ def test_a_child_has_its_port_and_its_channel_and_what_was_given(assignment: Ass
         assert os.waitstatus_to_exitcode(status) == 7
         received = ours.receive()
         assert received is not None
-        found = set(received[0]["descriptors"])
+        found = set(received[0].descriptors)
         assert found <= kept
         assert {assignment.listening.fileno()} <= found
         assert client.recv(1) == b""

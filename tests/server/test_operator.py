@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.server.scene import KILLED, NOBODY, Whole, refusal, scene
 
+from tonnage.governor.levels import Level
+from tonnage.server.messages import Clear, Reclaim, Trace
 from tonnage.units import MIB
 
 
@@ -23,12 +25,7 @@ def test_a_reclaim_is_asked_for_and_asked_about(server: Whole) -> None:
     """Caches included, whatever the level."""
     assert server.operator.reclaimed() == {}
     assert server.operator.reclaim() == 2
-    assert server.messages(0)[0] == {
-        "kind": "reclaim",
-        "level": 2,
-        "need_bytes": 0,
-        "why": "asked for",
-    }
+    assert server.messages(0)[0] == Reclaim(Level.CRITICAL, 0, "asked for")
     assert server.operator.reclaimed()["state"] == "running"
 
     server.reclaimed(0, 10)
@@ -93,7 +90,7 @@ def test_a_trace_is_begun_with_what_is_free(server: Whole) -> None:
     assert server.operator.trace_leaks(0, 5.0) == (f"worker 0 (pid {NOBODY + 1}) is traced for 5 s")
 
     (message,) = server.messages(0)
-    assert message == {"kind": "trace", "seconds": 5.0, "budget_bytes": 64 * MIB}
+    assert message == Trace(5.0, 64 * MIB)
     assert server.operator.leaks()["state"] == "running"
 
 
@@ -128,7 +125,7 @@ def test_all_workers_are_told_to_clear_their_caches(server: Whole) -> None:
     assert server.operator.clear_caches("events") == "2 worker(s) clear the caches called 'events'"
     assert server.operator.clear_caches(None) == "2 worker(s) clear all caches"
 
-    expected = [{"kind": "clear", "name": "events"}, {"kind": "clear", "name": None}]
+    expected = [Clear("events"), Clear(None)]
     assert server.messages(0) == server.messages(1) == expected
 
 

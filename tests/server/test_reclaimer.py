@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import pytest
 
 from tonnage.governor.consumers import Registry
 from tonnage.governor.levels import Level
-from tonnage.host.channel import LONGEST_BYTES, Channel
+from tonnage.server.messages import WORKERS
 from tonnage.server.reclaimer import NAMED_CACHES, OTHERS, Reclaimer
 
 
@@ -93,7 +92,7 @@ def test_caches_shrink_then_garbage_is_collected_then_the_heap_is_trimmed() -> N
 
     assert process.did == ["pages to 0", "collect", "trim"]
     assert pages.used_bytes == 0
-    assert done.fields() == {
+    assert asdict(done) == {
         "freed_bytes": 371,
         "by": {"cache:pages": 300, "collection": 20, "allocator": 51},
         "cost_seconds": pytest.approx(0.04),
@@ -224,15 +223,16 @@ def test_many_caches_fit_into_one_message() -> None:
     caches = [Cache(process, f"\U0001f4be{n}" + "\U0001f4be" * 90, n) for n in range(1, 200)]
 
     done = process.reclaimer().reclaim(Level.CRITICAL, 0, "x" * 200)
-    ours, theirs = Channel.pair()
+    ours, theirs = WORKERS.pair()
 
-    assert len(json.dumps(done.fields())) < LONGEST_BYTES
-    assert ours.send("reclaimed", **done.fields())
-    message = theirs.receive()
+    assert theirs.send(done)
+    received = ours.receive()
     ours.close()
     theirs.close()
-    assert message is not None
-    by = message[0]["by"]
+    assert received is not None
+    # As it was: nothing had to be cut.
+    assert received[0] == done
+    by = done.by
     assert len(by) == NAMED_CACHES + 3
     assert by[OTHERS] == sum(range(1, 200 - NAMED_CACHES))
     assert sum(by.values()) == done.freed_bytes == sum(range(1, 200))

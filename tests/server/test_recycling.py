@@ -14,7 +14,8 @@ from tests.server.recycling_house import DRAIN_SECONDS, START_SECONDS, TIGHT_MB,
 from tests.server.scene import KILLED, scene, sleepers
 
 from tonnage.governor.recycle import Reason
-from tonnage.server.facts import KillReason
+from tonnage.server.postmortem.facts import KillReason
+from tonnage.server.messages import Failed
 
 pytestmark = pytest.mark.usefixtures("chatty")
 
@@ -43,7 +44,7 @@ def test_where_two_fit_the_successor_starts_first(house: House, said: Said) -> N
     house.now_seconds += 0.25
 
     assert [member.index for member in house.start()] == [2]
-    assert (house.workers(), house.kinds(1)) == ([0, 2], ["stop"])
+    assert (house.workers(), house.kinds(1)) == ([0, 2], ["Stop"])
     house.dies(1)
     house.act()
 
@@ -63,7 +64,7 @@ def test_where_two_do_not_fit_the_old_one_drains_first(house: House, said: Said)
     house.recycler.want(1, Reason.ASKED)
     house.act()
 
-    assert house.kinds(1) == ["stop"]
+    assert house.kinds(1) == ["Stop"]
     assert house.crew.fill() == []
     house.dies(1)
     assert [member.index for member in house.start()] == [1]
@@ -79,7 +80,7 @@ def test_no_second_copy_is_started_of_what_the_first_start_has_loaded(house: Hou
     house.recycler.want(1, Reason.ASKED)
     house.act()
 
-    assert house.kinds(1) == ["stop"]
+    assert house.kinds(1) == ["Stop"]
 
 
 def test_what_a_second_worker_needs_is_learned(house: House) -> None:
@@ -97,7 +98,7 @@ def test_what_a_second_worker_needs_is_learned(house: House) -> None:
     house.recycler.want(1, Reason.ASKED)
     house.act()
 
-    assert house.kinds(1) == ["stop"]
+    assert house.kinds(1) == ["Stop"]
 
 
 def test_all_are_replaced_one_after_the_other(house: House) -> None:
@@ -204,7 +205,7 @@ def test_an_old_worker_goes_on_if_its_successor_does_not_come_up(house: House, s
         house.now_seconds += pause
         (successor,) = house.crew.fill()
         house.hello(successor)
-        house.crew.heard(successor, {"kind": "failed", "usage": False, "error": "no database"})
+        house.crew.heard(successor, Failed("no database"))
         house.dies(successor.index, 3 << 8)
 
         assert (house.workers(), house.replaced()) == ([0, 1], [])
@@ -228,7 +229,7 @@ def test_another_that_starts_can_take_over_where_the_successor_failed(house: Hou
     house.hello(other)
     house.ready(other)
 
-    assert house.kinds(0) == ["stop"]
+    assert house.kinds(0) == ["Stop"]
     house.now_seconds += 10
     house.start()
     house.dies(0)

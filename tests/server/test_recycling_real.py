@@ -143,7 +143,7 @@ def test_one_worker_is_replaced_on_demand(tmp_path: Path) -> None:
 
 def test_workers_are_replaced_after_so_many_requests(tmp_path: Path) -> None:
     """Again and again."""
-    options = ("--workers", "1", "--max-requests", "20", "--max-requests-jitter", "0")
+    options = ("--workers", "1", "--max-requests", "20")
     with serving(tmp_path, *options) as (server, clients):
         await_true(lambda: len(clients.pids) >= 3, "the third worker")
 

@@ -13,14 +13,14 @@ import pytest
 from tests.support.server import run_to_end
 
 from tonnage.errors import ConfigError
-from tonnage.server.blackbox import make_directory
-from tonnage.server.shelf import Shelf
+from tonnage.server.postmortem.blackbox import make_directory
+from tonnage.server.postmortem.shelf import Shelf
 
 # Writes a report and is killed in the same moment.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tonnage.server.shelf import Shelf
+from tonnage.server.postmortem.shelf import Shelf
 
 shelf = Shelf(Path(sys.argv[1]), 20, minor=frozenset())
 shelf.put({"kept": True}, "what happened", at_seconds=1e9, worker=3, cause="oom")

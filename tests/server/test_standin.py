@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from tonnage.governor.page import SharedPage
-from tonnage.host.channel import Channel
 from tonnage.ops.health import Health
+from tonnage.server.messages import WORKERS, Adopt, SupervisorChannel, WorkerChannel
 from tonnage.server.standin import MOST_HELD, PEEK_SECONDS, StandIn
 
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -49,20 +49,20 @@ class Port:
         return got
 
 
-def worker() -> tuple[Channel, Channel]:
+def worker() -> tuple[WorkerChannel, SupervisorChannel]:
     """Return a channel to a worker, and the worker's end of it."""
-    ours, theirs = Channel.pair()
+    ours, theirs = WORKERS.pair()
     ours.setblocking(False)
     theirs.setblocking(False)
     return ours, theirs
 
 
-def take(theirs: Channel) -> list[socket.socket]:
+def take(theirs: SupervisorChannel) -> list[socket.socket]:
     """Return the connections that have arrived at a worker's end."""
     got = []
     while (received := theirs.receive()) is not None:
         message, (fd,) = received
-        assert message == {"kind": "connection"}
+        assert message == Adopt()
         got.append(socket.socket(fileno=fd))
     return got
 
@@ -199,7 +199,7 @@ def test_without_a_worker_everything_is_kept(port: Port) -> None:
 def test_what_a_dead_worker_did_not_take_is_kept(port: Port) -> None:
     """For the next one."""
     port.ask(GET % b"/work")
-    ours, theirs = Channel.pair()
+    ours, theirs = WORKERS.pair()
     theirs.close()
     port.standin.hand_over([ours])
     ours.close()

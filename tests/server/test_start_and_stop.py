@@ -55,6 +55,19 @@ async def app(scope, receive, send):
         await send({"type": "lifespan.shutdown.complete"})
 """
 
+AWAY = """
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+
+@asynccontextmanager
+async def lifespan(app):
+    raise ConnectionRefusedError("database is away, " + "really " * 1000)
+    yield
+
+app = Starlette(lifespan=lifespan)
+"""
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
@@ -73,12 +86,12 @@ async def app(scope, receive, send):
         (("main",), "'main' does not name an application: write MODULE:ATTR"),
         ((APP, "--memory", "lots"), "--memory='lots' makes no sense: write a size such as 512M"),
         ((APP, "--port", "99999"), "--port='99999' makes no sense"),
-        ((APP, "--remove-headers", "bad header:"), "remove_headers has 'bad header:' in it"),
+        ((APP, "--remove-headers", "bad header:"), "--remove-headers has 'bad header:' in it"),
         (
             (APP, *CORS, "--cors-credentials", "--cors-expose", "*", "--port", "0"),
             "CORS with credentials needs cors_expose by name",
         ),
-        ((APP, "--colour"), "unrecognized arguments: --colour: see tonnage"),
+        ((APP, "--colour"), "unrecognized arguments: --colour: see tonnage run --help"),
         ((APP, "--host", "192.0.2.1"), "192.0.2.1:8000 is no address of this machine"),
         ((APP, "--memory", "64M", "--workers", "40", "--port", "0"), "40"),
     ],
@@ -123,6 +136,14 @@ def test_a_level_that_the_start_brings_is_told(tmp_path: Path) -> None:
         await_true(lambda: "memory OK -> " in server.log, "the first level", 10.0)
 
 
+def test_an_application_may_make_many_caches_at_its_import(tmp_path: Path) -> None:
+    """What tells of them to the plan has an end: the largest by name, the others as one."""
+    made = "caches = [Cache(f'{n:090}', max_bytes=1000) for n in range(200)]\n"
+    (tmp_path / "many.py").write_text(f"from tonnage import Cache\nfrom {MODULE} import *\n{made}")
+    with Running(f"many:{APP.partition(':')[2]}", "--app-dir", str(tmp_path)) as server:
+        assert server.get("/").status == 200
+
+
 @pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
 def test_an_application_that_does_not_start_ends_the_server(preload: str) -> None:
     """Exit status 1 with its own reason, and no loop."""
@@ -130,8 +151,22 @@ def test_an_application_that_does_not_start_ends_the_server(preload: str) -> Non
 
     assert ended.returncode == 1
     assert "no database at db:5432" in ended.stderr
-    assert "no worker has ever served: the application's startup failed; stopping" in ended.stderr
+    assert (
+        "no worker has ever served: the application's startup failed: no database at db:5432;"
+        " stopping" in ended.stderr
+    )
     assert "Traceback" not in ended.stderr
+
+
+def test_the_last_line_has_the_exception_of_a_lifespan(tmp_path: Path) -> None:
+    """Of which a framework tells the whole traceback; so much of it as fits."""
+    (tmp_path / "away.py").write_text(AWAY)
+    ended = run_to_end("away:app", "--app-dir", str(tmp_path), "--port", "0")
+
+    last = ended.stderr.rstrip().rpartition("\n")[2]
+    assert "the application's startup failed: ConnectionRefusedError: database is away, " in last
+    assert "; stopping" in last
+    assert len(last) < 1300
 
 
 @pytest.mark.parametrize("preload", ["--preload", "--no-preload"])

@@ -22,14 +22,15 @@ from tests.server.test_watch import CEILING_BYTES, MARKS, Gauge
 from tonnage.config import load_settings
 from tonnage.errors import TargetError
 from tonnage.governor.page import SharedPage
-from tonnage.host.channel import Channel
 from tonnage.ops.health import Health
+from tonnage.server.assignment import Assignment
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew
 from tonnage.server.figures import Figuring
 from tonnage.server.foreman import Foreman
 from tonnage.server.frontdesk import FrontDesk
 from tonnage.server.jobs.owner import Jobs
 from tonnage.server.jobs.spawning import Fresh
+from tonnage.server.messages import WORKERS, Failed, Hello, SupervisorChannel, WorkerChannel
 from tonnage.server.nursery import Nursery
 from tonnage.server.reactor import Reactor
 from tonnage.server.renewal import Renewal
@@ -37,20 +38,7 @@ from tonnage.server.safeguards import make_safeguards
 from tonnage.server.supervisor import Supervisor
 from tonnage.server.watch import Watch
 
-Life = Callable[[Channel], int]
-
-
-class NoNursery(Nursery):
-    """A nursery that makes no workers itself."""
-
-    def __init__(self) -> None:
-        """Have nothing to assign."""
-        self.preload = False
-        self.why_not = self.zygote = self.pending = None
-        self._retired, self._failed_pid = set(), None
-
-    def end_overdue(self, now_seconds: float) -> None:
-        """Have no import that could take too long."""
+Life = Callable[[SupervisorChannel], int]
 
 
 class House:
@@ -75,7 +63,19 @@ class House:
             started_by_workers=list,
             alert=lambda kind, text, fields: None,
         )
-        nursery, recycler = NoNursery(), safeguards.keeper.recycler
+        # The real one: without a zygote it has nothing to do, and nobody asks it for workers.
+        assignment = Assignment(
+            settings=load_settings({}, {}, Path()),
+            page=page,
+            index=0,
+            listening=listening,
+            supervisor_pid=os.getpid(),
+            queue_requests=10,
+            threads=4,
+            huge_pages=False,
+            inherited=frozenset(),
+        )
+        nursery, recycler = Nursery(assignment, preload=False), safeguards.keeper.recycler
         renewal = Renewal(page, reactor, self.crew, nursery, recycler, clock=time.monotonic)
         front = FrontDesk(
             reactor, Health(page), admin_token=None, listening=listening, clock=time.monotonic
@@ -126,8 +126,8 @@ class House:
             clock=time.monotonic,
         )
 
-    def _spawn(self, index: int) -> Channel | None:
-        ours, theirs = Channel.pair()
+    def _spawn(self, index: int) -> WorkerChannel:
+        ours, theirs = WORKERS.pair()
         live = self._lives.pop(0)
         pid = os.fork()
         if not pid:
@@ -141,21 +141,21 @@ class House:
 def fails(*, usage: bool, error: str) -> Life:
     """Return the life of a worker whose application does not start."""
 
-    def live(channel: Channel) -> int:
-        channel.send("hello", pid=os.getpid())
-        channel.send("failed", usage=usage, error=error)
+    def live(channel: SupervisorChannel) -> int:
+        channel.send(Hello(os.getpid()))
+        channel.send(Failed(error, is_mistaken=usage))
         return EXIT_NOT_STARTED
 
     return live
 
 
-def ends_after_hello(channel: Channel) -> int:
+def ends_after_hello(channel: SupervisorChannel) -> int:
     """Live as long as it takes to give a name."""
-    channel.send("hello", pid=os.getpid())
+    channel.send(Hello(os.getpid()))
     return 0
 
 
-def ends_at_once(channel: Channel) -> int:
+def ends_at_once(channel: SupervisorChannel) -> int:
     """Live for no time at all."""
     return 0
 

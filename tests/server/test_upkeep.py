@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.support.process import data_limit
 from tests.web.virtual import run
 
-from tonnage import Cache
 from tonnage.governor.consumers import registry
-from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.governor.levels import Level
 from tonnage.governor.page import SharedPage, Slot
-from tonnage.host import commons
-from tonnage.host.channel import Channel
+from tonnage.governor.reclaim import Reclaimed
 from tonnage.host.malloc import Heap
-from tonnage.host.reins import limit_data
+from tonnage.server.messages import WORKERS, RanOut, Traced
 from tonnage.server.upkeep import IDLE_SECONDS, WORTH_TRIMMING_BYTES, Upkeep
-from tonnage.stores import bulletin
-from tonnage.stores.security.events import RING_BYTES
-from tonnage.stores.security.monitor import SecurityMonitor
 from tonnage.units import MIB
 from tonnage.web.outofmemory import MemoryFailure
 
@@ -58,7 +49,7 @@ class Home:
     page: SharedPage = field(default_factory=SharedPage)
 
     def __post_init__(self) -> None:
-        ours, self.supervisor = Channel.pair()
+        self.supervisor, ours = WORKERS.pair()
         self.supervisor.setblocking(False)
         self.channel = ours
         self.slot: Slot = self.page.slots[0]
@@ -84,12 +75,13 @@ class Home:
         self.look()
         self.upkeep.beat(self.now_seconds)
 
-    def told(self) -> list[dict[str, Any]]:
+    def told(self) -> list[Any]:
         """Return what the supervisor was told since this was last asked."""
-        found = []
-        while (received := self.supervisor.receive()) is not None:
-            found.append(received[0])
-        return found
+        return list(self.supervisor.messages())
+
+    def kinds(self) -> list[str]:
+        """Return what kinds of messages these are."""
+        return [type(message).__name__ for message in self.told()]
 
 
 Build = Callable[..., Home]
@@ -131,9 +123,9 @@ def test_a_reclaim_is_carried_out_and_told(build: Build) -> None:
     home.upkeep.reclaim(Level.WARNING, 0, "WARNING")
 
     (message,) = home.told()
-    assert message["kind"] == "reclaimed"
-    assert (message["freed_bytes"], message["own_bytes"]) == (40 * MIB, 60 * MIB)
-    assert (message["requests"], message["why"]) == (77, "WARNING")
+    assert isinstance(message, Reclaimed)
+    assert (message.freed_bytes, message.own_bytes) == (40 * MIB, 60 * MIB)
+    assert (message.requests, message.why) == (77, "WARNING")
     assert home.looks == 2
     assert home.slot.held_bytes == 60 * MIB
 
@@ -144,7 +136,7 @@ def test_garbage_is_collected_at_intervals(build: Build) -> None:
     found = []
     for _ in range(130):
         home.beat(1.0)
-        found += [(home.now_seconds, message["why"]) for message in home.told()]
+        found += [(home.now_seconds, message.why) for message in home.told()]
 
     assert found == [(160.0, "regular"), (220.0, "regular")]
 
@@ -225,15 +217,14 @@ def test_a_request_that_ran_out_of_memory_is_told_at_once(
     run(story())
 
     assert home.told() == [
-        {
-            "kind": "memory_error",
-            "route": "GET /export",
-            "line": "app.py:12 in export",
-            "grown_bytes": 200 * MIB,
-            "left_bytes": 200 * MIB,
-            "was_freed": False,
-            "answered": answered,
-        }
+        RanOut(
+            route="GET /export",
+            line="app.py:12 in export",
+            grown_bytes=200 * MIB,
+            left_bytes=200 * MIB,
+            was_freed=False,
+            answered=answered,
+        )
     ]
 
 
@@ -243,7 +234,7 @@ def test_a_request_that_ran_out_of_memory_is_told_at_once(
         # Back where it was, or nearly: a cache has been filled meanwhile.
         (44, []),
         # Collecting did not help: the supervisor is to replace it.
-        (45, ["reclaimed", "kept"]),
+        (45, ["Reclaimed", "Kept"]),
     ],
 )
 def test_then_the_worker_is_checked(build: Build, left_mb: float, kinds: list[str]) -> None:
@@ -262,7 +253,7 @@ def test_then_the_worker_is_checked(build: Build, left_mb: float, kinds: list[st
 
     run(story())
 
-    assert [message["kind"] for message in home.told()] == kinds
+    assert home.kinds() == kinds
 
 
 def test_what_no_request_waited_for_is_checked_in_the_same_way(build: Build) -> None:
@@ -276,7 +267,7 @@ def test_what_no_request_waited_for_is_checked_in_the_same_way(build: Build) -> 
 
     run(story())
 
-    assert [message["kind"] for message in home.told()] == ["reclaimed", "kept"]
+    assert home.kinds() == ["Reclaimed", "Kept"]
 
 
 def test_what_a_collection_brings_back_is_not_kept(build: Build) -> None:
@@ -293,7 +284,7 @@ def test_what_a_collection_brings_back_is_not_kept(build: Build) -> None:
 
     run(story())
 
-    assert [message["kind"] for message in home.told()] == ["reclaimed"]
+    assert home.kinds() == ["Reclaimed"]
 
 
 def test_many_failures_at_once_are_checked_once(build: Build) -> None:
@@ -309,8 +300,7 @@ def test_many_failures_at_once_are_checked_once(build: Build) -> None:
 
     run(story())
 
-    kinds = [message["kind"] for message in home.told()]
-    assert kinds == ["memory_error"] * 5 + ["reclaimed", "kept"]
+    assert home.kinds() == ["RanOut"] * 5 + ["Reclaimed", "Kept"]
 
 
 def test_a_trace_is_reported_before_its_worker_ends(build: Build) -> None:
@@ -324,8 +314,8 @@ def test_a_trace_is_reported_before_its_worker_ends(build: Build) -> None:
     home.upkeep.end_trace()
 
     (message,) = home.told()
-    assert message["kind"] == "traced"
-    assert message["report"]["ended"] == "early"
+    assert isinstance(message, Traced)
+    assert message.report["ended"] == "early"
     assert not tracemalloc.is_tracing()
 
 
@@ -334,7 +324,7 @@ def test_a_trace_runs_with_the_heartbeat_and_is_reported(build: Build) -> None:
     home = build(gc_interval_seconds=1.0)
     home.upkeep.trace(2.0, 64 * MIB)
     home.upkeep.trace(2.0, 64 * MIB)
-    messages: list[dict[str, Any]] = []
+    messages: list[Any] = []
     for _ in range(40):
         home.beat()
         messages += home.told()
@@ -342,8 +332,8 @@ def test_a_trace_runs_with_the_heartbeat_and_is_reported(build: Build) -> None:
             break
 
     (message,) = messages
-    assert message["kind"] == "traced"
-    assert message["report"]["ended"] == "time"
+    assert isinstance(message, Traced)
+    assert message.report["ended"] == "time"
     assert home.heap.trims == 1
 
 
@@ -355,91 +345,3 @@ def test_the_caches_are_published(build: Build) -> None:
 
     # Other tests of this process may have left a map behind.
     assert home.slot.consumers_bytes == sum(use.used_bytes for use in registry.uses())
-
-
-@pytest.fixture
-def unlimited() -> Iterator[None]:
-    """Give this process back the limit that it had."""
-    before = data_limit(0)
-    yield
-    limit_data(0, before)
-
-
-@pytest.mark.usefixtures("unlimited")
-@pytest.mark.parametrize(("left_mb", "room_mb"), [(500, 500), (0, SLACK_BYTES // MIB)])
-def test_a_worker_sets_its_first_fuse_itself(build: Build, left_mb: int, room_mb: int) -> None:
-    """The first request can come before the supervisor's first look."""
-    home = build()
-    home.slot.data_bytes = 9000 * MIB
-
-    home.upkeep.set_first_fuse(left_mb * MIB)
-
-    assert home.slot.data_limit_bytes == data_limit(0) == (9000 + room_mb) * MIB
-
-
-@pytest.mark.usefixtures("unlimited")
-@pytest.mark.parametrize(
-    ("granted_mb", "fuse_mb"),
-    # What it was granted, and a little more.
-    [(100, 9500), (600, 9600 + LEAST_SLACK_BYTES // MIB)],
-)
-def test_a_grant_raises_the_fuse_at_once(build: Build, granted_mb: int, fuse_mb: int) -> None:
-    """It is never lowered here: that is for the supervisor, who sees the other workers."""
-    home = build()
-    home.slot.data_bytes = 9000 * MIB
-    home.upkeep.set_first_fuse(500 * MIB)
-    home.slot.promised_bytes = home.slot.granted_bytes = granted_mb * MIB
-
-    home.upkeep.keep_fuse_above()
-
-    assert home.slot.data_limit_bytes == data_limit(0) == fuse_mb * MIB
-
-
-@pytest.mark.usefixtures("unlimited")
-def test_a_worker_without_a_fuse_is_given_none_by_a_grant(build: Build) -> None:
-    """Fuses are off, or it is being traced."""
-    home = build()
-    before = data_limit(0)
-    home.slot.promised_bytes = home.slot.granted_bytes = 600 * MIB
-
-    home.upkeep.keep_fuse_above()
-
-    assert home.slot.data_limit_bytes == 0
-    assert data_limit(0) == before
-
-
-@pytest.mark.usefixtures("own_commons")
-def test_beats_erase_security_events_that_are_too_old(build: Build) -> None:
-    """Once a minute, though nothing else is noted."""
-    home = build()
-    past = SecurityMonitor(keep_seconds=1, wall_clock=lambda: time.time() - 10)
-    past.attempt("203.0.113.7", user="ann", succeeded=False)
-
-    def is_there() -> bool:
-        return b"203.0.113.7" in bytes(commons.share("security events", RING_BYTES).bytes)
-
-    assert is_there()
-    home.beat(60.0)
-    assert not is_there()
-    past.attempt("203.0.113.7", user="ann", succeeded=False)
-    home.beat(59.0)
-    assert is_there()
-    home.beat(1.0)
-    assert not is_there()
-
-
-def test_a_beat_obeys_what_other_workers_say_to_caches(build: Build) -> None:
-    """An idle worker looks nothing up, and is to give the memory back."""
-    home = build()
-    cache: Cache[str] = Cache("beaten", redis=False)
-    cache.set("a", "x")
-    pid = os.fork()
-    if pid == 0:
-        try:
-            bulletin.clear("beaten")
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    assert cache.used_bytes > 0
-    home.upkeep.beat(home.now_seconds)
-    assert cache.used_bytes == 0

@@ -12,8 +12,8 @@ from tests.server.conftest import Said
 
 from tonnage.governor.levels import Level, Marks
 from tonnage.governor.page import SharedPage
-from tonnage.governor.statistics import MEASURES
 from tonnage.host.counters import MeterError
+from tonnage.host.measures import MEASURES
 from tonnage.host.processes import Statm
 from tonnage.host.usage import Usage
 from tonnage.server.watch import Watch

@@ -83,6 +83,12 @@ class MongoServer:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
 
+    def unread(self) -> int:
+        """Return on how many connections something waits that it has not read."""
+        here = f"0100007F:{self._port:04X}"
+        lines = [each.split() for each in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(each[1] == here and not each[4].endswith(":00000000") for each in lines)
+
     def database(self) -> str:
         """Return the URL of a database that nobody has used yet."""
         return f"{self.url}/{_new_name()}"

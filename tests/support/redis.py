@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -121,6 +122,16 @@ class RedisServer:
             if prefix:
                 assert client.recv(5) == b"+OK\r\n"
             return client.recv(65536)
+
+    def calls(self, command: str) -> int:
+        """Return how often it was asked for *command* since it was started."""
+        said = self.command("INFO", "commandstats").decode()
+        found = re.search(rf"cmdstat_{command.lower()}:calls=(\d+)", said)
+        return int(found[1]) if found else 0
+
+    def connections(self) -> int:
+        """Return how many its Unix socket has as the kernel counts, also while it stands still."""
+        return Path("/proc/net/unix").read_text().count(f"{self.path}\n") - 1
 
     def _answers(self) -> bool:
         assert self._process is not None

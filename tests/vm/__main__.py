@@ -58,7 +58,11 @@ def _command(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
     """Return the command for the guest."""
     if options.exec:
         return list(rest)
-    return [sys.executable, *_PYTEST, *(rest or ("-m", f"{_MARKER} and not soak", *_marked_files()))]
+    return [
+        sys.executable,
+        *_PYTEST,
+        *(rest or ("-m", f"{_MARKER} and not soak", *_marked_files())),
+    ]
 
 
 def _marked_files() -> list[str]:

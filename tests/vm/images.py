@@ -40,12 +40,19 @@ _ENVIRONMENT = Path(sys.prefix)
 _LIBRARY_INDEX = Path("/etc/ld.so.cache")
 # Large, and nothing that a test of memory limits imports.
 _NOT_COPIED = shutil.ignore_patterns(
-    *("pip", "mypy", "mypyc", "*__mypyc*", "ruff*", "granian", "matplotlib*", "fontTools"),
+    "pip",
+    "mypy",
+    "mypyc",
+    "*__mypyc*",
+    "ruff*",
+    "granian",
+    "matplotlib*",
+    "fontTools",
     # Half-written ones, of whoever runs beside this.
     "*.pyc.*",
 )
 _NOT_COPIED_OF_STANDARD_LIBRARY = shutil.ignore_patterns(
-    *("site-packages", "dist-packages", "test", "idlelib", "ensurepip", "lib2to3", "config-*")
+    "site-packages", "dist-packages", "test", "idlelib", "ensurepip", "lib2to3", "config-*"
 )
 
 

@@ -59,7 +59,8 @@ class Backstage:
         port = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         health = Health(page)
         self.desk = FrontDesk(
-            *(self._reactor, health),
+            self._reactor,
+            health,
             admin_token=token,
             listening=port,
             clock=time.monotonic,

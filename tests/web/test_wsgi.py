@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,9 +33,19 @@ def parts(*pieces: bytes, is_cut: bool = False) -> list[Message]:
 
 
 def serve(
-    app: Callable[..., Any], headers: Iterable[tuple[bytes, bytes]], messages: list[Message]
+    app: Callable[..., Any],
+    headers: Iterable[tuple[bytes, bytes]],
+    messages: list[Message],
+    most_sent: int | None = None,
 ) -> list[Message]:
-    """Return what *app* sends for a request that arrives in *messages*."""
+    """Return what *app* sends for a request that arrives in *messages*.
+
+    Args:
+        app: the application.
+        headers: of the request.
+        messages: its body.
+        most_sent: how many messages the client takes before it is gone; None: all.
+    """
     sent: list[Message] = []
     scope: Scope = {
         "type": "http",
@@ -50,6 +60,8 @@ def serve(
         return messages.pop(0) if len(messages) > 1 else messages[0]
 
     async def send(message: Message) -> None:
+        if len(sent) == most_sent:
+            raise ConnectionAbortedError("nobody is there")
         sent.append(message)
 
     with ThreadPoolExecutor(1) as pool:
@@ -141,3 +153,27 @@ def test_a_body_is_read_as_a_file_is(headers: list[tuple[bytes, bytes]]) -> None
     sent = serve(told(read), headers, parts(b"a", b"\nbc\n", b"d\nef"))
     lines = [b"a\n", b"b", b"c\n", b"d\n"]
     assert body_of(sent) == repr((lines, b"ef", b"", b"", b"", [])).encode()
+
+
+@pytest.mark.parametrize("most_sent", [0, 1, 3])
+def test_who_makes_a_response_hears_that_nobody_takes_it(most_sent: int) -> None:
+    """The application ends where it is, and the server hears why, not what the thread says."""
+    ended: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        try:
+            for _ in range(1000):
+                yield b"x"
+        finally:
+            ended.append("ended")
+
+    with pytest.raises(ConnectionAbortedError, match="nobody is there"):
+        serve(app, [length(0)], parts(b""), most_sent)
+    assert ended == ["ended"]
+
+
+def test_a_response_that_was_all_made_is_not_taken_for_sent() -> None:
+    """The last piece may be what the client does not take any more."""
+    with pytest.raises(ConnectionAbortedError, match="nobody is there"):
+        serve(told(shown), [length(0)], parts(b""), 1)

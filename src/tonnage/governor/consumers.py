@@ -136,12 +136,12 @@ class Registry:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         # At most MAX_CONSUMERS. Replaced and never changed, so that reading it needs no lock: a
-        # shrink may register and unregister.
+        # shrink may register one and end another.
         self._entries: tuple[_Entry, ...] = ()
         self._quiet_until_seconds = float("-inf")
         # Who was gone right after it was registered, until that is said.
         self._dropped = ""
-        # Reentrant, since a finalizer that unregisters may run while this thread registers. A fork
+        # Reentrant, since a finalizer that ends one may run while this thread registers. A fork
         # cannot find it held by another thread: a process with threads is not forked from.
         self._writing = threading.RLock()
 
@@ -188,11 +188,6 @@ class Registry:
                 self._dropped = name
 
         return complain
-
-    def unregister(self, consumer: Consumer) -> None:
-        """Take *consumer* out again; nothing happens if it is not registered."""
-        with self._writing:
-            self._entries = tuple(e for e in self._entries if e.consumer() is not consumer)
 
     def remove(self, entry: _Entry) -> None:
         """Take out one entry; for :meth:`Registration.close`."""
@@ -330,4 +325,3 @@ def _digits(count: int) -> str:
 #: What :func:`tonnage.register` registers in.
 registry: Final = Registry()
 register = registry.register
-unregister = registry.unregister

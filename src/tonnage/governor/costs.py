@@ -188,7 +188,8 @@ class RouteCost:
                 n[_FIRST_VARIANCE] + n[_LATER_VARIANCE],
                 n[_FIRST_WORST] + n[_LATER_WORST],
             )
-        return self._unknown(n[_FIRST_WORST] + n[_LATER_WORST], room_bytes)
+        guess = self._guess(n[_FIRST_WORST] + n[_LATER_WORST], room_bytes)
+        return Expectation(guess, 0.0, guess)
 
     def rest(self, grown_later_bytes: float, room_bytes: int) -> Expectation:
         """Return what to expect of a request that is past its first step.
@@ -200,20 +201,21 @@ class RouteCost:
         n = self._n
         if n[_TOTAL] >= self._enough:
             # Also after a surprise: what it was is in the worst, and in the processes' size.
-            expected = Expectation(n[_LATER_MEAN], n[_LATER_VARIANCE], n[_LATER_WORST])
+            mean, variance, worst = n[_LATER_MEAN], n[_LATER_VARIANCE], n[_LATER_WORST]
         else:
-            expected = self._unknown(n[_LATER_WORST], room_bytes)
-        worst = expected.worst_bytes - grown_later_bytes
-        if worst <= 0:
+            mean = worst = self._guess(n[_LATER_WORST], room_bytes)
+            variance = 0.0
+        # Asked of all in flight at each look; most have nothing to come.
+        if worst <= grown_later_bytes:
             return NOTHING
-        mean = max(0.0, expected.mean_bytes - grown_later_bytes)
-        return Expectation(mean, expected.variance, worst)
+        return Expectation(max(0.0, mean - grown_later_bytes), variance, worst - grown_later_bytes)
 
-    def _unknown(self, worst_bytes: float, room_bytes: int) -> Expectation:
+    def _guess(self, worst_bytes: float, room_bytes: int) -> float:
+        """Return what to expect where little is known; the worst seen is *worst_bytes*."""
         guess = max(worst_bytes * UNKNOWN_FACTOR + NOISE_BYTES, self._n[_TRIAL])
         if not self._n[_TOTAL]:
             guess = max(guess, room_bytes * GUESS_SHARE, LEAST_GUESS_BYTES)
-        return Expectation(guess, 0.0, guess)
+        return guess
 
     def note_first(self, first_bytes: float) -> None:
         """Learn from a first step that has just ended, long before its request does.

@@ -3,7 +3,7 @@
 Covers the table of one worker in the shared page: written by that worker alone on the way of every
 request, read by anybody, and still there when the worker is not.
 
-Does not cover why a worker died (:mod:`tonnage.server.postmortem`), nor the requests that wait:
+Does not cover why a worker died (:mod:`tonnage.server.postmortem.cause`), nor the requests that wait:
 they have not started, and hold nothing.
 
 Bounded: :data:`~tonnage.governor.page.FLIGHT_ENTRIES` requests for each worker; what is beyond that

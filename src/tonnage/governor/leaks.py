@@ -4,7 +4,7 @@ Covers the decision, from points that somebody else measures: a leak is growth t
 collection does not undo, that is steady, and that does not flatten. Covers also when to ask for a
 collection early, since a fast leak fills the room before the next regular one. Does not cover the
 measuring and the acting (:mod:`tonnage.server`), nor which lines leak
-(:mod:`tonnage.server.leaktrace`).
+(:mod:`tonnage.server.leaks.trace`).
 
 What cannot be known: a cache that fills evenly looks like a leak until it is full. Therefore growth
 is watched for as long as there is time, and a verdict holds only for its moment: once the growth

@@ -167,8 +167,9 @@ class Ledger:
     def update(self, in_flight: Iterable[Expecting]) -> int:
         """Measure and publish what this worker comes to; return what all workers come to."""
         expected, owed, overdrawn, taken_in_all = [], 0.0, 0.0, 0.0
+        room = self.room_bytes
         for each in in_flight:
-            expected.append(each.remaining(self.room_bytes))
+            expected.append(each.remaining(room))
             taken = each.taken_bytes()
             taken_in_all += taken
             if taken > each.granted_bytes:

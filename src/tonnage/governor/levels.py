@@ -105,17 +105,16 @@ def decide(used_bytes: int, now_seconds: float, marks: Marks, standing: Standing
         return Standing(standing.level, now_seconds)
     if now_seconds - since < HOLD_SECONDS:
         return standing
-    return Standing(_lowest_allowed(used_bytes, marks, standing.level))
+    return Standing(_lowest_allowed(used_bytes, marks))
 
 
 def _highest_entered(used_bytes: int, marks: Marks) -> Level:
     return next(level for level in _downwards() if used_bytes >= marks.entry_bytes(level))
 
 
-def _lowest_allowed(used_bytes: int, marks: Marks, current: Level) -> Level:
-    """Return the worst level below *current* whose exit mark use has not fallen under."""
-    lower = (level for level in _downwards() if level < current)
-    return next(level for level in lower if used_bytes >= marks.exit_bytes(level))
+def _lowest_allowed(used_bytes: int, marks: Marks) -> Level:
+    """Return the worst level whose exit mark use has not fallen under."""
+    return next(level for level in _downwards() if used_bytes >= marks.exit_bytes(level))
 
 
 def _downwards() -> Iterator[Level]:

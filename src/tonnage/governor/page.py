@@ -32,7 +32,7 @@ _SLOT_WORDS: Final = 32
 
 #: How many causes of death have a count in the header.
 DEATH_CAUSES: Final = 9
-_DEATHS_AT: Final = 45
+_DEATHS_AT: Final = 44
 
 COST_NAME_BYTES: Final = 96
 COST_NUMBERS: Final = 13
@@ -108,36 +108,35 @@ class Header(_Section):
     warning_bytes = _Word(17)
     critical_bytes = _Word(18)
     exhausted_bytes = _Word(19)
-    clustering = _Word(20)
-    level_since_nanoseconds = _Word(21)
-    blind = _Word(22)
-    supervisor_pid = _Word(23)
+    level_since_nanoseconds = _Word(20)
+    blind = _Word(21)
+    supervisor_pid = _Word(22)
     # As the server was started; there are fewer desired where that has not worked out.
-    planned_workers = _Word(24)
-    measured_how = _Word(25)
-    slot_count = _Word(26)
-    recycles = _Word(27)
-    recycled_bytes = _Word(28)
+    planned_workers = _Word(23)
+    measured_how = _Word(24)
+    slot_count = _Word(25)
+    recycles = _Word(26)
+    recycled_bytes = _Word(27)
     # Isolated jobs: what their processes may come to hold, what they hold, and since when the first
     # waits for memory; 0: none does.
-    jobs_committed_bytes = _Word(29)
-    jobs_held_bytes = _Word(30)
-    jobs_head_nanoseconds = _Word(31)
-    jobs_running = _Word(32)
-    jobs_waiting = _Word(33)
-    jobs_idle = _Word(34)
+    jobs_committed_bytes = _Word(28)
+    jobs_held_bytes = _Word(29)
+    jobs_head_nanoseconds = _Word(30)
+    jobs_running = _Word(31)
+    jobs_waiting = _Word(32)
+    jobs_idle = _Word(33)
     # Since the start of the server.
-    jobs_started = _Word(35)
-    jobs_done = _Word(36)
-    jobs_failed = _Word(37)
-    jobs_refused = _Word(38)
-    jobs_timed_out = _Word(39)
-    jobs_killed = _Word(40)
+    jobs_started = _Word(34)
+    jobs_done = _Word(35)
+    jobs_failed = _Word(36)
+    jobs_refused = _Word(37)
+    jobs_timed_out = _Word(38)
+    jobs_killed = _Word(39)
     # What workers that have ended had counted in their slots.
-    ended_requests = _Word(41)
-    ended_refused = _Word(42)
-    ended_waited = _Word(43)
-    ended_memory_errors = _Word(44)
+    ended_requests = _Word(40)
+    ended_refused = _Word(41)
+    ended_waited = _Word(42)
+    ended_memory_errors = _Word(43)
 
     def note_death(self, cause: int) -> None:
         """Count the unexpected end of a worker; *cause* is below :data:`DEATH_CAUSES`."""

@@ -5,7 +5,7 @@ Covers:
   little doubles the pause (the OpenTelemetry collector's rule);
 - how much has to go (:func:`need_bytes`), and whose it is (:func:`divide_need`);
 - when a worker collects garbage, and when it reclaims although nobody is short (``--gc-interval``);
-- what came of it, in one sentence (:func:`describe`).
+- what came of it (:class:`Reclaimed`), in one sentence (:func:`describe`).
 
 Does not cover how memory is given back (:mod:`tonnage.server.reclaimer`), how far a cache shrinks
 (:mod:`tonnage.governor.consumers`) nor who is recycled when nothing comes.
@@ -14,13 +14,13 @@ Does not cover how memory is given back (:mod:`tonnage.server.reclaimer`), how f
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tonnage.governor.levels import Level
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tonnage.governor.levels import Marks
 
@@ -35,8 +35,31 @@ REGULAR_COST_SHARE = 0.01
 # ... and waits this share of its interval for a moment without requests.
 PATIENCE_SHARE = 0.1
 
-#: What :class:`tonnage.server.reclaimer.Reclaimed` calls those who brought memory back.
+#: What :class:`Reclaimed` calls those who brought memory back.
 CACHE, COLLECTION, ALLOCATOR = "cache:", "collection", "allocator"
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """What one reclaim brought, as a worker tells the supervisor.
+
+    Attributes:
+        freed_bytes: by how much the worker's own memory fell; negative if it grew meanwhile.
+        by: who brought how much of it: ``cache:NAME``, ``collection``, ``allocator``. Bytes that a
+            cache says it freed, and that leave the process only when garbage is collected or the
+            heap trimmed, are the cache's.
+        cost_seconds: how long it took.
+        own_bytes: the worker's own memory afterwards.
+        requests: how many requests it had served by then.
+        why: what called for it.
+    """
+
+    freed_bytes: int
+    by: dict[str, int]
+    cost_seconds: float
+    own_bytes: int
+    requests: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +141,13 @@ def is_regular_due(
     return late >= (interval_seconds * PATIENCE_SHARE if in_flight else 0.0)
 
 
-def describe(reclaimed: Mapping[str, Any], worker: int) -> str:
-    """Return what a worker's reclaim brought, in one sentence.
+def describe(reclaimed: Reclaimed, worker: int) -> str:
+    """Return what the reclaim of the worker of that number brought, in one sentence.
 
     ``reclaimed 371 MB from worker 0 in 40 ms: 300 MB caches, 20 MB collection, 51 MB allocator``
-
-    Args:
-        reclaimed: the worker's message, see :class:`tonnage.server.reclaimer.Reclaimed`.
-        worker: its number.
     """
-    freed, by = reclaimed["freed_bytes"], reclaimed["by"]
-    took = f"from worker {worker} in {reclaimed['cost_seconds'] * 1000:.0f} ms"
+    freed, by = reclaimed.freed_bytes, reclaimed.by
+    took = f"from worker {worker} in {reclaimed.cost_seconds * 1000:.0f} ms"
     if freed <= 0:
         return f"reclaimed nothing {took}"
     caches = sum(count for name, count in by.items() if name.startswith(CACHE))

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from tonnage.governor.levels import Level
+from tonnage.host.measures import MEASURES
 
 if TYPE_CHECKING:
     from tonnage.governor.page import Header, SharedPage, Slot
@@ -20,15 +21,7 @@ NANOSECONDS = 1_000_000_000
 # A worker whose event loop has not turned for so long is stuck in a synchronous call.
 STUCK_SECONDS = 1.0
 
-#: How use was measured; the page holds the index.
-MEASURES = (
-    "not yet measured",
-    "cgroup working set",
-    "PSS of our processes",
-    "host MemTotal - MemAvailable",
-)
-
-#: Why a worker can have died: the values of :class:`tonnage.server.postmortem.Cause` that end one,
+#: Why a worker can have died: the values of :class:`tonnage.server.postmortem.cause.Cause` that end one,
 #: and where no report could be made. The page holds the index.
 DEATHS = (
     "oom",
@@ -136,7 +129,6 @@ class Statistics:
     recycled_bytes: int
     is_blind: bool
     is_stopping: bool
-    is_clustering: bool
     desired_workers: int
     # More than desired: recycling was given up, and there is a worker less.
     planned_workers: int
@@ -202,7 +194,6 @@ def read_statistics(page: SharedPage, now_nanoseconds: int) -> Statistics:
         recycled_bytes=header.recycled_bytes,
         is_blind=bool(header.blind),
         is_stopping=bool(header.stopping),
-        is_clustering=bool(header.clustering),
         desired_workers=header.desired_workers,
         planned_workers=header.planned_workers,
         jobs=_jobs(header),

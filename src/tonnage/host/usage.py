@@ -25,6 +25,7 @@ from tonnage.host.cgroups import MemoryCgroup
 from tonnage.host.counters import KillCounter, MeterError, OpenFile
 from tonnage.host.filecache import FileCache, waits_for_the_disk
 from tonnage.host.limits import Limit
+from tonnage.host.measures import HOST_IN_USE, OWN_PSS, WORKING_SET
 from tonnage.host.processes import Statm, parent_pid, read_rollup
 from tonnage.units import MIB
 
@@ -59,7 +60,7 @@ class Usage:
         cache_bytes: File pages that were subtracted because the kernel can take them back.
         kills: The kernel's count of processes killed for want of memory in our cgroup since that
             was made; 0 where unknown. Only its growth means anything.
-        how: What was measured, for people.
+        how: What was measured, for people: one of ``MEASURES``.
     """
 
     used_bytes: int
@@ -127,8 +128,6 @@ class CgroupMeter:
     group of the process only. *root* is where ``/sys`` is.
     """
 
-    HOW = "cgroup working set"
-
     def __init__(
         self,
         cgroup: MemoryCgroup,
@@ -171,7 +170,7 @@ class CgroupMeter:
             self._raw_bytes_then = raw_bytes = self._usage.read_int()
         cache_bytes = min(self._cache_bytes, raw_bytes)
         used_bytes = raw_bytes - cache_bytes
-        return Usage(used_bytes, raw_bytes, cache_bytes, self._kills.read(), self.HOW)
+        return Usage(used_bytes, raw_bytes, cache_bytes, self._kills.read(), WORKING_SET)
 
     def refresh(self) -> None:
         """Read the cache anew the next time."""
@@ -206,8 +205,6 @@ class TreeMeter:
 
     It holds one open file for each process that *pids* lists.
     """
-
-    HOW = "PSS of our processes"
 
     def __init__(
         self,
@@ -246,7 +243,7 @@ class TreeMeter:
                 self._drop(pid)
         if not self._shares:
             raise MeterError("our processes' memory cannot be read: none of them is there")
-        return Usage(used_bytes, used_bytes, 0, self._kills.read(), self.HOW)
+        return Usage(used_bytes, used_bytes, 0, self._kills.read(), OWN_PSS)
 
     def refresh(self) -> None:
         """Do nothing: what is read less often is slow, and only the shares among processes."""
@@ -310,8 +307,6 @@ class HostMeter:
     newer), so the cache that can be taken back is not counted.
     """
 
-    HOW = "host MemTotal - MemAvailable"
-
     def __init__(self, root: Path = Path("/"), *, own_cgroup: MemoryCgroup | None = None) -> None:
         self._meminfo = OpenFile(root / "proc/meminfo")
         self._kills = KillCounter(own_cgroup)
@@ -332,7 +327,7 @@ class HostMeter:
             raise MeterError(f"{self._meminfo.path} does not give MemAvailable") from error
         used_bytes = max(0, total - available)
         raw_bytes = max(used_bytes, total - free)
-        return Usage(used_bytes, raw_bytes, raw_bytes - used_bytes, self._kills.read(), self.HOW)
+        return Usage(used_bytes, raw_bytes, raw_bytes - used_bytes, self._kills.read(), HOST_IN_USE)
 
     def refresh(self) -> None:
         """Do nothing: all is read each time."""

@@ -19,7 +19,7 @@ _BEST_QUALITY: Final = 95
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Rendition:
     """What a picture is to become.
 
     Attributes:
@@ -44,14 +44,14 @@ def asked(
     quality: int,
     format: str | None,  # the word of everybody who handles pictures
     background: str,
-) -> Asked:
+) -> Rendition:
     """Return what the arguments of ``resize`` mean.
 
     Raises:
         ConfigError: one of them makes no sense.
     """
     check_bounds(max_width, max_height)
-    return Asked(
+    return Rendition(
         max_width, max_height, quality_of(quality), format_of(format), colour_of(background)
     )
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tonnage.images.arguments import Asked, asked, format_of
+from tonnage.images.arguments import Rendition, asked, format_of
 from tonnage.images.fitting import fit
 from tonnage.images.headers.finding import read_header
 from tonnage.images.headers.header import MEDIA_TYPES, Header
@@ -161,7 +161,7 @@ class Photo:
             asked(max_width, max_height, quality=quality, format=format, background=background)
         )
 
-    def made_into(self, wanted: Asked) -> Picture:
+    def made_into(self, wanted: Rendition) -> Picture:
         """Return it as :meth:`resized` does, by arguments that have been checked."""
         from tonnage.images.encode import encode
 

@@ -24,7 +24,7 @@ from typing import Final, TypeVar
 
 from tonnage.governor.reservations import reserved
 from tonnage.host.malloc import Heap
-from tonnage.images.arguments import Asked, asked
+from tonnage.images.arguments import Rendition, asked
 from tonnage.images.limits import Limits
 from tonnage.images.photo import Photo, open_photo
 from tonnage.images.picture import Picture
@@ -108,11 +108,11 @@ def _opened(source: Source | Photo, limits: Limits | None) -> Photo:
     return source if isinstance(source, Photo) else open_photo(source, limits=limits)
 
 
-def _memory_bytes(photo: Photo, wanted: Asked) -> int:
+def _memory_bytes(photo: Photo, wanted: Rendition) -> int:
     return photo.memory_for(wanted.max_width, wanted.max_height, format=wanted.format)
 
 
-def _made(photo: Photo, wanted: Asked, memory_bytes: int) -> Picture:
+def _made(photo: Photo, wanted: Rendition, memory_bytes: int) -> Picture:
     """Return what *photo* becomes, with none of the *memory_bytes* kept by the allocator."""
     try:
         return photo.made_into(wanted)

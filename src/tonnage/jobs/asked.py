@@ -14,16 +14,18 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tonnage.jobs import wire
 from tonnage.jobs.line import START_SECONDS
+from tonnage.jobs.messages import JobEnded
 from tonnage.jobs.outcomes import busy, error_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from tonnage.jobs.call import Call
+    from tonnage.jobs.messages import ToCaller
     from tonnage.web.awaited import Awaited
 
 #: How long the owner may take to say how a job ended whose process is gone.
@@ -69,7 +71,7 @@ class Asked:
         self._awaited = awaited
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
-        self._told: dict[str, Any] | None = None
+        self._told: ToCaller | None = None
         self._next_look: asyncio.TimerHandle | None = None
         # Its process has closed its end; nothing is left to be ended.
         self._is_closed = self._is_over = False
@@ -127,12 +129,12 @@ class Asked:
         self._end.close()
         self._owner.forget(self, cancel=not self._is_over)
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: ToCaller) -> None:
         """Note what the owner says; in the loop that the job belongs to."""
         self._told = self._told or message
         self._news.set()
 
-    def tell_from_anywhere(self, message: dict[str, Any]) -> None:
+    def tell_from_anywhere(self, message: ToCaller) -> None:
         """Do the same from any thread."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
             self._loop.call_soon_threadsafe(self.tell, message)
@@ -178,9 +180,10 @@ class Asked:
             return None
 
 
-_SILENT: Final = {"kind": "job_ended", "how": "deadline", "text": "nothing was heard of it"}
-_GONE: Final = {"kind": "job_ended", "how": "gone", "text": ""}
-_ABANDONED: Final = {"kind": "job_ended", "how": "abandoned", "text": ""}
+# Said by nobody: the owner's own have numbers from 1 on.
+_SILENT: Final = JobEnded(0, "deadline", "nothing was heard of it")
+_GONE: Final = JobEnded(0, "gone")
+_ABANDONED: Final = JobEnded(0, "abandoned")
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

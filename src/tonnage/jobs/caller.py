@@ -2,8 +2,8 @@
 
 In a worker of ``tonnage run`` the supervisor owns the jobs of all workers: the worker passes on
 what it hears (:func:`attach`, :func:`on_message`). In any other process a small one of its own is
-started at the first job (:mod:`tonnage.jobs.outside`). Either way it is one protocol: ``job`` and
-``job_cancel`` there, ``job_refused`` and ``job_ended`` back.
+started at the first job (:mod:`tonnage.jobs.outside`). Either way the messages are the same
+(:mod:`tonnage.jobs.messages`).
 
 Promises: from any thread and any event loop; a forked child has nothing of its parent's. Bounded:
 :data:`MOST_JOBS` at once in one process, more are refused.
@@ -14,12 +14,15 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tonnage.jobs.messages import JobAsked, JobCancelled, JobEnded
 
 if TYPE_CHECKING:
     import socket
 
     from tonnage.jobs.asked import Asked
+    from tonnage.jobs.messages import FromCaller, ToCaller
 
 #: More than any owner's slots and queue together, which refuse first.
 MOST_JOBS: Final = 1100
@@ -28,7 +31,7 @@ MOST_JOBS: Final = 1100
 class Send(Protocol):
     """A channel's way out."""
 
-    def __call__(self, kind: str, *, fds: tuple[int, ...] = (), **fields: Any) -> bool:
+    def __call__(self, message: FromCaller, *, fds: tuple[int, ...] = ()) -> bool:
         """Send a message; return False if nobody takes it."""
 
 
@@ -50,7 +53,7 @@ class Caller:
             number = next(self._numbers)
             self._jobs[number], self._ids[job] = job, number
         # Unblocked: two threads may send at once, and each message is one call of the system.
-        if self._send("job", fds=(theirs.fileno(),), id=number, **job.call.as_fields()):
+        if self._send(JobAsked(number, job.call), fds=(theirs.fileno(),)):
             return True
         self.forget(job, cancel=False)
         return False
@@ -63,23 +66,21 @@ class Caller:
                 return
             del self._jobs[number]
         if cancel:
-            self._send("job_cancel", id=number)
+            self._send(JobCancelled(number))
 
-    def on_message(self, message: dict[str, Any]) -> None:
+    def on_message(self, message: ToCaller) -> None:
         """Note what the owner says; from any thread."""
-        if message["kind"] not in ("job_refused", "job_ended"):
-            return
         with self._lock:
-            job = self._jobs.get(message["id"])
+            job = self._jobs.get(message.id)
         if job is not None:
             job.tell_from_anywhere(message)
 
     def lose(self, why: str) -> None:
         """Tell all jobs that their owner is gone."""
         with self._lock:
-            jobs = list(self._jobs.values())
-        for job in jobs:
-            job.tell_from_anywhere({"kind": "job_ended", "how": "stopping", "text": why})
+            jobs = list(self._jobs.items())
+        for number, job in jobs:
+            job.tell_from_anywhere(JobEnded(number, "stopping", why))
 
 
 _lock = threading.Lock()
@@ -104,7 +105,7 @@ def attach(send: Send) -> None:
     _caller = Caller(send)
 
 
-def on_message(message: dict[str, Any]) -> None:
+def on_message(message: ToCaller) -> None:
     """Pass on what the owner has said."""
     if _caller is not None:
         _caller.on_message(message)

@@ -28,12 +28,12 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tonnage.host.channel import Channel
 from tonnage.host.malloc import Heap
 from tonnage.host.processes import descendants
 from tonnage.jobs.call import Call
 from tonnage.jobs.caller import be_job
 from tonnage.jobs.importpath import restore_python_path
+from tonnage.jobs.messages import JOBS, Begins, Finish, Over
 from tonnage.jobs.names import find
 from tonnage.jobs.settling import Bounds, end_what_it_started, settle
 from tonnage.jobs.working import Done, Work, flush
@@ -41,12 +41,14 @@ from tonnage.jobs.working import Done, Work, flush
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tonnage.jobs.messages import OwnerChannel
+
 logger = logging.getLogger("tonnage.jobs")
 
 Found: TypeAlias = "Callable[..., Any] | BaseException"
 
 
-def run_job(control: Channel, data: socket.socket, call: Call) -> int:
+def run_job(control: OwnerChannel, data: socket.socket, call: Call) -> int:
     """Be the process of *call*, and of those that follow while it is kept warm.
 
     Args:
@@ -63,20 +65,19 @@ def run_job(control: Channel, data: socket.socket, call: Call) -> int:
     control.setblocking(True)
     found = _found(call.function)
     bounds = Bounds()
-    control.send("hello", pid=os.getpid())
+    control.send(Begins(os.getpid()))
     rest = _Rest(bounds)
     while True:
         done = _work(call, data, bounds, found)
         is_kept = call.keep_warm_seconds > 0 and done.how in ("done", "raised")
-        if not (is_kept and rest.is_clean(call)):
+        is_idle = is_kept and rest.is_clean(call)
+        control.send(Over(done.how, done.text, bounds.peak_bytes(), is_idle))
+        if not is_idle:
             break
-        _say(control, "idle", done, bounds.peak_bytes())
         taken = _next_call(control)
         if taken is None:
-            _finish(call.function)
-            return 0
+            break
         call, data = taken
-    _say(control, "over", done, bounds.peak_bytes())
     _finish(call.function)
     return 0
 
@@ -84,7 +85,7 @@ def run_job(control: Channel, data: socket.socket, call: Call) -> int:
 def main(arguments: list[str]) -> int:
     """Be a process of jobs that was begun by itself; the first message says which call it is."""
     restore_python_path()
-    control = Channel(socket.socket(fileno=int(arguments[0])))
+    control = JOBS.second(int(arguments[0]))
     control.setblocking(True)
     taken = _next_call(control)
     if taken is None:
@@ -122,10 +123,6 @@ def _work(call: Call, data: socket.socket, bounds: Bounds, found: Found) -> Done
         return work.tell(found) if isinstance(found, BaseException) else work.run(found)
 
 
-def _say(control: Channel, kind: str, done: Done, peak_bytes: int) -> None:
-    control.send(kind, how=done.how, text=done.text, peak_bytes=peak_bytes, seconds=done.seconds)
-
-
 def _found(name: str) -> Found:
     """Return the function, or why there is none."""
     try:
@@ -135,7 +132,7 @@ def _found(name: str) -> Found:
     return function
 
 
-def _next_call(control: Channel) -> tuple[Call, socket.socket] | None:
+def _next_call(control: OwnerChannel) -> tuple[Call, socket.socket] | None:
     """Wait for the next call; None: there will be none."""
     while True:
         try:
@@ -145,10 +142,9 @@ def _next_call(control: Channel) -> tuple[Call, socket.socket] | None:
         if received is None:
             continue
         message, fds = received
-        if message["kind"] == "take":
-            return Call.from_fields(message), socket.socket(fileno=fds[0])
-        if message["kind"] == "end":
+        if isinstance(message, Finish):
             return None
+        return message, socket.socket(fileno=fds[0])
 
 
 def _finish(function: str) -> None:

@@ -16,7 +16,7 @@ from tonnage.jobs.names import check_place
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
-    from tonnage.jobs.wanted import Wanted
+    from tonnage.jobs.wanted import JobOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,7 +30,7 @@ class _Decorated:
     __name__: str
     __qualname__: str
 
-    def __init__(self, function: Callable[..., Any], wanted: Wanted) -> None:
+    def __init__(self, function: Callable[..., Any], wanted: JobOptions) -> None:
         check_place(function)
         functools.update_wrapper(cast("Any", self), function)
         #: What the decorator was given.
@@ -48,7 +48,7 @@ class _Decorated:
 class IsolatedFunction(_Decorated, Generic[P, R]):
     """A function: awaited it runs isolated, by :meth:`wait` too, and here by :attr:`function`."""
 
-    def __init__(self, function: Callable[P, Any], wanted: Wanted) -> None:
+    def __init__(self, function: Callable[P, Any], wanted: JobOptions) -> None:
         super().__init__(function, wanted)
         #: The function itself, to be called here, in this process.
         self.function = function
@@ -85,7 +85,7 @@ class IsolatedSteps(_Decorated, Generic[P, Y]):
     by ``contextlib.aclosing``, or no longer referred to.)
     """
 
-    def __init__(self, function: Callable[P, Any], wanted: Wanted) -> None:
+    def __init__(self, function: Callable[P, Any], wanted: JobOptions) -> None:
         super().__init__(function, wanted)
         #: The function itself, to be called here, in this process.
         self.function = function

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, over
 from tonnage.jobs import routes
 from tonnage.jobs.decorated import IsolatedFunction, IsolatedSteps, is_stepwise
 from tonnage.jobs.names import name_of, undecorated
-from tonnage.jobs.wanted import Seconds, Size, Wanted
+from tonnage.jobs.wanted import JobOptions, Seconds, Size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -156,7 +156,7 @@ class Isolated:
             TypeError: another process could not find the function by its name.
             ConfigError: an option makes no sense.
         """
-        wanted = Wanted.of(memory, timeout, wait, keep_warm, job_id)
+        wanted = JobOptions.of(memory, timeout, wait, keep_warm, job_id)
         if function is None and job_id is not None:
             raise TypeError("job_id is that of one job: give it where the job is asked for")
         if function is None:
@@ -184,7 +184,7 @@ class Isolated:
             JobError: there is no result.
             Exception: what the function raised.
         """
-        wanted = Wanted.of(memory, timeout, wait, keep_warm, job_id)
+        wanted = JobOptions.of(memory, timeout, wait, keep_warm, job_id)
         return routes.run_in_thread(_plain(function), _of(function, wanted), args, kwargs)
 
     def stream(
@@ -199,7 +199,7 @@ class Isolated:
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Return what a generator function yields, one at a time as it is asked for."""
-        wanted = Wanted.of(memory, timeout, wait, keep_warm)
+        wanted = JobOptions.of(memory, timeout, wait, keep_warm)
         if not is_stepwise(undecorated(function)):
             raise TypeError(f"{name_of(function)} yields nothing: await isolated(...) it")
         return routes.iterate(undecorated(function), _of(function, wanted), args, kwargs)
@@ -212,15 +212,15 @@ isolated: Final = Isolated()
 
 
 def _decorated(
-    function: Any, wanted: Wanted
+    function: Any, wanted: JobOptions
 ) -> IsolatedFunction[..., Any] | IsolatedSteps[..., Any]:
     plain, wanted = undecorated(function), _of(function, wanted)
     return IsolatedSteps(plain, wanted) if is_stepwise(plain) else IsolatedFunction(plain, wanted)
 
 
-def _of(function: Any, wanted: Wanted) -> Wanted:
+def _of(function: Any, wanted: JobOptions) -> JobOptions:
     """Return *wanted*, and for the rest what *function* was decorated with, if it was."""
-    return wanted.over(getattr(function, "__wanted__", Wanted()))
+    return wanted.over(getattr(function, "__wanted__", JobOptions()))
 
 
 def _plain(function: Any) -> Any:

@@ -7,7 +7,7 @@ the error, for the log.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tonnage.errors import (
     JobAbandonedError,
@@ -18,10 +18,12 @@ from tonnage.errors import (
     JobTimeoutError,
     JobTooLargeError,
 )
+from tonnage.jobs.messages import JobRefused
 from tonnage.problem import Problem
 
 if TYPE_CHECKING:
     from tonnage.jobs.call import Call
+    from tonnage.jobs.messages import ToCaller
 
 Refused = TypeVar("Refused", JobBusyError, JobTimeoutError)
 
@@ -35,12 +37,12 @@ _BUSY: Final = {
 }
 
 
-def error_of(call: Call, message: dict[str, Any]) -> JobError:
-    """Return why *call* has no result, as *message* (``job_refused`` or ``job_ended``) has it."""
-    text = message.get("text") or ""
-    if message["kind"] == "job_refused":
-        return _refused(call, message["reason"], text, message.get("retry_after_seconds"))
-    how = message["how"]
+def error_of(call: Call, message: ToCaller) -> JobError:
+    """Return why *call* has no result, as *message* has it."""
+    text = message.text
+    if isinstance(message, JobRefused):
+        return _refused(call, message.reason, text, message.retry_after_seconds)
+    how = message.how
     said = text or f"{call.function} has ended without a result ({how})"
     if how == "deadline":
         return timed_out(call, text)
@@ -77,7 +79,7 @@ def abandoned(call: Call) -> JobAbandonedError:
     return error
 
 
-def _refused(call: Call, reason: str, text: str, retry_after_seconds: float | None) -> JobError:
+def _refused(call: Call, reason: str, text: str, retry_after_seconds: float) -> JobError:
     if reason == "never":
         return JobTooLargeError(text or f"{call.function} can never have its memory here")
     return busy(_BUSY.get(reason, reason), text, retry_after_seconds)

@@ -15,14 +15,17 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from tonnage.host.channel import Channel
 from tonnage.jobs.caller import Caller
 from tonnage.jobs.importpath import with_import_path
+from tonnage.jobs.messages import OWNERS
 from tonnage.jobs.outcomes import busy
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tonnage.host.channel import Channel
+    from tonnage.jobs.messages import FromCaller, ToCaller
 
 MODULE: Final = "tonnage.server.jobs.elsewhere"
 _END_SECONDS: Final = 2.0
@@ -34,7 +37,7 @@ def start(on_gone: Callable[[Caller], None]) -> Caller:
     Raises:
         JobBusyError: it could not be started.
     """
-    ours, theirs = Channel.pair()
+    ours, theirs = OWNERS.pair()
     try:
         process = _start(theirs)
     except OSError as error:
@@ -53,7 +56,7 @@ class _Link:
 
     def __init__(
         self,
-        channel: Channel,
+        channel: Channel[FromCaller, ToCaller],
         process: subprocess.Popen[bytes],
         on_gone: Callable[[Caller], None],
     ) -> None:
@@ -88,7 +91,7 @@ class _Link:
             self._process.wait(_END_SECONDS)
 
 
-def _start(theirs: Channel) -> subprocess.Popen[bytes]:
+def _start(theirs: Channel[ToCaller, FromCaller]) -> subprocess.Popen[bytes]:
     # What this process can import, jobs can too.
     environment = with_import_path(os.environ, [path or os.getcwd() for path in sys.path])
     return subprocess.Popen(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 
     from tonnage.jobs.call import Call
-    from tonnage.jobs.wanted import Wanted
+    from tonnage.jobs.wanted import JobOptions
 
     Function = Callable[..., Any]
     Args = tuple[Any, ...]
@@ -41,7 +41,7 @@ class Route(Protocol):
         """Return what it yields; ended when it is closed."""
 
 
-async def run(function: Function, wanted: Wanted, args: Args, kwargs: Kwargs) -> Any:
+async def run(function: Function, wanted: JobOptions, args: Args, kwargs: Kwargs) -> Any:
     """Return what *function* returns."""
     if is_job():
         value = function(*args, **kwargs)
@@ -52,7 +52,7 @@ async def run(function: Function, wanted: Wanted, args: Args, kwargs: Kwargs) ->
     return await local.run(call, args, kwargs, wanted.job_id)
 
 
-def run_in_thread(function: Function, wanted: Wanted, args: Args, kwargs: Kwargs) -> Any:
+def run_in_thread(function: Function, wanted: JobOptions, args: Args, kwargs: Kwargs) -> Any:
     """Return what *function* returns, in a thread that has no event loop."""
     if is_job():
         value = function(*args, **kwargs)
@@ -65,7 +65,7 @@ def run_in_thread(function: Function, wanted: Wanted, args: Args, kwargs: Kwargs
 
 
 async def iterate(
-    function: Function, wanted: Wanted, args: Args, kwargs: Kwargs
+    function: Function, wanted: JobOptions, args: Args, kwargs: Kwargs
 ) -> AsyncGenerator[Any]:
     """Yield what *function* yields."""
     if is_job():
@@ -89,7 +89,7 @@ async def iterate(
 
 
 def iterate_in_thread(
-    function: Function, wanted: Wanted, args: Args, kwargs: Kwargs
+    function: Function, wanted: JobOptions, args: Args, kwargs: Kwargs
 ) -> Generator[Any]:
     """Yield what *function* yields, in a thread that has no event loop."""
     if not is_job():
@@ -122,7 +122,7 @@ async def _next(items: AsyncGenerator[Any]) -> Any:
     return await anext(items)
 
 
-def _asked(function: Function, wanted: Wanted) -> tuple[Call, Route | None]:
+def _asked(function: Function, wanted: JobOptions) -> tuple[Call, Route | None]:
     told = current()
     call = wanted.call(name_of(function), told)
     if told.jobs is None:

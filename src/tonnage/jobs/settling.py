@@ -39,7 +39,9 @@ LAST_WORDS_BYTES: Final = 16 * MIB
 _STACK_BYTES: Final = 1 * MIB
 # Each would start as many threads as there are processors, with buffers of their own.
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_ADOPTION_SECONDS: Final = 0.2
+# A job that asks to end with its parent must not ask while that is the process that has forked it,
+# and which is about to end: on a busy machine that takes a while.
+_ADOPTION_SECONDS: Final = 5.0
 
 
 class Bounds:

@@ -22,7 +22,7 @@ Seconds = str | float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class JobOptions:
     """What is wanted; None is what the options say."""
 
     memory_bytes: int | None = None
@@ -39,7 +39,7 @@ class Wanted:
         wait: Seconds = None,
         keep_warm: Seconds = None,
         job_id: str | None = None,
-    ) -> Wanted:
+    ) -> JobOptions:
         """Return what was written.
 
         Raises:
@@ -53,7 +53,7 @@ class Wanted:
             job_id,
         )
 
-    def over(self, others: Wanted) -> Wanted:
+    def over(self, others: JobOptions) -> JobOptions:
         """Return this, with what *others* have where it leaves something out."""
         given = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
         return replace(others, **given)
@@ -71,7 +71,7 @@ class Wanted:
         )
 
 
-_NAMES: Final = tuple(each.name for each in fields(Wanted))
+_NAMES: Final = tuple(each.name for each in fields(JobOptions))
 
 
 def _some_seconds(text: str | float) -> float:

@@ -14,7 +14,6 @@ import asyncio
 import inspect
 import os
 import sys
-import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,7 +39,6 @@ class Done:
 
     how: str
     text: str
-    seconds: float
 
 
 class _GoneError(BaseException):
@@ -58,7 +56,7 @@ class Work:
 
     def run(self, function: Callable[..., Any]) -> Done:
         """Call *function* and answer; whatever it raises is part of the answer."""
-        began, how, text = time.monotonic(), "done", ""
+        how, text = "done", ""
         try:
             value = self._value_of(function)
             self._leave_if_forked()
@@ -69,7 +67,7 @@ class Work:
             self._leave_if_forked(error)
             how, text = self._tell(error)
         flush()
-        return Done(how, text, time.monotonic() - began)
+        return Done(how, text)
 
     def tell(self, error: BaseException) -> Done:
         """Answer with *error*, since there is no function to call."""
@@ -77,7 +75,7 @@ class Work:
             # What is unread when the socket is closed would cut off the answer.
             wire.receive(self._data)[1].close()
             self._tell(error)
-        return Done("raised", "", 0.0)
+        return Done("raised", "")
 
     def _value_of(self, function: Callable[..., Any]) -> Any:
         request_id, args, kwargs = self._given()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -79,15 +79,6 @@ class Alert:
     since_seconds: float
     more: int
     fields: dict[str, Any]
-
-    def as_message(self) -> dict[str, Any]:
-        """Return the alert as it travels between processes."""
-        return asdict(self)
-
-    @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> Alert:
-        """Return what :meth:`as_message` was made of."""
-        return cls(**{name: message[name] for name in cls.__slots__})
 
 
 def make_alert(

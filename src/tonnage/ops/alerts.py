@@ -19,16 +19,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tonnage.host.channel import Channel
 from tonnage.host.forking import fork_into
 from tonnage.ops.alertpolicy import Outbox, Patience, RateLimit, make_alert
-from tonnage.ops.alertsender import sender_main
+from tonnage.ops.alertsender import SENDERS, Finish, sender_main
 from tonnage.ops.webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tonnage.host.channel import Channel
     from tonnage.ops.alertpolicy import Alert
+    from tonnage.ops.alertsender import FromSender, ToSender
     from tonnage.settings import ReportSettings
 
 logger = logging.getLogger("tonnage.alerts")
@@ -77,7 +78,7 @@ class Alerter:
         self._outbox = Outbox()
         # The ids of those in the outbox that the present sender has.
         self._given: set[str] = set()
-        self._channel: Channel | None = None
+        self._channel: Channel[ToSender, FromSender] | None = None
         self._launched_seconds = 0.0
         self._is_closed = False
         self._was_full = False
@@ -173,7 +174,7 @@ class Alerter:
         self._is_closed = True
         deadline = self._clock() + within_seconds
         self._pass_on()
-        if self._say("stop", within_seconds=within_seconds) and self._channel is not None:
+        if self._say(Finish(within_seconds)) and self._channel is not None:
             poll = select.poll()
             poll.register(self._channel, select.POLLIN)
             while self._hear() and (left := deadline - self._clock()) > 0:
@@ -190,7 +191,7 @@ class Alerter:
     def _launch(self) -> None:
         self._launched_seconds = self._clock()
         try:
-            ours, theirs = Channel.pair()
+            ours, theirs = SENDERS.pair()
         except OSError as error:
             logger.error("the process that sends alerts cannot be started: %s", error)
             return
@@ -251,16 +252,16 @@ class Alerter:
         for alert in self._outbox:
             if alert.id in self._given:
                 continue
-            if not self._say("alert", **alert.as_message()):
+            if not self._say(alert):
                 break
             self._given.add(alert.id)
             self._was_full = False
 
-    def _say(self, kind: str, **fields: Any) -> bool:
+    def _say(self, message: ToSender) -> bool:
         if self._channel is None:
             return False
         try:
-            sent = self._channel.send(kind, **fields)
+            sent = self._channel.send(message)
         except OSError:
             # The kernel has no memory for it now.
             sent = False
@@ -275,10 +276,10 @@ class Alerter:
             return False
         try:
             for message in self._channel.messages():
-                self._given.discard(message["id"])
-                if not self._outbox.settle(message["id"]):
+                self._given.discard(message.id)
+                if not self._outbox.settle(message.id):
                     continue  # it had to go for others, and counts as lost
-                if message["delivered"]:
+                if message.delivered:
                     self._delivered += 1
                 else:
                     self._lost += 1

@@ -19,9 +19,11 @@ import select
 import signal
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from tonnage.host.channel import Channel, Dialogue
 from tonnage.host.prctl import end_with_parent, name_process
 from tonnage.ops.alertpolicy import (
     Alert,
@@ -37,13 +39,35 @@ from tonnage.ops.webhook import Poster, Reply, Webhook
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.host.channel import Channel
-
 logger = logging.getLogger("tonnage.alerts")
 
 
-def sender_main(channel: Channel, webhook: Webhook, server: str, patience: Patience) -> int:
-    """Send what comes through *channel* until it is closed or says "stop"; return 0."""
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Send what waits, and end within so many seconds."""
+
+    within_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of the alert *id*: it is delivered, or lost."""
+
+    id: str
+    delivered: bool
+
+
+ToSender = Alert | Finish
+FromSender = Settled
+
+#: Between the supervisor and the process that sends alerts.
+SENDERS: Final[Dialogue[ToSender, FromSender]] = Dialogue(ToSender, FromSender)
+
+SenderChannel = Channel[FromSender, ToSender]
+
+
+def sender_main(channel: SenderChannel, webhook: Webhook, server: str, patience: Patience) -> int:
+    """Send what comes through *channel* until it is closed or says to finish; return 0."""
     name_process("tonnage-alerts")
     signal.set_wakeup_fd(-1)
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
@@ -81,7 +105,7 @@ class Sender:
 
     def __init__(
         self,
-        channel: Channel,
+        channel: SenderChannel,
         post: Callable[[Alert, float], Reply],
         *,
         where: str,
@@ -118,10 +142,10 @@ class Sender:
         """Take what the supervisor has said; return whether it is still there."""
         try:
             for message in self._channel.messages():
-                if message["kind"] == "stop":
-                    self._stop_at = self._clock() + message["within_seconds"]
+                if isinstance(message, Finish):
+                    self._stop_at = self._clock() + message.within_seconds
                 else:
-                    dropped = self._outbox.add(Alert.from_message(message))
+                    dropped = self._outbox.add(message)
                     if dropped is not None:
                         self._lose(dropped, "too many others wait")
         except EOFError:
@@ -163,13 +187,19 @@ class Sender:
         elif self._failures == 1:
             logger.warning(
                 "an alert (%s) could not be sent to %s: %s; it is tried again for %.0f s",
-                *(alert.event, self._where, why, lost_at - now),
+                alert.event,
+                self._where,
+                why,
+                lost_at - now,
             )
 
     def _lose(self, alert: Alert, why: str) -> None:
         logger.error(
             "an alert is lost, it could not be sent to %s: %s; %s: %s",
-            *(self._where, why, alert.event, alert.text),
+            self._where,
+            why,
+            alert.event,
+            alert.text,
         )
         self._settle(alert, delivered=False)
 
@@ -177,7 +207,7 @@ class Sender:
         self._outbox.settle(alert.id)
         # Should the kernel have no memory for it, the supervisor forgets the alert by its age.
         with suppress(OSError):
-            self._channel.send("settled", id=alert.id, delivered=delivered)
+            self._channel.send(Settled(alert.id, delivered))
 
 
 def _why(error: OSError) -> str:

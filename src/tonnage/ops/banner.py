@@ -29,7 +29,6 @@ class BannerFacts:
         workers: Worker processes.
         threads: Threads for synchronous work, in each worker.
         cpus: Processors' worth of time; a quota can make it a fraction.
-        clustering: Whether more than one worker may run.
         preload_text: Whether the application was imported once for all: "imported once in 0.3 s".
         zygote_bytes: What that import holds, shared by the workers; 0 without one.
         urls: What answers where, as pairs of label and URL.
@@ -57,7 +56,6 @@ class BannerFacts:
     workers: int
     threads: int
     cpus: float
-    clustering: bool
     preload_text: str
     zygote_bytes: int
     urls: tuple[tuple[str, str], ...]
@@ -88,7 +86,7 @@ def render_banner(facts: BannerFacts) -> str:
 def _rows(facts: BannerFacts) -> Iterator[tuple[str, str]]:
     """Yield labels and texts; each limit that is in force has a line that can be searched for."""
     yield from facts.urls
-    clustering = "on" if facts.clustering else "off"
+    clustering = "on" if facts.workers > 1 else "off"
     cpus = "1 CPU" if facts.cpus == 1 else f"{facts.cpus:g} CPUs"
     threads = "1 thread" if facts.threads == 1 else f"{facts.threads} threads"
     yield "workers", f"{facts.workers}, clustering {clustering} · {threads} each · {cpus}"

@@ -8,7 +8,7 @@ Keys and units of ``/health/memory`` are those that the backends this project co
 had; figures in MB (2**20 bytes). For Python they mean:
 
 - ``rss``: PSS of the whole process tree, shared pages counted once;
-- ``heapTotal``: what the workers' allocators hold: the memory that is each worker's own;
+- ``heapTotal``: the workers' private memory: their USS, or what they hold where that is more;
 - ``heapUsed``: of that, what is in use: without what malloc freed but kept;
 - ``external``: the rest of ``rss``: mapped files, libraries.
 """
@@ -98,7 +98,7 @@ class Health:
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "memory": memory_keys(now),
             "clustering": {
-                "enabled": now.is_clustering,
+                "enabled": now.planned_workers > 1,
                 "isWorker": self._worker_index is not None,
                 "workerId": self._worker_index,
             },

@@ -68,15 +68,7 @@ OPTIONS: tuple[Option, ...] = (
         "recycling",
         whole(0),
         "0",
-        "a worker is replaced after so many requests; 0 never",
-    ),
-    Option(
-        "max_requests_jitter",
-        "recycling",
-        whole(0),
-        None,
-        "up to so many requests more, drawn for each worker, so that not all are replaced at once",
-        default_note="a tenth of max_requests",
+        "a worker is replaced after so many requests, and up to a tenth more; 0 never",
     ),
     Option(
         "max_lifetime",

@@ -1,4 +1,8 @@
-"""Limits on the way of a request, and what is done to it and to its response."""
+"""Limits on the way of a request, and what is done to it and to its response.
+
+All but ``problem_shape`` are arguments of :class:`~tonnage.web.path.middleware.Tonnage` too, of the
+same names.
+"""
 
 from __future__ import annotations
 

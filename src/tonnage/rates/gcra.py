@@ -51,8 +51,6 @@ class Decision(NamedTuple):
     allowed: bool
     #: Requests that would still be allowed at this instant.
     remaining: int
-    #: Until all requests of the rate are allowed again.
-    reset_seconds: int
     #: Until the refused request would be allowed; 0 if it was.
     retry_after_seconds: int
 
@@ -106,10 +104,10 @@ class Rate:
     def decision(self, left_ns: int, cost: int = 1) -> Decision:
         """Return *left_ns*, of a request of *cost* units, in the words of headers."""
         if left_ns >= 0:
-            return Decision(True, left_ns // self.interval_ns, _up(self.full_ns - left_ns), 0)
+            return Decision(True, left_ns // self.interval_ns, 0)
         before_ns = left_ns + self.interval_ns * cost
         remaining = max(before_ns, 0) // self.interval_ns
-        return Decision(False, remaining, _up(self.full_ns - before_ns), max(_up(-left_ns), 1))
+        return Decision(False, remaining, max(_up(-left_ns), 1))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rate) and self._figures() == other._figures()

@@ -93,7 +93,6 @@ class Announcer:
             workers=plan.workers,
             threads=plan.threads,
             cpus=plan.cpus,
-            clustering=bool(header.clustering),
             preload_text=self._preload_text(),
             zygote_bytes=plan.line("zygote").bytes if zygote else 0,
             urls=doors.urls,
@@ -127,11 +126,12 @@ class Announcer:
         if zygote and zygote.has_jobs:
             yield "jobs", _told_jobs(self._jobs, settings.jobs.job_memory_bytes)
         connections = connections_per_worker(
-            *(header.limit_bytes, max(1, header.planned_workers)),
+            header.limit_bytes,
+            max(1, header.planned_workers),
             settings.databases.database_connections,
         )
         yield from limit_lines(
-            *(settings.listen, settings.path, settings.stores, settings.databases), connections
+            settings.listen, settings.path, settings.stores, settings.databases, connections
         )
 
 

@@ -3,13 +3,15 @@
 A worker in a blocking call reads nothing, and would find all that it was asked for meanwhile
 waiting after that: collection after collection. So it is asked again only once it has answered, or
 for a worse level. Does not decide when to ask, nor whom (:mod:`tonnage.server.keeper`,
-:mod:`tonnage.server.leaking`).
+:mod:`tonnage.server.leaks.following`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from tonnage.server.messages import Reclaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +93,7 @@ class Asking:
             and now - last.asked_seconds < _LOST_SECONDS
         ):
             return True
-        if not member.channel.send("reclaim", level=int(level), need_bytes=need_bytes, why=why):
+        if not member.channel.send(Reclaim(level, need_bytes, why)):
             return False
         self._wishes[member.index] = _Wish(member.pid, level, now)
         return True

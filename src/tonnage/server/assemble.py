@@ -33,7 +33,7 @@ from tonnage.ops.places import PAGE_PATH
 from tonnage.ops.sizing.start import start_observer
 from tonnage.server.actions import Actions, to_json
 from tonnage.server.announcing import Announcer
-from tonnage.server.blackbox import make_directory
+from tonnage.server.postmortem.blackbox import make_directory
 from tonnage.server.crew import Crew
 from tonnage.server.doors import open_doors
 from tonnage.server.figures import Figuring, security_events
@@ -110,7 +110,6 @@ def _fill_in(nursery: Nursery, page: SharedPage, plan: Plan) -> None:
     header = page.header
     header.started_nanoseconds = time.monotonic_ns()
     header.desired_workers = header.planned_workers = workers
-    header.clustering = int(workers > 1)
     header.supervisor_pid = os.getpid()
 
 
@@ -147,7 +146,9 @@ class _Server:
         self._source, self._stack = source, stack
         self._reactor = Reactor()
         self._watch = Watch(
-            *(page, meter_for(limit, self._pids), marks_of(limit.bytes, settings.memory)),
+            page,
+            meter_for(limit, self._pids),
+            marks_of(limit.bytes, settings.memory),
             plan.ceiling_bytes,
             clock=time.monotonic,
         )
@@ -159,7 +160,10 @@ class _Server:
         self._alerts_to: str | None = None
         self._alerter = self._start_alerter()
         self._safeguards = make_safeguards(
-            *(settings, page, self._crew, self._watch),
+            settings,
+            page,
+            self._crew,
+            self._watch,
             reports=self._doors.reports_in,
             started_by_workers=self._started_by_workers,
             alert=self._alert,
@@ -169,7 +173,11 @@ class _Server:
         self._live = self._make_live_page()
         self._offer_to_operators()
         self._renewal = Renewal(
-            *(page, self._reactor, self._crew, nursery, recycler),
+            page,
+            self._reactor,
+            self._crew,
+            nursery,
+            recycler,
             clock=time.monotonic,
         )
         self._job_settings = _fitting(settings, plan)
@@ -203,7 +211,9 @@ class _Server:
 
     def _make_live_page(self) -> LivePage:
         live = LivePage(
-            *(self._page, to_json, self._figuring.figures),
+            self._page,
+            to_json,
+            self._figuring.figures,
             operator=self._safeguards.operator,
             plan=self._plan,
             name=self._listener.url.partition("://")[2],

@@ -6,7 +6,7 @@ A module of its own, so that the supervisor need not import what a worker import
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +31,6 @@ class Assignment:
     # What was open before the server opened anything: standard streams, and what it was given.
     inherited: frozenset[int]
 
-    def kept_descriptors(self, channel: Channel) -> frozenset[int]:
+    def kept_descriptors(self, channel: Channel[Any, Any]) -> frozenset[int]:
         """Return what a process that is forked for this may keep open."""
         return self.inherited | {self.listening.fileno(), channel.fileno()}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tonnage.governor.page import SharedPage
-    from tonnage.server.facts import Kill
+    from tonnage.server.postmortem.facts import Kill
     from tonnage.server.fuses import Fuses
     from tonnage.server.watch import Look, Reading, Watch
 
@@ -176,8 +176,10 @@ class Brake:
         self._shrink(-1 if held.mover.index is None else held.mover.index)
         logger.warning(
             "brake: stopped %s, which grows by %s/s; %s free would be gone in %.0f ms",
-            *(held.name, format_bytes(held.mover.bytes_per_second)),
-            *(format_bytes(look.free_bytes), held.danger.seconds * 1000),
+            held.name,
+            format_bytes(held.mover.bytes_per_second),
+            format_bytes(look.free_bytes),
+            held.danger.seconds * 1000,
         )
 
     def _stop_growing(self, held: Held) -> None:
@@ -239,8 +241,10 @@ class Brake:
         goes_on.resume()
         logger.warning(
             "brake: %s goes on after %.0f ms, with %s free%s",
-            *(goes_on.name, (now - stopped.since_seconds) * 1000),
-            *(format_bytes(free_bytes), ", on a leash" if then is Then.LEASH else ""),
+            goes_on.name,
+            (now - stopped.since_seconds) * 1000,
+            format_bytes(free_bytes),
+            ", on a leash" if then is Then.LEASH else "",
         )
 
     def _next_of(self, stopped: Held) -> Held:
@@ -328,5 +332,6 @@ class Brake:
             self.stopped = None
         logger.error(
             "brake: ended %s, which took the last memory: %s free, and nothing else could shrink",
-            *(ended.name, format_bytes(free_bytes)),
+            ended.name,
+            format_bytes(free_bytes),
         )

@@ -12,16 +12,17 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.statistics import WorkerState
-from tonnage.server.facts import Kill, KillReason
+from tonnage.server.postmortem.facts import Kill, KillReason
+from tonnage.server.messages import Hello, Ready, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tonnage.governor.page import SharedPage, Slot
-    from tonnage.host.channel import Channel
+    from tonnage.server.messages import OfStart, ToWorker, WorkerChannel
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -52,7 +53,7 @@ class Member:
     """One worker, from the moment it was asked for."""
 
     index: int
-    channel: Channel
+    channel: WorkerChannel
     asked_seconds: float
     pid: int | None = None
     is_ready: bool = False
@@ -75,7 +76,7 @@ class Crew:
         page: SharedPage,
         size: int,
         *,
-        spawn: Callable[[int], Channel | None],
+        spawn: Callable[[int], WorkerChannel | None],
         clock: Callable[[], float],
     ) -> None:
         """Make an empty crew.
@@ -158,18 +159,17 @@ class Crew:
             self.members[index] = started[-1]
         return started
 
-    def heard(self, member: Member, message: dict[str, Any]) -> None:
-        """Note what a worker says of itself."""
-        kind = message["kind"]
-        if kind == "hello":
-            member.pid = message["pid"]
-        elif kind == "ready":
+    def heard(self, member: Member, message: OfStart) -> None:
+        """Note what a worker says of its start."""
+        if isinstance(message, Hello):
+            member.pid = message.pid
+        elif isinstance(message, Ready):
             member.is_ready = self.has_served = True
             member.ready_seconds = self._clock()
             self.most_ready = max(self.most_ready, self._count_ready())
             self._ask_again_seconds = 0.0
-        elif kind == "failed":
-            member.failure, member.is_mistaken = message["error"], message["usage"]
+        else:
+            member.failure, member.is_mistaken = message.error, message.is_mistaken
 
     def find(self, pid: int) -> Member | None:
         """Return the worker that is process *pid*, if there is one."""
@@ -206,7 +206,12 @@ class Crew:
         # That it ended is told by whoever reports on it: this is what follows.
         logger.info(
             "worker %d (pid %s) %s after %.1f s%s; a new one starts %s",
-            *(member.index, member.pid, how, age, why, when),
+            member.index,
+            member.pid,
+            how,
+            age,
+            why,
+            when,
         )
         if pause:
             logger.error(
@@ -232,7 +237,7 @@ class Crew:
         """Ask *member* to finish what it has begun and end."""
         member.is_leaving = True
         # One that is still importing does not read its channel.
-        told = member.channel.send("stop") and member.is_ready
+        told = member.channel.send(Stop()) and member.is_ready
         if not told and member.pid:
             _signal(member.pid, signal.SIGTERM)
 
@@ -247,9 +252,9 @@ class Crew:
         for member in self.members.values():
             self.end(member, KillReason.STOP_DEADLINE)
 
-    def tell(self, kind: str, **fields: Any) -> int:
-        """Send a message to every worker that serves; return how many got it."""
-        return sum(member.channel.send(kind, **fields) for member in self.serving())
+    def tell(self, message: ToWorker) -> int:
+        """Send *message* to every worker that serves; return how many got it."""
+        return sum(member.channel.send(message) for member in self.serving())
 
     def serving(self) -> list[Member]:
         """Return the workers that are ready and have not been asked to end."""

@@ -24,6 +24,7 @@ from tonnage.server.connections import (
     slow_body,
     slow_head,
 )
+from tonnage.units import KIB
 from tonnage.web.respond import closing, respond
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ LINGERING: Final = 4  # refused or answered; the connection is closed on our sid
 # How uvicorn has a client go on that expects to be told to; it is no answer.
 _GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ZERO, _THREE = b"03"
+# To join two pieces takes less than to have the loop write two, up to some size.
+_MOST_JOINED_BYTES: Final = 16 * KIB
 
 
 class Ending(HttpToolsProtocol):
@@ -58,8 +61,8 @@ class Ending(HttpToolsProtocol):
 
     # Slots, here and below: uvicorn's own attributes just fit into a dictionary with shared keys.
     __slots__ = (
-        "_begun_seconds", "_counted_bytes", "_dropped_bytes", "_head_bytes", "_served", "_state",
-        "_status", "_sweeper", "is_closing", "since_seconds",
+        "_begun_seconds", "_counted_bytes", "_dropped_bytes", "_head_bytes", "_held_head",
+        "_served", "_state", "_status", "_sweeper", "is_closing", "since_seconds",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +84,8 @@ class Ending(HttpToolsProtocol):
         self._served: Any = None
         self._begun_seconds = 0.0
         self._status = 0
+        # Of the response: written with the first of its body. Empty: it is out, or yet to come.
+        self._held_head = b""
         #: On the sweeper's clock, since when the present state, or its window, lasts.
         self.since_seconds = sweeper.now_seconds
 
@@ -107,6 +112,8 @@ class Ending(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on to the next request, or wait for it; as uvicorn's, without a timer."""
+        if self._held_head:
+            self.release_head()
         if self._served is not None:
             # As _count does, which would cost 0.1 us.
             seconds = monotonic() - self._begun_seconds
@@ -122,21 +129,43 @@ class Ending(HttpToolsProtocol):
             super().on_response_complete()
         else:
             self.server_state.total_requests += 1
-            if self._state == WHOLE:
-                self.flow.resume_reading()
-            else:
+            if self._state != WHOLE:
                 self._on_response_before_request()
+            elif self.flow.read_paused:
+                self.flow.resume_reading()
 
     def write(self, data: bytes) -> None:
-        """Write; what comes first begins with the status: HTTP/1.1 200 and so on."""
+        """Write; what comes first begins with the status: HTTP/1.1 200 and so on.
+
+        The head of a response that says its length waits for the first of its body, as ASGI allows:
+        it is one call of the kernel instead of two, and one packet. A stream's goes at once.
+        """
+        if self._held_head:
+            head, self._held_head = self._held_head, b""
+            if len(data) <= _MOST_JOINED_BYTES:
+                self.transport.write(head + data)
+            else:
+                self.transport.writelines((head, data))
+            return
         if not self._status and data != _GO_ON:
             digit = data[9]
             # Of what went well the class is enough.
             self._status = int(data[9:12]) if digit > _THREE else (digit - _ZERO) * 100
+            # With others behind it, the latest cycle is not the one that writes.
+            if self.cycle.chunked_encoding is False and not self.pipeline:
+                self._held_head = data
+                return
         self.transport.write(data)
+
+    def release_head(self) -> None:
+        """Write the head of a response whose body is late, or that has none."""
+        head, self._held_head = self._held_head, b""
+        if head:
+            self.transport.write(head)
 
     def close(self) -> None:
         """Close, as far as the client is to be able to read what was sent."""
+        self.release_head()
         if self._state == WHOLE:
             self.transport.close()
         elif self._state != LINGERING:
@@ -216,6 +245,7 @@ class Ending(HttpToolsProtocol):
             cycle.message_event.set()
             self.flow.resume_writing()
             if cycle.response_started:
+                self.release_head()
                 self.transport.close()
             else:
                 self._answer(refusal)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tonnage.ops.figures.records import (
     MOST_ROUTES,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tonnage.governor.page import SharedPage
+    from tonnage.ops.figures.telling import Counted
 
 
 @dataclass(slots=True)
@@ -63,14 +64,14 @@ class Figuring:
         self._routes = {OTHER}
         self._stores: set[tuple[str, str]] = set()
 
-    def heard(self, index: int, message: dict[str, Any]) -> None:
+    def heard(self, index: int, message: Counted) -> None:
         """Take in what the worker of slot *index* has told."""
         told = self._told[index]
-        for route in map(route_of, message["routes"]):
+        for route in map(route_of, message.routes):
             told.routes[route.name] = route
             if len(self._routes) < MOST_ROUTES:
                 self._routes.add(route.name)
-        for store in map(store_of, message["stores"]):
+        for store in map(store_of, message.stores):
             key = store.kind, store.name
             if len(self._stores) < MOST_STORES:
                 self._stores.add(key)

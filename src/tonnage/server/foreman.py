@@ -13,6 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tonnage.governor.statistics import NANOSECONDS, STUCK_SECONDS
+from tonnage.jobs.messages import JobAsked, JobCancelled
+from tonnage.ops.figures.telling import Counted
+from tonnage.server.messages import Ask, Failed, Hello, Ready
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
@@ -128,7 +131,7 @@ class Foreman:
     def _bury(self, member: Member, status: int | None) -> None:
         for_memory = False
         if not self.is_in_haste and (not member.failure or self._crew.has_served):
-            for_memory = self._safeguards.on_death(member, status)
+            for_memory = self._safeguards.inquest.on_death(member, status)
         if for_memory and not self._crew.has_served:
             # The next would as well, and the one after that.
             limit = format_bytes(self._page.header.limit_bytes)
@@ -162,19 +165,21 @@ class Foreman:
         if received is None:
             return False
         message, fds = received
-        if message["kind"].startswith("job"):
-            self._jobs.on_message(member.channel, message, fds)
-            return True
-        if message["kind"] == "ask":
-            self._front.converse(fds)
-            return True
-        if message["kind"] == "figures":
-            self._figuring.heard(member.index, message)
-            return True
-        self._crew.heard(member, message)
-        self._safeguards.on_message(member, message)
-        if message["kind"] == "ready":
-            self._on_ready()
+        match message:
+            case Hello() | Failed():
+                self._crew.heard(member, message)
+            case Ready():
+                self._crew.heard(member, message)
+                self._safeguards.on_ready(member)
+                self._on_ready()
+            case Ask():
+                self._front.converse(fds)
+            case Counted():
+                self._figuring.heard(member.index, message)
+            case JobAsked() | JobCancelled():
+                self._jobs.on_message(member.channel, message, fds)
+            case _:
+                self._safeguards.on_message(member, message)
         return True
 
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tonnage.host.channel import Channel
     from tonnage.ops.health import Health
     from tonnage.server.actions import Actions
     from tonnage.server.conversation import Head
+    from tonnage.server.messages import WorkerChannel
     from tonnage.server.reactor import Reactor
 
 MOST_UNSENT_BYTES: Final = 2**20
@@ -78,7 +78,7 @@ class FrontDesk:
         for fd in fds:
             self._begin(socket.socket(fileno=fd), trusted=True)
 
-    def stand_in(self, stuck: bool, awake: list[Channel]) -> None:
+    def stand_in(self, stuck: bool, awake: list[WorkerChannel]) -> None:
         """Take over the app's port while all workers are *stuck*; give back to who is *awake*."""
         if stuck and not self._is_standing_in:
             self._is_standing_in = True
@@ -97,7 +97,7 @@ class FrontDesk:
         if self._is_standing_in:
             self._pause_when_full()
 
-    def hand_back(self, serving: list[Channel]) -> None:
+    def hand_back(self, serving: list[WorkerChannel]) -> None:
         """Give the port and all that was taken from it to *serving*, who are about to end.
 
         Also where they are stuck: what their channels take now they serve before they end.

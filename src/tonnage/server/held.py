@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from tonnage.host import reins
-from tonnage.server.facts import Kill, KillReason
+from tonnage.server.postmortem.facts import Kill, KillReason
 
 if TYPE_CHECKING:
     from tonnage.governor.brake import Danger, Mover

@@ -19,7 +19,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.lifespan.on import LifespanOn
 
+from tonnage.errors import WorkerError
 from tonnage.ops.figures.counting import Counting
 from tonnage.server.connections import limits_from
 from tonnage.server.noise import flood, hush
@@ -46,6 +48,8 @@ LINGER_SECONDS = 0.5
 _STEP_SECONDS = 0.02
 # uvicorn's own; with every tenth it writes the date anew.
 _TICK_SECONDS = 0.1
+# Characters of why a startup failed that go to the supervisor; the log has all.
+_LONGEST_MESSAGE = 1000
 # Of the time to stop, so much is kept for the application's own shutdown, a quarter at most.
 _SHUTDOWN_SECONDS = 2.0
 
@@ -100,6 +104,18 @@ def _websockets(counting: Counting) -> Any:
     return make
 
 
+class _Lifespan(LifespanOn):
+    """uvicorn's, which logs why a startup failed; this keeps it, too."""
+
+    why = ""
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            # Frameworks send the traceback, whose last line is the exception.
+            self.why = message.get("message", "").strip().rpartition("\n")[2][:_LONGEST_MESSAGE]
+        await super().send(message)
+
+
 class HttpServer(uvicorn.Server):
     """uvicorn's server, without its signal handlers, and with our way of stopping."""
 
@@ -139,8 +155,9 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=settings.logging.access_log,
                 proxy_headers=False,
-                # These two it writes itself, behind all layers.
-                server_header="server" not in removed,
+                # What the server is made of is nobody's affair.
+                server_header=False,
+                # It writes this itself, behind all layers.
                 date_header="date" not in removed,
                 backlog=settings.listen.backlog,
             )
@@ -179,8 +196,17 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Run the application's startup, then accept."""
-        await super().startup(sockets)
+        """Run the application's startup, then accept.
+
+        Raises:
+            WorkerError: the startup failed, with the application's reason.
+        """
+        self.lifespan = lifespan = _Lifespan(self.config)
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            why = f": {lifespan.why}" if lifespan.why else ""
+            raise WorkerError(f"the application's startup failed{why}") from None
         self._on_ready()
 
     async def adopt(self, connection: socket.socket) -> None:

@@ -24,7 +24,7 @@ from tonnage.governor.reclaim import (
     need_bytes,
     should_reclaim,
 )
-from tonnage.governor.recycle import Reason, Situation
+from tonnage.governor.recycle import Situation
 from tonnage.governor.statistics import NANOSECONDS, read_statistics
 from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
 from tonnage.server.asking import Asked
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import SharedPage
+    from tonnage.governor.reclaim import Reclaimed
     from tonnage.server.asking import Asking
-    from tonnage.server.blackbox import BlackBox
+    from tonnage.server.postmortem.blackbox import BlackBox
     from tonnage.server.crew import Crew, Member
-    from tonnage.server.leaking import Leaking
+    from tonnage.server.leaks.following import Leaking
     from tonnage.server.recycling import Recycler
     from tonnage.server.watch import Look, Watch
 
@@ -147,28 +148,28 @@ class Keeper:
             self._tell_asked("")
         return len(asked)
 
-    def on_reclaimed(self, member: Member, message: dict[str, Any]) -> None:
+    def on_reclaimed(self, member: Member, reclaimed: Reclaimed) -> None:
         """Take in what came of a reclaim in one worker."""
-        header, freed = self._page.header, message["freed_bytes"]
+        header, freed = self._page.header, reclaimed.freed_bytes
         self._asking.settle(member.index)
         header.reclaims += 1
         header.reclaimed_bytes += max(0, freed)
         if member.pid is not None:
             self._collected[member.index] = Collected(
-                self._clock(), member.pid, message["own_bytes"]
+                self._clock(), member.pid, reclaimed.own_bytes
             )
-        self.leaking.collected(member, message, self._room_bytes())
+        self.leaking.collected(member, reclaimed, self._room_bytes())
         asked = self.last_asked
         if asked is None or member.pid not in asked.awaited:
             # A worker's own, at its regular time, on suspicion of a leak, or of the round before.
-            _write_reclaimed(message, member.index, message["why"])
+            _write_reclaimed(reclaimed, member.index, reclaimed.why)
             return
         asked.awaited.discard(member.pid)
         asked.workers.append({"worker": member.index, "freed_bytes": freed})
-        for name, count in message["by"].items():
+        for name, count in reclaimed.by.items():
             asked.by[name] = asked.by.get(name, 0) + count
-        asked.cost_seconds = max(asked.cost_seconds, message["cost_seconds"])
-        _write_reclaimed(message, member.index, asked.why)
+        asked.cost_seconds = max(asked.cost_seconds, reclaimed.cost_seconds)
+        _write_reclaimed(reclaimed, member.index, asked.why)
         if not asked.awaited:
             self._tell_asked("")
             # As a round: what one worker frees is little of what all use.
@@ -192,13 +193,11 @@ class Keeper:
             return
         logger.info(
             "reclaimed %s from %s worker(s) (%s)%s",
-            *(freed, _of(len(asked.workers), asked.asked_count), asked.why),
+            freed,
+            _of(len(asked.workers), asked.asked_count),
+            asked.why,
             f": {why_not_all}" if asked.awaited else "",
         )
-
-    def on_kept(self, member: Member) -> None:
-        """Take in that *member* did not come back down after a request ran out of memory."""
-        self.recycler.want(member.index, Reason.NOT_BACK)
 
     def forget(self, member: Member) -> None:
         """Drop what is known of a worker that has ended."""
@@ -214,8 +213,11 @@ class Keeper:
         now = read_statistics(self._page, int(self._clock() * NANOSECONDS))
         logger.info(
             "memory %s of %s (%s), %d worker(s), %d in flight, %d waiting%s",
-            *(format_bytes(now.used_bytes), format_bytes(now.limit_bytes), now.level.name),
-            *(now.ready_workers, sum(worker.in_flight for worker in now.workers)),
+            format_bytes(now.used_bytes),
+            format_bytes(now.limit_bytes),
+            now.level.name,
+            now.ready_workers,
+            sum(worker.in_flight for worker in now.workers),
             sum(worker.waiting for worker in now.workers),
             told_jobs(now.jobs),
             extra={"fields": self._figures(now.used_bytes, now.level)},
@@ -259,7 +261,9 @@ class Keeper:
         write = logger.warning if level > Level.WARNING else logger.info
         write(
             "memory %s -> %s: %s of %s",
-            *(look.previous.name, level.name, format_bytes(look.used_bytes)),
+            look.previous.name,
+            level.name,
+            format_bytes(look.used_bytes),
             format_bytes(self._watch.marks.limit_bytes),
             extra={"fields": self._figures(look.used_bytes, level)},
         )
@@ -267,7 +271,9 @@ class Keeper:
         if self._trouble is None and level is not Level.OK:
             self._trouble = _Trouble(
                 look.now_seconds,
-                *(header.reclaimed_bytes, header.recycled_bytes, header.reclaims),
+                header.reclaimed_bytes,
+                header.recycled_bytes,
+                header.reclaims,
                 look.used_bytes,
             )
         if level > look.previous:
@@ -360,7 +366,10 @@ class Keeper:
             )
             write(
                 "--recycle-above %s %s: a fresh worker has %s of its own%s",
-                *(format_bytes(above), how, format_bytes(fresh), "" if applies else " already"),
+                format_bytes(above),
+                how,
+                format_bytes(fresh),
+                "" if applies else " already",
             )
         return above if applies else None
 
@@ -377,7 +386,7 @@ def _of(some: int, all_of_them: int) -> str:
     return str(some) if some == all_of_them else f"{some} of {all_of_them}"
 
 
-def _write_reclaimed(message: dict[str, Any], index: int, why: str) -> None:
+def _write_reclaimed(reclaimed: Reclaimed, index: int, why: str) -> None:
     """Log what came of a reclaim; at INFO if it was worth it, as "nothing" comes often."""
-    write = logger.info if message["freed_bytes"] >= _WORTH_TELLING_BYTES else logger.debug
-    write("%s (%s)", describe(message, index), why)
+    write = logger.info if reclaimed.freed_bytes >= _WORTH_TELLING_BYTES else logger.debug
+    write("%s (%s)", describe(reclaimed, index), why)

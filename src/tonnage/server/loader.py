@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tonnage.errors import ConfigError, TargetError
 from tonnage.ops.logging import speak_again
-from tonnage.web.frameworks import note_django_routes
+from tonnage.server.messages import Failed
 from tonnage.web.path.fromsettings import load_shape, with_path
+from tonnage.web.routenames import note_django_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def load_all(settings: Settings) -> Loaded:
 
 
 def load_or_tell(
-    settings: AppSettings, tell: Callable[..., object], load: Callable[[], Loaded]
+    settings: AppSettings, tell: Callable[[Failed], object], load: Callable[[], Loaded]
 ) -> Loaded | None:
     """Return what *load* returns; where it fails, *tell* the supervisor why and return None.
 
@@ -122,14 +123,14 @@ def load_or_tell(
     try:
         loaded = load()
     except TargetError as error:
-        tell("failed", usage=True, error=str(error))
+        tell(Failed(str(error), is_mistaken=True))
     except BaseException as error:  # the application may raise anything
         speak_again()
         trace = (type(error), error, _own_part(error))
         logger.error("importing %s failed", settings.target, exc_info=trace)
         what = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
         where = _place(error, os.path.abspath(settings.app_dir))
-        tell("failed", usage=False, error=f"importing {settings.target} failed: {what}{where}")
+        tell(Failed(f"importing {settings.target} failed: {what}{where}"))
     else:
         speak_again()
         return loaded

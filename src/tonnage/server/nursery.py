@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import TonnageError
-from tonnage.host.channel import Channel
 from tonnage.host.forking import fork_into
+from tonnage.server.messages import WORKERS
 from tonnage.server.zygote import Zygote
 
 if TYPE_CHECKING:
     from tonnage.server.assignment import Assignment
+    from tonnage.server.messages import WorkerChannel
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -85,7 +86,7 @@ class Nursery:
         """Return the zygote's process id, if there is one."""
         return self.zygote.pid if self.zygote else None
 
-    def spawn(self, index: int) -> Channel | None:
+    def spawn(self, index: int) -> WorkerChannel | None:
         """Start a worker for slot *index*; return the channel to it, None if this cannot be now."""
         assignment = replace(self.assignment, index=index)
         if not self.preload:
@@ -138,10 +139,10 @@ class Nursery:
         zygote.stop()
 
 
-def _fork_plainly(assignment: Assignment) -> Channel:
+def _fork_plainly(assignment: Assignment) -> WorkerChannel:
     from tonnage.server.worker import run_worker
 
-    ours, theirs = Channel.pair()
+    ours, theirs = WORKERS.pair()
     kept = assignment.kept_descriptors(theirs)
     fork_into(lambda: run_worker(assignment, theirs, None), kept)
     theirs.close()

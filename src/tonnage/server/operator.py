@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tonnage.errors import ActionError
 from tonnage.governor.levels import Level
 from tonnage.governor.recycle import Reason
+from tonnage.server.messages import Clear
 
 if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
-    from tonnage.server.blackbox import BlackBox
+    from tonnage.server.postmortem.blackbox import BlackBox
     from tonnage.server.crew import Crew
     from tonnage.server.keeper import Keeper
 
@@ -68,11 +69,11 @@ class Operator:
         """Have the workers empty the caches called *name*, or all."""
         # Each is told, although one could tell the others: that one may be stuck. And not posted
         # from here: a worker that was stopped for its growth may hold the lock that this needs.
-        told = [each.channel.send("clear", name=name) for each in self._crew.serving()]
-        if not any(told):
+        told = self._crew.tell(Clear(name))
+        if not told:
             raise ActionError("there is no worker to ask: none is ready yet, or all are ending")
         what = "all caches" if name is None else f"the caches called {name!r}"
-        return f"{sum(told)} worker(s) clear {what}"
+        return f"{told} worker(s) clear {what}"
 
     def postmortems(self) -> list[dict[str, Any]]:
         """Return the reports, newest first."""

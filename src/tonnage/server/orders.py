@@ -1,12 +1,7 @@
 """What a worker is told by its supervisor, and what it does about that.
 
-    stop            finish what has begun, and end
-    reclaim         give memory back
-    trace           follow what is allocated for a while
-    clear           empty caches
-    connection      a client's connection, handed over
-    job_...         what came of an isolated job
-    (end of file)   the supervisor is gone: finish in the time that it would have given, and end
+What it is told is in :mod:`tonnage.server.messages`. The channel's end says that the supervisor is
+gone: the worker finishes in the time that it would have been given, and ends.
 
 Read in the worker's event loop, a message at a time; nothing here waits.
 """
@@ -24,12 +19,14 @@ from tonnage.host import reins
 from tonnage.host.processes import descendants
 from tonnage.jobs import caller as jobs
 from tonnage.ops.caches import clear
+from tonnage.server.messages import Adopt, Clear, Reclaim, Stop, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.host.channel import Channel
     from tonnage.server.http import HttpServer
+    from tonnage.server.messages import SupervisorChannel
+    from tonnage.server.ownfuse import OwnFuse
     from tonnage.server.upkeep import Upkeep
 
 logger = logging.getLogger("tonnage.worker")
@@ -41,6 +38,7 @@ class Orders:
     Args:
         channel: to the supervisor.
         upkeep: gives memory back, and follows allocations.
+        fuse: this process's.
         server: takes connections over.
         stop: has the worker finish and end.
         stop_seconds: how long that may take once nobody else sees to it.
@@ -48,8 +46,9 @@ class Orders:
 
     def __init__(
         self,
-        channel: Channel,
+        channel: SupervisorChannel,
         upkeep: Upkeep,
+        fuse: OwnFuse,
         server: HttpServer,
         *,
         stop: Callable[[], None],
@@ -57,6 +56,7 @@ class Orders:
     ) -> None:
         self._channel = channel
         self._upkeep = upkeep
+        self._fuse = fuse
         self._server = server
         self._stop = stop
         self._stop_seconds = stop_seconds
@@ -67,7 +67,7 @@ class Orders:
             received = self._channel.receive()
         except MemoryError:
             # It is read at the next turn of the loop: the poll tells of it again.
-            self._upkeep.slacken()
+            self._fuse.slacken()
             return
         except EOFError:
             self._on_supervisor_gone()
@@ -75,19 +75,19 @@ class Orders:
         if received is None:
             return
         message, fds = received
-        if message["kind"] == "stop":
-            self._stop()
-        elif message["kind"] == "reclaim":
-            level = Level(message["level"])
-            self._upkeep.reclaim(level, message["need_bytes"], message["why"])
-        elif message["kind"] == "trace":
-            self._upkeep.trace(message["seconds"], message["budget_bytes"])
-        elif message["kind"] == "clear":
-            clear(message["name"])
-        elif message["kind"] == "connection":
-            self._adopt(fds)
-        elif message["kind"].startswith("job_"):
-            jobs.on_message(message)
+        match message:
+            case Stop():
+                self._stop()
+            case Reclaim(level, need_bytes, why):
+                self._upkeep.reclaim(Level(level), need_bytes, why)
+            case Trace(seconds, budget_bytes):
+                self._upkeep.trace(seconds, budget_bytes)
+            case Clear(name):
+                clear(name)
+            case Adopt():
+                self._adopt(fds)
+            case _:
+                jobs.on_message(message)
 
     def _on_supervisor_gone(self) -> None:
         """Finish what has begun and end, in the time that the supervisor would have given."""

@@ -20,7 +20,7 @@ from tonnage.governor.brake import LEAST_EXCESS_BYTES, Mover
 from tonnage.governor.fuse import Growth
 from tonnage.host import reins
 from tonnage.host.processes import Statm, age_seconds, command_name, parent_pid
-from tonnage.server.facts import Program
+from tonnage.server.postmortem.facts import Program
 from tonnage.units import MIB
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import math
 import sys
 import termios
 from time import monotonic
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -133,7 +133,7 @@ class Connection(Ending):
         HttpToolsProtocol.on_headers_complete(self)
         cycle = self.cycle
         if cycle is not None:
-            cycle.transport = cast("asyncio.Transport", self)
+            cycle.transport = self  # type: ignore[assignment]
             if cycle.scope is self.scope and not self.pipeline:
                 # As _begin does, which would cost 0.1 us.
                 self._served, self._status = cycle.scope, 0

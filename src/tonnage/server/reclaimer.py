@@ -1,8 +1,8 @@
 """Giving memory back, in a worker: caches shrink, garbage is collected, the allocator lets go.
 
 Promises: the three in this order, each measured by what the process's own memory fell by, and one
-record of it (:class:`Reclaimed`) that fits a message to the supervisor. Runs in the event loop's
-thread and holds it up for as long as it takes.
+record of it (:class:`~tonnage.governor.reclaim.Reclaimed`) that fits a message to the supervisor.
+Runs in the event loop's thread and holds it up for as long as it takes.
 
 Does not decide when the level calls for it (the supervisor, :mod:`tonnage.governor.reclaim`) nor
 how far a cache shrinks (:mod:`tonnage.governor.consumers`), and sends nothing.
@@ -11,8 +11,7 @@ how far a cache shrinks (:mod:`tonnage.governor.consumers`), and sends nothing.
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tonnage.governor.consumers import Registry, targets
 from tonnage.governor.levels import Level
@@ -20,6 +19,7 @@ from tonnage.governor.reclaim import (
     ALLOCATOR,
     CACHE,
     COLLECTION,
+    Reclaimed,
     is_regular_due,
     may_collect,
 )
@@ -39,33 +39,6 @@ class Trims(Protocol):
 
     def trim(self) -> None:
         """Hand free pages back to the system."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reclaimed:
-    """What one reclaim brought.
-
-    Attributes:
-        freed_bytes: by how much the worker's own memory fell; negative if it grew meanwhile.
-        by: who brought how much of it: ``cache:NAME``, ``collection``, ``allocator``. Bytes that a
-            cache says it freed, and that leave the process only when garbage is collected or the
-            heap trimmed, are the cache's.
-        cost_seconds: how long it took.
-        own_bytes: the worker's own memory afterwards.
-        requests: how many requests it had served by then.
-        why: what called for it.
-    """
-
-    freed_bytes: int
-    by: dict[str, int]
-    cost_seconds: float
-    own_bytes: int
-    requests: int
-    why: str
-
-    def fields(self) -> dict[str, Any]:
-        """Return it as the fields of a message."""
-        return asdict(self)
 
 
 class Reclaimer:

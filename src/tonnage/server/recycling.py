@@ -34,7 +34,7 @@ from tonnage.governor.recycle import (
 )
 from tonnage.governor.statistics import read_statistics
 from tonnage.ops.alertpolicy import RECYCLING_GAVE_UP
-from tonnage.server.facts import KillReason
+from tonnage.server.postmortem.facts import KillReason
 from tonnage.units import MIB, format_bytes, in_mb
 
 if TYPE_CHECKING:
@@ -234,7 +234,10 @@ class Recycler:
         now.successor, now.ready_seconds = member, self._clock() - now.begun_seconds
         logger.debug(
             "worker %d (pid %s) has taken over from worker %d after %.0f ms",
-            *(member.index, member.pid, now.old.index, now.ready_seconds * 1000),
+            member.index,
+            member.pid,
+            now.old.index,
+            now.ready_seconds * 1000,
         )
         if now.start_first and not now.old_is_gone:
             self._drain(now)
@@ -263,7 +266,8 @@ class Recycler:
             return
         logger.error(
             "worker %d was to be recycled, since %s; no successor came up, so it goes on",
-            *(now.old.index, _WORDS[now.reason]),
+            now.old.index,
+            _WORDS[now.reason],
         )
         now.old.is_replaced = False
         if now.reason in (Reason.NEW_CODE, Reason.ASKED):
@@ -304,11 +308,9 @@ class Recycler:
         found = self._bounds.get(member.index)
         if found is None or found.pid != member.pid:
             requests, seconds = self._settings.max_requests, self._settings.max_lifetime_seconds
-            jitter = self._settings.max_requests_jitter
-            more = requests * _JITTER_SHARE if jitter is None else jitter
             found = _Bounds(
                 member.pid or 0,
-                requests + round(self._draw(more)) if requests else None,
+                requests + round(self._draw(requests * _JITTER_SHARE)) if requests else None,
                 seconds + self._draw(seconds * _JITTER_SHARE) if seconds else None,
             )
             self._bounds[member.index] = found
@@ -330,7 +332,10 @@ class Recycler:
         )
         logger.debug(
             "recycling worker %d (pid %s, %s of its own): %s; %s",
-            *(old.index, old.pid, format_bytes(chosen.own_bytes), _WORDS[reason]),
+            old.index,
+            old.pid,
+            format_bytes(chosen.own_bytes),
+            _WORDS[reason],
             "its successor starts first" if start_first else "no room for two, so it drains first",
         )
         if start_first:
@@ -357,7 +362,9 @@ class Recycler:
             logger.error(
                 "worker %d has ended to be recycled, since %s, and after %.0f s no successor has "
                 "come up: others can be recycled again, and starting one is tried further",
-                *(now.old.index, _WORDS[now.reason], seconds - now.begun_seconds),
+                now.old.index,
+                _WORDS[now.reason],
+                seconds - now.begun_seconds,
             )
             self._now = None
 
@@ -381,8 +388,14 @@ class Recycler:
         logger.info(
             "worker %d (pid %s, %s of its own) is recycled: %s; worker %d was ready after "
             "%.0f ms%s, %s came free",
-            *(now.old.index, now.old.pid, format_bytes(now.held_bytes), _WORDS[now.reason]),
-            *(successor.index, now.ready_seconds * 1000, order, format_bytes(freed_bytes)),
+            now.old.index,
+            now.old.pid,
+            format_bytes(now.held_bytes),
+            _WORDS[now.reason],
+            successor.index,
+            now.ready_seconds * 1000,
+            order,
+            format_bytes(freed_bytes),
             extra={
                 "fields": {
                     "reason": now.reason.name.lower(),

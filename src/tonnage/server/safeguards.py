@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tonnage.governor.levels import Level
+from tonnage.governor.reclaim import Reclaimed
+from tonnage.governor.recycle import Reason
 from tonnage.ops.alertpolicy import SECURITY
 from tonnage.server.asking import Asking
-from tonnage.server.blackbox import BlackBox
+from tonnage.server.postmortem.blackbox import BlackBox
 from tonnage.server.hold import Hold, make_hold
-from tonnage.server.inquest import Inquest
+from tonnage.server.postmortem.inquest import Inquest
 from tonnage.server.keeper import Keeper
-from tonnage.server.leaking import Leaking
+from tonnage.server.leaks.following import Leaking
+from tonnage.server.messages import Alarm, Kept, RanOut, Traced
 from tonnage.server.operator import Operator
 from tonnage.server.recycling import Recycler
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     from tonnage.governor.page import SharedPage
     from tonnage.server.crew import Crew, Member
+    from tonnage.server.leaks.trace import TraceReport
+    from tonnage.server.messages import OfMemory
     from tonnage.server.watch import Look, Watch
     from tonnage.settings import Settings
 
@@ -48,26 +53,24 @@ class Safeguards:
             self.keeper.act(look)
         return look
 
-    def on_message(self, member: Member, message: dict[str, Any]) -> None:
-        """Take in what *member* says of its memory, and what people are to be told."""
-        kind = message["kind"]
-        if kind == "ready":
-            self.hold.watch.roll_up(member.pid or 0, self.page.slots[member.index])
-            self.keeper.recycler.heard_ready(member)
-        elif kind == "reclaimed":
-            self.keeper.on_reclaimed(member, message)
-        elif kind == "memory_error":
-            self.inquest.on_memory_error(member, message)
-        elif kind == "kept":
-            self.keeper.on_kept(member)
-        elif kind == "traced":
-            self.keeper.leaking.heard_report(member, message["report"])
-        elif kind == "alarm":
-            self.alert(SECURITY, message["text"], message["fields"])
+    def on_ready(self, member: Member) -> None:
+        """Take in that *member* serves from now on."""
+        self.hold.watch.roll_up(member.pid or 0, self.page.slots[member.index])
+        self.keeper.recycler.heard_ready(member)
 
-    def on_death(self, member: Member, status: int | None) -> bool:
-        """Find out why *member* has died; return whether for want of memory."""
-        return self.inquest.on_death(member, status)
+    def on_message(self, member: Member, message: OfMemory) -> None:
+        """Take in what *member* says of its memory, and what people are to be told."""
+        match message:
+            case Reclaimed():
+                self.keeper.on_reclaimed(member, message)
+            case RanOut():
+                self.inquest.on_memory_error(member, message)
+            case Kept():
+                self.keeper.recycler.want(member.index, Reason.NOT_BACK)
+            case Traced(report):
+                self.keeper.leaking.heard_report(member, cast("TraceReport", report))
+            case Alarm(text, fields):
+                self.alert(SECURITY, text, fields)
 
     def forget(self, member: Member) -> None:
         """Drop what is known of a worker that has ended."""

@@ -4,7 +4,7 @@ A ring of at most :data:`MOST_SAMPLES` rows in one block of ``8 * (5 + slots)`` 
 with two workers, 276 KB with 64. Nothing is allocated while it runs, and a note takes some 2 us.
 
 Does not measure (:mod:`tonnage.server.watch`) and draws no conclusions
-(:mod:`tonnage.server.postmortem`).
+(:mod:`tonnage.server.postmortem.cause`).
 """
 
 from __future__ import annotations
@@ -77,8 +77,13 @@ class SampleRing:
             self._times = (newest, sample.now_seconds)
         private = sample.private_bytes[: self._slots]
         self._row.pack_into(
-            *(self._rows, self._at(self._count - 1), sample.now_seconds),
-            *(sample.used_bytes, sample.raw_bytes, sample.cache_bytes, sample.level),
+            self._rows,
+            self._at(self._count - 1),
+            sample.now_seconds,
+            sample.used_bytes,
+            sample.raw_bytes,
+            sample.cache_bytes,
+            sample.level,
             *private,
             *([0] * (self._slots - len(private))),
         )

@@ -23,8 +23,8 @@ from tonnage.logs import ring
 from tonnage.web.threads import bound_stacks
 
 if TYPE_CHECKING:
-    from tonnage.host.channel import Channel
     from tonnage.server.assignment import Assignment
+    from tonnage.server.messages import SupervisorChannel
 
 # Workers are the kernel's first choice, the supervisor its last: it must live to explain.
 OOM_SCORE: Final = 500
@@ -49,7 +49,7 @@ def settle_process(assignment: Assignment) -> None:
     bound_stacks()
 
 
-def leave_in_child(assignment: Assignment, channel: Channel) -> None:
+def leave_in_child(assignment: Assignment, channel: SupervisorChannel) -> None:
     """Let go of port, clients and signals in a process that the application has forked.
 
     Its signals would reach our event loop through the pipe that both have; and what the fuse

@@ -26,13 +26,14 @@ from tonnage.server.conversation import (
     read_head,
     write,
 )
+from tonnage.server.messages import Adopt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tonnage.host.channel import Channel
     from tonnage.ops.health import Health
     from tonnage.server.conversation import Head
+    from tonnage.server.messages import WorkerChannel
 
 MOST_HELD: Final = 256
 # Without a complete request line after so long, it is not for us to judge.
@@ -127,11 +128,11 @@ class StandIn:
             self._hold(connection)
         return waiting
 
-    def hand_over(self, awake: list[Channel]) -> None:
+    def hand_over(self, awake: list[WorkerChannel]) -> None:
         """Pass what is held to the workers at the other ends of *awake*, in turn."""
         taking = deque(awake)
         while self._held and taking:
-            if taking[0].send("connection", fds=(self._held[0].fileno(),)):
+            if taking[0].send(Adopt(), fds=(self._held[0].fileno(),)):
                 self._held.popleft().close()
                 taking.rotate(-1)
             else:

@@ -81,7 +81,7 @@ def start(settings: Settings) -> int:
     for warning in settings.warnings:
         logger.warning("%s", warning)
     check_target(settings.app.target)
-    prepare(settings.path)
+    prepare(settings)
     use(settings.stores)
     use_for_databases(settings.databases)
     use_for_jobs(settings.jobs)

@@ -70,6 +70,9 @@ class StartRoom:
         logger.warning(
             "%d of %d workers have room: a start needs %s, %s are free; %s (what is loaded at"
             " import all workers share, what is loaded at startup each has for itself)",
-            *(serving, wanted, format_bytes(self._recycler.start_bytes)),
-            *(format_bytes(max(0, free_bytes)), what_then),
+            serving,
+            wanted,
+            format_bytes(self._recycler.start_bytes),
+            format_bytes(max(0, free_bytes)),
+            what_then,
         )

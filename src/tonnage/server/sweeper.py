@@ -147,6 +147,7 @@ class Sweeper:
         # What began since the last sweep is taken to have begun with it.
         until = self.now_seconds - self.limits.sweep_seconds
         for connection in self._ours():
+            connection.release_head()
             verdict = connection.judge(until - connection.since_seconds, idle)
             if verdict == "idle":
                 connection.transport.close()

@@ -1,23 +1,21 @@
-"""A worker's own upkeep of its memory: asked for, at intervals, when idle, and after a failure.
+"""How a worker gives memory back: when it is asked, at intervals, when idle, and after a failure.
 
-Covers giving back when the supervisor asks, the regular collection, the trim of an idle heap, the
-check after memory ran out, and a trace for leaks. Runs in the event loop's thread.
-Decides nothing about other processes; whether this one is recycled is the supervisor's affair.
+A trace for leaks, which follows what it does not give back, takes the place of the regular
+collections. Runs in the event loop's thread. Whether this worker is recycled is the supervisor's
+affair, its fuse :mod:`tonnage.server.ownfuse`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.consumers import registry
-from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.governor.levels import Level
-from tonnage.host.reins import UNLIMITED, limit_data
+from tonnage.server.messages import Kept, RanOut, Traced
 from tonnage.server.reclaimer import Reclaimer
 from tonnage.units import MIB
 
@@ -25,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import Slot
-    from tonnage.host.channel import Channel
     from tonnage.host.malloc import Heap
-    from tonnage.server.leaktrace import LeakTrace
+    from tonnage.server.leaks.trace import LeakTrace
+    from tonnage.server.messages import SupervisorChannel
     from tonnage.web.outofmemory import MemoryFailure
 
 # A worker without work for so long hands back what its allocator keeps, if that is worth it.
@@ -40,8 +38,6 @@ _CHECK_SECONDS: Final = 0.5
 _WORTH_RECYCLING_BYTES: Final = 24 * MIB
 # What it held before is the least of so many beats of its heart: 3 s.
 _BEATS: Final = 30
-# How often security events that are too old are erased.
-_SWEEP_SECONDS: Final = 60.0
 
 
 class Upkeep:
@@ -51,7 +47,7 @@ class Upkeep:
         self,
         slot: Slot,
         heap: Heap,
-        channel: Channel,
+        channel: SupervisorChannel,
         *,
         own_bytes: Callable[[], int],
         look: Callable[[], object],
@@ -75,7 +71,7 @@ class Upkeep:
         self._own_bytes = own_bytes
         self._look = look
         self._clock = clock
-        self._busy_until = self._swept_at = clock()
+        self._busy_until = clock()
         # At most _BEATS.
         self._held: deque[int] = deque([slot.held_bytes], _BEATS)
         self._reclaimer = Reclaimer(
@@ -89,57 +85,15 @@ class Upkeep:
         self._check: asyncio.TimerHandle | None = None
         self._trace: LeakTrace | None = None
 
-    def set_first_fuse(self, left_bytes: int) -> None:
-        """Limit this process's data to what it has, and *left_bytes*, or the usual slack.
-
-        The supervisor's own first look at a new worker can come after the first request.
-        """
-        fuse = self._slot.data_bytes + max(left_bytes, SLACK_BYTES)
-        if limit_data(0, fuse):
-            self._slot.data_limit_bytes = fuse
-
-    def slacken(self) -> None:
-        """Raise this process's fuse a little, since the server's own code has met it."""
-        fuse = self._slot.data_limit_bytes
-        if fuse and limit_data(0, fuse + LEAST_SLACK_BYTES):
-            self._slot.data_limit_bytes = fuse + LEAST_SLACK_BYTES
-
-    def lift_fuse(self) -> None:
-        """Take this process's fuse away: it ends, and what it still starts is bounded."""
-        if self._slot.data_limit_bytes and limit_data(0, UNLIMITED):
-            self._slot.data_limit_bytes = 0
-
-    def keep_fuse_above(self) -> None:
-        """Raise the fuse of this process, if what its requests were just granted needs that.
-
-        The supervisor sets it some times a second, and a request begins at once.
-        """
-        fuse = self._slot.data_limit_bytes
-        if not fuse:
-            return
-        needed = self._slot.data_bytes + self._slot.granted_bytes + LEAST_SLACK_BYTES
-        if fuse < needed and limit_data(0, needed):
-            self._slot.data_limit_bytes = needed
-
     def reclaim(self, level: Level, need_bytes: int, why: str) -> None:
         """Give memory back, and tell the supervisor what came of it."""
         self._look()
         done = self._reclaimer.reclaim(level, need_bytes, why)
         self._look()
-        self._channel.send("reclaimed", **done.fields())
+        self._channel.send(done)
 
     def beat(self, now_seconds: float) -> None:
         """Do what is due; to be called some times a second."""
-        if "tonnage.stores.bulletin" in sys.modules:
-            from tonnage.stores.bulletin import catch_up_all
-
-            catch_up_all()
-        if now_seconds - self._swept_at >= _SWEEP_SECONDS:
-            self._swept_at = now_seconds
-            if "tonnage.stores.security.events" in sys.modules:
-                from tonnage.stores.security.events import sweep
-
-                sweep()
         self._slot.consumers_bytes = self._reclaimer.used_bytes()
         self._held.append(self._slot.held_bytes)
         if self._trace is not None:
@@ -152,13 +106,14 @@ class Upkeep:
     def on_memory_error(self, failure: MemoryFailure) -> None:
         """Tell the supervisor that a request ran out of memory, and check what it left behind."""
         self._channel.send(
-            "memory_error",
-            route=failure.route,
-            line=failure.line,
-            grown_bytes=failure.grown_bytes,
-            left_bytes=failure.left_bytes,
-            was_freed=failure.was_freed,
-            answered=failure.status or None,
+            RanOut(
+                route=failure.route,
+                line=failure.line,
+                grown_bytes=failure.grown_bytes,
+                left_bytes=failure.left_bytes,
+                was_freed=failure.was_freed,
+                answered=failure.status or None,
+            )
         )
         self.check()
 
@@ -171,7 +126,7 @@ class Upkeep:
 
     def trace(self, seconds: float, budget_bytes: int) -> None:
         """Begin to trace what this worker allocates, for a leak report."""
-        from tonnage.server.leaktrace import LeakTrace
+        from tonnage.server.leaks.trace import LeakTrace
 
         if self._trace is None:
             self._trace = LeakTrace(
@@ -202,13 +157,13 @@ class Upkeep:
         if self._own_bytes() - before_bytes > _WORTH_RECYCLING_BYTES:
             self.reclaim(Level.OK, 0, "memory had run out")
         if self._own_bytes() - before_bytes > _WORTH_RECYCLING_BYTES:
-            self._channel.send("kept")
+            self._channel.send(Kept())
 
     def _report(self, trace: LeakTrace) -> None:
         self._trace = None
         report = trace.finish()
         self._heap.trim()
-        self._channel.send("traced", report=report)
+        self._channel.send(Traced(dict(report)))
 
     def _trim_when_idle(self, now_seconds: float) -> None:
         if self._slot.in_flight or self._slot.waiting:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 from tonnage.budget.sizes import guard_bytes
 from tonnage.governor.levels import Level, Marks, Standing, decide
 from tonnage.governor.pace import next_look_seconds
-from tonnage.governor.statistics import MEASURES, NANOSECONDS
+from tonnage.governor.statistics import NANOSECONDS
 from tonnage.host.counters import MeterError
+from tonnage.host.measures import MEASURES
 from tonnage.host.processes import Statm, read_rollup
 from tonnage.units import MIB
 
@@ -152,8 +153,8 @@ class Watch:
         except MeterError:
             return None
 
-    def count_kills(self) -> int:
-        """Return how many processes the kernel has killed since this was last found out."""
+    def take_kills(self) -> int:
+        """Return how many processes the kernel has killed; they are not told of again."""
         try:
             return self._kills(self.meter.read())
         except MeterError:
@@ -252,7 +253,7 @@ class Watch:
         header.cache_bytes = usage.cache_bytes
         header.others_bytes = int(self._others_bytes)
         header.workers_ceiling_bytes = self.ceiling_bytes - int(self._others_bytes)
-        header.measured_how = MEASURES.index(usage.how) if usage.how in MEASURES else 0
+        header.measured_how = MEASURES.index(usage.how)
         header.sampled_nanoseconds = int(now * NANOSECONDS)
         header.blind = 0
         if self._standing.level is not previous or not header.level_since_nanoseconds:

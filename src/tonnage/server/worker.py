@@ -11,14 +11,13 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tonnage.budget.connections import connections_per_worker
 from tonnage.budget.sizes import guard_bytes
 from tonnage.db.settings import use_share
+from tonnage.errors import WorkerError
 from tonnage.governor import reservations
 from tonnage.governor.admission import Desk, Request
 from tonnage.governor.flight import Flight
@@ -37,8 +36,11 @@ from tonnage.ops.trust import ALIASES
 from tonnage.server.crew import EXIT_NOT_STARTED
 from tonnage.server.http import HttpServer, loop_factory
 from tonnage.server.loader import Loaded, load_all, load_or_tell
+from tonnage.server.messages import Alarm, Ask, Failed, Hello, Ready
 from tonnage.server.orders import Orders
+from tonnage.server.ownfuse import OwnFuse
 from tonnage.server.ownmemory import OwnMemory
+from tonnage.server.ownstores import OwnStores
 from tonnage.server.settling import leave_in_child, settle_process
 from tonnage.server.steadily import steadily
 from tonnage.server.upkeep import Upkeep
@@ -62,8 +64,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tonnage.governor.page import Slot
-    from tonnage.host.channel import Channel
     from tonnage.server.assignment import Assignment
+    from tonnage.server.messages import SupervisorChannel
     from tonnage.web.respond import ASGIApp
 
 logger = logging.getLogger("tonnage.worker")
@@ -77,14 +79,14 @@ LAST_WORD_SECONDS = 0.2
 LARGE_BYTES = 6 * MIB
 
 
-def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) -> int:
+def run_worker(assignment: Assignment, channel: SupervisorChannel, loaded: Loaded | None) -> int:
     """Serve until told to stop; return the exit status. *loaded* is None without preloading."""
     settle_process(assignment)
     slot = assignment.page.slots[assignment.index]
     slot.started_nanoseconds = slot.heartbeat_nanoseconds = time.monotonic_ns()
     slot.pid = os.getpid()
-    channel.send("hello", pid=os.getpid())
-    alarm.use(lambda text, fields: channel.send("alarm", text=text, fields=fields))
+    channel.send(Hello(os.getpid()))
+    alarm.use(lambda text, fields: channel.send(Alarm(text, fields)))
     channel.setblocking(False)
     _share_connections(assignment)
     if loaded is None:
@@ -95,13 +97,12 @@ def run_worker(assignment: Assignment, channel: Channel, loaded: Loaded | None) 
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(assignment, channel, loaded))
-    except SystemExit:
-        # uvicorn's word for a lifespan that failed; it has logged why.
-        channel.send("failed", usage=False, error="the application's startup failed")
+    except WorkerError as error:
+        channel.send(Failed(str(error)))
         return EXIT_NOT_STARTED
 
 
-async def _serve(assignment: Assignment, channel: Channel, loaded: Loaded) -> int:
+async def _serve(assignment: Assignment, channel: SupervisorChannel, loaded: Loaded) -> int:
     # Made inside the loop: anyio's thread limiter belongs to a running one.
     return await Worker(assignment, channel, loaded).serve()
 
@@ -117,7 +118,7 @@ def _share_connections(assignment: Assignment) -> None:
 class Worker:
     """The running parts of one worker, wired."""
 
-    def __init__(self, assignment: Assignment, channel: Channel, loaded: Loaded) -> None:
+    def __init__(self, assignment: Assignment, channel: SupervisorChannel, loaded: Loaded) -> None:
         self._assignment = assignment
         self._channel = channel
         self._slot: Slot = assignment.page.slots[assignment.index]
@@ -128,6 +129,8 @@ class Worker:
             assignment.threads, lambda request: self._gate.settle(request), self._note
         )
         self._threads = AnyioThreads(assignment.threads, self._note)
+        self._fuse = OwnFuse(self._slot)
+        self._stores = OwnStores(time.monotonic())
         self._upkeep = Upkeep(
             self._slot,
             self._heap,
@@ -152,6 +155,7 @@ class Worker:
         self._orders = Orders(
             channel,
             self._upkeep,
+            self._fuse,
             self._server,
             stop=self._stop,
             stop_seconds=assignment.settings.process.stop_seconds,
@@ -178,12 +182,13 @@ class Worker:
         finally:
             heartbeat.cancel()
             end_with_parent(signal.SIGKILL)
-            self._upkeep.lift_fuse()
+            self._fuse.lift()
         self._gate.look()
         # Before stores close, which may take all the time that is left, and after.
         self._telling.tell(LAST_WORD_SECONDS)
         # Stores may wait for jobs meanwhile: what becomes of these comes over the channel.
-        await self._close_stores()
+        left_seconds = self._stop_by_seconds - time.monotonic() - 0.5
+        await self._stores.close(max(LEAST_CLOSE_SECONDS, left_seconds))
         loop.remove_reader(self._channel.fileno())
         self._telling.tell(LAST_WORD_SECONDS)
         return 0
@@ -195,7 +200,7 @@ class Worker:
             self._slot,
             self._memory.holding,
             most_bytes=self._assignment.settings.memory.worker_memory_bytes,
-            on_grant=self._upkeep.keep_fuse_above,
+            on_grant=self._fuse.keep_above_grants,
         )
         self._desk = Desk(
             ledger, queue_limit=assignment.queue_requests, wait_seconds=settings.queue_seconds
@@ -255,7 +260,7 @@ class Worker:
             settings.admission.admin_token,
             also_below=ALIASES if settings.admission.api_aliases else "",
             places=places_for(settings.admission, lambda path: has_path(loaded.app, path)),
-            send=lambda fd: self._channel.send("ask", fds=(fd,)),
+            send=lambda fd: self._channel.send(Ask(), fds=(fd,)),
         )
         app: ASGIApp = self._endpoints
         hops = settings.listen.proxy_hops
@@ -283,10 +288,10 @@ class Worker:
             self._gate.look()
             header = self._assignment.page.header
             free = header.limit_bytes - header.used_bytes - guard_bytes(header.limit_bytes)
-            self._upkeep.set_first_fuse(free // max(1, header.desired_workers))
-        self._begin_stores()
+            self._fuse.set_first(free // max(1, header.desired_workers))
+        self._stores.begin()
         self._slot.state = WorkerState.READY
-        self._channel.send("ready")
+        self._channel.send(Ready())
 
     def _on_drain(self) -> None:
         self._slot.state = WorkerState.DRAINING
@@ -294,25 +299,6 @@ class Worker:
         self._gate.drain()
         self._endpoints.drain()
         self._upkeep.end_trace()
-
-    def _begin_stores(self) -> None:
-        """Let writers begin that may have something to do from a process before."""
-        if "tonnage.stores.background" in sys.modules:
-            from tonnage.stores.background import begin
-
-            begin()
-
-    async def _close_stores(self) -> None:
-        """Let writers and their like finish, in the time that is left; no request runs now.
-
-        In a thread of its own: what they have in this event loop is closed there.
-        """
-        if "tonnage.stores.background" in sys.modules:
-            from tonnage.stores.background import close
-
-            seconds = max(LEAST_CLOSE_SECONDS, self._stop_by_seconds - time.monotonic() - 0.5)
-            with ThreadPoolExecutor(1) as closing:
-                await asyncio.get_running_loop().run_in_executor(closing, close, seconds)
 
     def _stop(self) -> None:
         self._server.should_exit = True
@@ -324,12 +310,13 @@ class Worker:
         slot.connections = self._server.open_connections
         try:
             self._gate.beat()
+            self._stores.beat(now / 1e9)
             self._upkeep.beat(now / 1e9)
             self._allow_huge_pages()
             self._telling.beat(now / 1e9)
         except MemoryError:
             # A thread of a request has just taken the last of it.
-            self._upkeep.slacken()
+            self._fuse.slacken()
         return False
 
     def _allow_huge_pages(self) -> None:

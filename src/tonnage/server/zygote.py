@@ -18,40 +18,89 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import TargetError, WorkerError
-from tonnage.host.channel import Channel
+from tonnage.host.channel import Channel, Dialogue
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.forking import end_with, fork_into
 from tonnage.host.forksafety import sockets_opened, why_not_fork
 from tonnage.host.malloc import Heap
 from tonnage.host.pages import drop_file_pages
 from tonnage.host.prctl import end_with_parent, name_process
+from tonnage.jobs.call import Call
+from tonnage.jobs.messages import JOBS
 from tonnage.logs import ring
 from tonnage.server.loader import load_all, load_or_tell
+from tonnage.server.messages import WORKERS, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tonnage.jobs.call import Call
+    from tonnage.jobs.messages import JobChannel
     from tonnage.server.assignment import Assignment
     from tonnage.server.loader import Loaded
+    from tonnage.server.messages import WorkerChannel
     from tonnage.settings import Settings
 
 logger = logging.getLogger("tonnage.zygote")
 
 # An application that has imported this has jobs to run.
 _JOBS: Final = "tonnage.jobs.isolated"
+# Of caches and the like, named in a message.
+_MOST_STORES: Final = 50
+# Of connections that the import has opened; one is a mistake already.
+_MOST_SOCKETS: Final = 20
 # From the end of its channel to a process's own.
 _ENDING_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The application is imported.
+
+    Attributes:
+        seconds: how long that took.
+        why_not: why forking is not safe; None: it is.
+        stores: caches and the like that the import has made: pairs of name and bound in bytes.
+        has_jobs: it has jobs to run apart.
+        sockets: connections that the import has opened, in words.
+    """
+
+    seconds: float
+    why_not: str | None
+    stores: list[tuple[str, int]]
+    has_jobs: bool
+    sockets: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ForkWorker:
+    """Fork a worker for slot *index*; its end of the channel comes along."""
+
+    index: int
+    queue_requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkJob:
+    """Fork a job's process for *call*; its channel and the data socket come along."""
+
+    call: Call
+
+
+ToZygote = ForkWorker | ForkJob
+FromZygote = Imported | Failed
+
+ZYGOTES: Final[Dialogue[ToZygote, FromZygote]] = Dialogue(ToZygote, FromZygote)
 
 
 class Zygote:
     """The supervisor's handle on a zygote process."""
 
-    def __init__(self, pid: int, channel: Channel) -> None:
+    def __init__(self, pid: int, channel: Channel[ToZygote, FromZygote]) -> None:
         self.pid = pid
         self.channel = channel
         self.begun_seconds = time.monotonic()
@@ -65,7 +114,7 @@ class Zygote:
     @classmethod
     def start(cls, assignment: Assignment) -> Zygote:
         """Fork the process; the import goes on there."""
-        ours, theirs = Channel.pair()
+        ours, theirs = ZYGOTES.pair()
         kept = assignment.kept_descriptors(theirs)
         pid = fork_into(lambda: zygote_main(assignment, theirs), kept)
         theirs.close()
@@ -88,45 +137,42 @@ class Zygote:
                 "see --start-seconds"
             )
         try:
-            message, _ = self.channel.receive() or ({}, [])
+            received = self.channel.receive()
         except EOFError:
             raise WorkerError(_told_end(self.pid)) from None
-        if message.get("kind") == "failed":
-            error = TargetError if message["usage"] else WorkerError
-            raise error(message["error"])
-        self.seconds = message["seconds"]
-        self.why_not = message["why_not"]
-        self.has_jobs = message["has_jobs"]
-        self.stores = tuple((name, size_bytes) for name, size_bytes in message["stores"])
-        for opened in message["sockets"]:
+        message = received[0] if received is not None else Failed("the import was not heard of")
+        if isinstance(message, Failed):
+            error = TargetError if message.is_mistaken else WorkerError
+            raise error(message.error)
+        self.seconds = message.seconds
+        self.why_not = message.why_not
+        self.has_jobs = message.has_jobs
+        self.stores = tuple((name, size_bytes) for name, size_bytes in message.stores)
+        for opened in message.sockets:
             logger.warning(
                 "importing the application opened %s, which all workers would share: open "
                 "connections in its startup instead",
                 opened,
             )
 
-    def fork(self, assignment: Assignment) -> Channel | None:
+    def fork(self, assignment: Assignment) -> WorkerChannel | None:
         """Have a worker forked for *assignment*; return the channel to it, None if this fails."""
-        ours, theirs = Channel.pair()
-        sent = self.channel.send(
-            "fork",
-            fds=(theirs.fileno(),),
-            index=assignment.index,
-            queue_requests=assignment.queue_requests,
-        )
+        ours, theirs = WORKERS.pair()
+        wanted = ForkWorker(assignment.index, assignment.queue_requests)
+        sent = self.channel.send(wanted, fds=(theirs.fileno(),))
         theirs.close()
         if not sent:
             ours.close()
             return None
         return ours
 
-    def fork_job(self, call: Call, data: int) -> Channel | None:
+    def fork_job(self, call: Call, data: int) -> JobChannel | None:
         """Have a process forked for *call*, with the descriptor *data*; return the channel to it.
 
         None if this fails.
         """
-        ours, theirs = Channel.pair()
-        sent = self.channel.send("fork_job", fds=(theirs.fileno(), data), **call.as_fields())
+        ours, theirs = JOBS.pair()
+        sent = self.channel.send(ForkJob(call), fds=(theirs.fileno(), data))
         theirs.close()
         if not sent:
             ours.close()
@@ -165,7 +211,7 @@ def _told_end(pid: int) -> str:
     return "the application ended the process while it was imported"
 
 
-def zygote_main(assignment: Assignment, channel: Channel) -> int:
+def zygote_main(assignment: Assignment, channel: Channel[FromZygote, ToZygote]) -> int:
     """Import, report, then fork on request until the supervisor closes the channel."""
     name_process("tonnage-zygote")
     # Two of them where one imports anew beside the other.
@@ -182,27 +228,29 @@ def zygote_main(assignment: Assignment, channel: Channel) -> int:
     if loaded is None:
         return 1
     channel.send(
-        "ready",
-        seconds=time.perf_counter() - begun,
-        why_not=why_not_fork(),
-        stores=_stores(),
-        has_jobs=_JOBS in sys.modules,
-        sockets=sockets_opened(known),
+        Imported(
+            seconds=time.perf_counter() - begun,
+            why_not=why_not_fork(),
+            stores=_stores(),
+            has_jobs=_JOBS in sys.modules,
+            sockets=sockets_opened(known)[:_MOST_SOCKETS],
+        )
     )
     while True:
         try:
             received = channel.receive()
         except EOFError:
             return 0
-        if received is not None:
-            message, fds = received
-            if message["kind"] == "fork_job":
-                _fork_job(assignment, message, fds, channel)
-                continue
-            told = replace(
-                assignment, index=message["index"], queue_requests=message["queue_requests"]
-            )
-            _fork_worker(told, fds[0], channel, loaded)
+        if received is None:
+            continue
+        message, fds = received
+        if _fork_twice(fds):
+            continue
+        channel.close()
+        if isinstance(message, ForkJob):
+            end_with(partial(_become_job, assignment, fds, message.call))
+        told = replace(assignment, index=message.index, queue_requests=message.queue_requests)
+        end_with(partial(_become_worker, told, fds[0], loaded))
 
 
 def import_all(settings: Settings) -> Loaded:
@@ -232,24 +280,17 @@ def import_all(settings: Settings) -> Loaded:
 
 
 def _stores() -> list[tuple[str, int]]:
-    """Return the caches and the like that the import has made, with their bounds in bytes."""
+    """Return the caches and the like that the import has made, with their bounds in bytes.
+
+    The largest by name, and the others as one: a message has an end.
+    """
     from tonnage.governor.consumers import registry
 
-    return registry.bounds()
-
-
-def _fork_worker(assignment: Assignment, fd: int, channel: Channel, loaded: Loaded) -> None:
-    if not _fork_twice((fd,)):
-        channel.close()
-        end_with(lambda: _become_worker(assignment, fd, loaded))
-
-
-def _fork_job(
-    assignment: Assignment, message: dict[str, Any], fds: list[int], channel: Channel
-) -> None:
-    if not _fork_twice(fds):
-        closed = (channel.fileno(), assignment.listening.fileno())
-        end_with(lambda: _become_job(fds, message, closed))
+    bounds = sorted(registry.bounds(), key=lambda bound: bound[1], reverse=True)
+    told, others = bounds[:_MOST_STORES], bounds[_MOST_STORES:]
+    if others:
+        told.append((f"{len(others)} smaller ones", sum(size_bytes for _, size_bytes in others)))
+    return told
 
 
 def _fork_twice(fds: Iterable[int]) -> bool:
@@ -265,16 +306,15 @@ def _fork_twice(fds: Iterable[int]) -> bool:
     return False
 
 
-def _become_job(fds: list[int], message: dict[str, Any], closed: tuple[int, ...]) -> int:
+def _become_job(assignment: Assignment, fds: list[int], call: Call) -> int:
     from tonnage.server.jobs.enter import enter_job
 
+    assignment.listening.close()
     control, data = fds
-    return enter_job(control, data, message, closed)
+    return enter_job(control, data, call)
 
 
-def _become_worker(assignment: Assignment, fd: int, loaded: Any) -> int:
-    import socket
-
+def _become_worker(assignment: Assignment, fd: int, loaded: Loaded) -> int:
     from tonnage.server.worker import run_worker
 
-    return run_worker(assignment, Channel(socket.socket(fileno=fd)), loaded)
+    return run_worker(assignment, WORKERS.second(fd), loaded)

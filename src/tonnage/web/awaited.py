@@ -31,8 +31,9 @@ class Awaited:
     def __init__(self, receive: Receive) -> None:
         """Be that of the context; *receive* is what the layer was given."""
         self._receive: Receive | None = receive
+        outer = _current.get()
         # Not one that has ended: a server may start the next request in the context of the last.
-        self._outer = current()
+        self._outer = None if outer is None or outer._receive is None else outer
         self._was_abandoned = False
         _current.set(self)
 
@@ -54,7 +55,9 @@ class Awaited:
     def end(self) -> None:
         """Note that the request has ended."""
         self._was_abandoned = self.is_abandoned
-        _current.set(self._outer)
+        # Else this one stays, and is passed over from now on.
+        if self._outer is not None:
+            _current.set(self._outer)
         self._receive = self._outer = None
 
 

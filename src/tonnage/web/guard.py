@@ -37,7 +37,7 @@ from tonnage.web.outofmemory import (
     memory_error_in,
     status_for,
 )
-from tonnage.web.path import frameworks
+from tonnage.web.path import swallowed
 from tonnage.web.refusal import out_of_memory
 from tonnage.web.respond import respond
 from tonnage.web.routes import routed_name
@@ -110,7 +110,7 @@ class Guard:
         self.held_bytes = 0
         #: Whether a framework is there that answers errors by itself, out of our sight.
         self.listens = listen(self.find)
-        frameworks.listen()
+        swallowed.listen()
 
     async def run(
         self,
@@ -291,7 +291,7 @@ class _Attempt:
                 finding = self._find()
                 if finding is not None:
                     return self._replace(finding)
-                problem = frameworks.refusal_behind(self.scope)
+                problem = swallowed.refusal_behind(self.scope)
                 if problem is not None:
                     return self._refuse(problem)
             self.state = _BEGUN

@@ -98,7 +98,9 @@ class Strays:
         self._check()
         logger.error(
             "%s ran out of memory at %s: no request waits for it; the worker held %s then",
-            *(name, finding.line, format_bytes(held_bytes)),
+            name,
+            finding.line,
+            format_bytes(held_bytes),
             extra={"fields": {"held_mb": in_mb(held_bytes)}},
         )
 

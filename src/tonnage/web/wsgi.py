@@ -25,7 +25,7 @@ from a2wsgi.wsgi import WSGIResponder
 from tonnage.errors import RequestRefusedError
 from tonnage.problem import Problem
 from tonnage.units import MIB, format_bytes
-from tonnage.web.frameworks import flask_template
+from tonnage.web.routenames import flask_template
 from tonnage.web.routes import TEMPLATE
 
 if TYPE_CHECKING:

@@ -235,11 +235,8 @@ async def test_a_job_that_is_waited_for_goes_on_when_redis_has_lost_everything(
     ticket, _ = await desk.post(call_of(work.note), given, None, has_items=False)
 
     async def next_look() -> None:
-        # With each the worker writes that it is there.
-        written = partial(redis.command, "GET", f"saq:job:tonnage:{ticket.run}")
-        before = written()
-        await asyncio.to_thread(await_true, lambda: written() != before, "the worker looks")
-        await asyncio.sleep(0.1)
+        before = redis.calls("exists")
+        await asyncio.to_thread(await_true, lambda: redis.calls("exists") > before, "it looks")
 
     await asyncio.to_thread(await_true, lambda: _text(path), "the job has begun")
     await next_look()

@@ -61,6 +61,19 @@ def test_a_cache_says_what_it_holds_and_what_became_of_lookups() -> None:
     assert said.now["max_bytes"] == 2**20
 
 
+def test_what_workers_share_is_said_beside_what_each_has() -> None:
+    """It is one for all of them, and is not to be added up."""
+    cache: Cache[str] = Cache("figures-shared", shared="1M", ttl=60)
+    cache.set("a", "1")
+
+    said = _said("shared_cache", "figures-shared")
+
+    assert said.is_shared
+    assert said.now["max_bytes"] == 2**20
+    assert 0 < said.now["used_bytes"] <= 2**20
+    assert _said("cache", "figures-shared").now["entries"] == 1
+
+
 def test_a_writer_says_what_it_buffers_and_what_was_stored() -> None:
     """In the terms of the originals' pages: flushed, failed, dropped."""
     sink = Kept()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
 from tonnage.governor.page import SharedPage
-from tonnage.host.channel import LONGEST_BYTES, Channel
+from tonnage.host.channel import Dialogue
 from tonnage.ops.figures.counting import Counting
 from tonnage.ops.figures.records import MOST_ROUTES, StoreFigures
 from tonnage.ops.figures.stores import Stores
-from tonnage.ops.figures.telling import EVERY_SECONDS, KIND, Telling
+from tonnage.ops.figures.telling import EVERY_SECONDS, Counted, Telling
 from tonnage.server.figures import Figuring
 from tonnage.web.routes import ROUTE
 
@@ -24,19 +23,19 @@ class Post:
 
     def __init__(self, room: int = 1000) -> None:
         self.room = room
-        self.messages: list[dict[str, Any]] = []
+        self.messages: list[Counted] = []
 
-    def send(self, kind: str, **fields: Any) -> bool:
+    def send(self, message: Counted) -> bool:
         """Take a message, if there is room."""
         if self.room <= 0:
             return False
         self.room -= 1
-        self.messages.append({"kind": kind, **fields})
+        self.messages.append(message)
         return True
 
     def take(self) -> list[str]:
         """Return what the routes are called that were told of since, in order."""
-        told = [row[0] for message in self.messages for row in message["routes"]]
+        told = [row[0] for message in self.messages for row in message.routes]
         self.messages.clear()
         return told
 
@@ -90,8 +89,7 @@ def test_what_is_not_taken_is_told_a_second_later() -> None:
     _count(counting, "GET /a")
     assert telling.tell()
 
-    assert post.messages[0]["kind"] == KIND
-    assert post.messages[0]["routes"][0][:2] == ["GET /a", [0, 2, 0, 0, 0]]
+    assert post.messages[0].routes[0][:2] == ["GET /a", [0, 2, 0, 0, 0]]
 
 
 def test_of_several_messages_each_is_told_for_itself() -> None:
@@ -112,14 +110,13 @@ def test_of_several_messages_each_is_told_for_itself() -> None:
 
 def test_no_message_is_longer_than_a_channel_takes() -> None:
     """However long names are, and whatever they are made of; the sum is the same at the end."""
-    ours, theirs = Channel.pair()
+    workers: Dialogue[Counted, Never] = Dialogue(Counted, Never)
+    ours, theirs = workers.pair()
     counting, figuring = Counting(), Figuring(SharedPage(2))
     theirs.setblocking(False)
-    lengths = []
 
-    def send(kind: str, **fields: Any) -> bool:
-        lengths.append(len(json.dumps({"kind": kind, **fields}).encode()))
-        taken = ours.send(kind, **fields)
+    def send(message: Counted) -> bool:
+        taken = ours.send(message)
         received = theirs.receive()
         assert received is not None
         figuring.heard(0, received[0])
@@ -139,7 +136,6 @@ def test_no_message_is_longer_than_a_channel_takes() -> None:
         ours.close()
         theirs.close()
 
-    assert max(lengths) <= LONGEST_BYTES
     assert sum(route.requests for route in figuring.figures().routes) == 2 * MOST_ROUTES
     assert len(figuring.figures().stores) == 9
 
@@ -151,11 +147,11 @@ def test_a_last_word_waits_for_room_for_a_while() -> None:
     _count(counting, "GET /a")
     refused = 0
 
-    def send(kind: str, **fields: Any) -> bool:
+    def send(message: Counted) -> bool:
         nonlocal refused
         refused += 1
         post.room = int(refused == 3)
-        return post.send(kind, **fields)
+        return post.send(message)
 
     telling = Telling(counting, send, Stores(Shop().read))
 
@@ -176,4 +172,4 @@ def test_stores_are_told_when_they_change(now: dict[str, float]) -> None:
     shop.said = [StoreFigures("cache", "c", {"hits": 1}, now)]
     assert telling.tell()
 
-    assert post.messages[1]["stores"] == [["cache", "c", {"hits": 1}, now, False]]
+    assert post.messages[1].stores == [["cache", "c", {"hits": 1}, now, False]]

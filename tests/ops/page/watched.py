@@ -54,7 +54,9 @@ class Watched:
         self.shelf = Shelf()
         self.seconds = 1000.0
         self.live = LivePage(
-            *(self.page, to_json, lambda: self.figures),
+            self.page,
+            to_json,
+            lambda: self.figures,
             operator=operator or self.shelf,
             plan=plan(),
             name="127.0.0.1:8000",

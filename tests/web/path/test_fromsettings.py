@@ -14,7 +14,7 @@ from tests.web.path.talk import ask, hello, say
 from tonnage.config import load_settings
 from tonnage.errors import ConfigError
 from tonnage.problem import Problem
-from tonnage.settings import PathSettings
+from tonnage.settings import PathSettings, Settings
 from tonnage.web.path.fromsettings import is_needed, load_shape, prepare, with_path
 from tonnage.web.respond import ASGIApp, Receive, Scope, Send
 
@@ -24,16 +24,22 @@ def short(problem: Problem) -> dict[str, str]:
     return {"message": problem.error}
 
 
-def settings(directory: Path, table: str = "", **flags: Any) -> PathSettings:
+def everything(directory: Path, table: str = "", **flags: Any) -> Settings:
     """Return settings with these flags, and this table of the TOML file."""
     (directory / "pyproject.toml").write_text(f"[tool.tonnage]\n{table}\n")
-    return load_settings(flags, {}, directory, on_terminal=lambda: False).path
+    return load_settings(flags, {}, directory, on_terminal=lambda: False)
+
+
+def settings(directory: Path, table: str = "", **flags: Any) -> PathSettings:
+    """Return those of the path alone."""
+    return everything(directory, table, **flags).path
 
 
 def limited(directory: Path, app: ASGIApp = hello, table: str = "", **flags: Any) -> ASGIApp:
     """Return the application as a worker would have it."""
-    path = settings(directory, table, **flags)
-    prepare(path)
+    found = everything(directory, table, **flags)
+    prepare(found)
+    path = found.path
     return with_path(app, path, may_compress=lambda: True, shape=load_shape(path))
 
 
@@ -110,8 +116,11 @@ def test_a_shape_that_is_not_there_is_said(tmp_path: Path, name: str) -> None:
 
 def test_origins_are_checked_before_anything_starts(tmp_path: Path) -> None:
     """In the process that the user looks at."""
-    with pytest.raises(ConfigError, match="is not an origin"):
-        prepare(settings(tmp_path, cors_origins="shop.example"))
+    with pytest.raises(ConfigError, match=r"^--cors-origins: 'shop\.example' is not an origin"):
+        prepare(everything(tmp_path, cors_origins="shop.example"))
+    table = 'cors_origins = ["shop.example"]'
+    with pytest.raises(ConfigError, match=r"^cors_origins in pyproject\.toml: 'shop\.example' is"):
+        prepare(everything(tmp_path, table))
 
 
 @pytest.mark.parametrize(
@@ -127,8 +136,9 @@ def test_origins_are_checked_before_anything_starts(tmp_path: Path) -> None:
 )
 def test_names_are_checked_before_anything_starts(tmp_path: Path, flags: dict[str, Any]) -> None:
     """Also where they have no effect yet."""
-    with pytest.raises(ConfigError, match=f"^{next(iter(flags))} has .* in it"):
-        prepare(settings(tmp_path, **flags))
+    flag = next(iter(flags)).replace("_", "-")
+    with pytest.raises(ConfigError, match=f"^--{flag} has .* in it"):
+        prepare(everything(tmp_path, **flags))
 
 
 def test_compression_can_be_tuned(tmp_path: Path) -> None:

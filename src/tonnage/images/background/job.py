@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from tonnage.images.background.passport import Frame
-    from tonnage.images.background.wanted import Wanted
+    from tonnage.images.background.wanted import CutoutOptions
     from tonnage.images.picture import Picture
 
 
-def cut_out(source: bytes | str, wanted: Wanted) -> Picture:
+def cut_out(source: bytes | str, wanted: CutoutOptions) -> Picture:
     """Return what is in front in the picture of *source*, as *wanted*.
 
     Args:
@@ -87,7 +87,7 @@ def _both(mask: Image, opacity: Image | None) -> Image:
     return ImageChops.multiply(mask, opacity)
 
 
-def _as_passport(layers: Layers, wanted: Wanted) -> Layers:
+def _as_passport(layers: Layers, wanted: CutoutOptions) -> Layers:
     """Return them cut to the frame of a passport photo, with the one person alone in the mask."""
     outline = silhouette_of(layers.mask, layers.picture.size)
     if outline is None:
@@ -120,7 +120,7 @@ def _as_passport(layers: Layers, wanted: Wanted) -> Layers:
     )
 
 
-def _size_within(frame: Frame, wanted: Wanted) -> tuple[int, int]:
+def _size_within(frame: Frame, wanted: CutoutOptions) -> tuple[int, int]:
     shrunk = min(1.0, wanted.max_width / frame.width, wanted.max_height / frame.height)
     return max(1, round(frame.width * shrunk)), max(1, round(frame.height * shrunk))
 
@@ -133,7 +133,7 @@ def _cut(picture: Image, frame: Frame, size: tuple[int, int]) -> Image:
     return picture.crop(box).resize(size, Images.Resampling.LANCZOS)
 
 
-def _finished(picture: Image, mask: Image, wanted: Wanted) -> Picture:
+def _finished(picture: Image, mask: Image, wanted: CutoutOptions) -> Picture:
     from PIL import Image as Images
 
     from tonnage.images.encode import encode

@@ -25,10 +25,10 @@ from tonnage.images.background import places
 from tonnage.images.background.job import cut_out
 from tonnage.images.background.models import DEFAULT
 from tonnage.images.background.passing import passed
-from tonnage.images.background.wanted import Wanted, wanted
+from tonnage.images.background.wanted import CutoutOptions, wanted
 from tonnage.jobs import settings
 from tonnage.jobs.isolated import isolated
-from tonnage.jobs.wanted import Wanted as WantedJob
+from tonnage.jobs.wanted import JobOptions
 from tonnage.units import MIB, format_bytes
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class RemoveBackground:
 remove_background: Final = RemoveBackground()
 
 
-def _split(options: Options) -> tuple[Wanted, dict[str, Any]]:
+def _split(options: Options) -> tuple[CutoutOptions, dict[str, Any]]:
     """Return how it is to be, and what its job may take."""
     known = Options.__optional_keys__
     if unknown := sorted(options.keys() - known):
@@ -157,7 +157,7 @@ def _meant(
     timeout: str | float | None = None,
     wait: str | float | None = None,
     keep_warm: str | float = KEEP_WARM_SECONDS,
-) -> tuple[Wanted, dict[str, Any]]:
+) -> tuple[CutoutOptions, dict[str, Any]]:
     asked = wanted(
         model=model,
         background=background,
@@ -168,7 +168,7 @@ def _meant(
         format=format,
         limits=limits,
     )
-    memory_bytes = WantedJob.of(memory, timeout, wait, keep_warm).memory_bytes
+    memory_bytes = JobOptions.of(memory, timeout, wait, keep_warm).memory_bytes
     if memory_bytes is not None and memory_bytes < _LEAST_BYTES:
         raise ConfigError(
             f"memory={memory!r} is too little for any model: leave it out, or give it"
@@ -178,7 +178,7 @@ def _meant(
     return asked, {name: value for name, value in job.items() if value is not None}
 
 
-def _prepare(source: Source | Photo, asked: Wanted, job: dict[str, Any]) -> bytes | str:
+def _prepare(source: Source | Photo, asked: CutoutOptions, job: dict[str, Any]) -> bytes | str:
     """Check the picture's header, say how much memory *job* needs, and return what is passed on."""
     if isinstance(source, images.Photo):
         # The other process opens it anew, within these limits.
@@ -200,6 +200,6 @@ def _errors_of_models_logged() -> Iterator[None]:
         raise
 
 
-def _memory_bytes(photo: Photo, asked: Wanted) -> int:
+def _memory_bytes(photo: Photo, asked: CutoutOptions) -> int:
     of_model = asked.model.memory_bytes or settings.current().job_memory_bytes
     return max(of_model, _LOADED_BYTES + photo.memory_for(*asked.decoded_size))

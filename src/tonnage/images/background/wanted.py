@@ -23,8 +23,8 @@ _PASSPORT_SIDE: Final = 1600
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One cut-out.
+class CutoutOptions:
+    """What one cut-out is to be.
 
     Attributes:
         model: which is asked what is in front.
@@ -65,7 +65,7 @@ def wanted(
     quality: int,
     format: str | None,  # the word of everybody who handles pictures
     limits: Limits | None = None,
-) -> Wanted:
+) -> CutoutOptions:
     """Return what the arguments of ``remove_background`` mean together.
 
     Raises:
@@ -80,7 +80,7 @@ def wanted(
         raise ConfigError(
             "JPEG has no transparency: name a background such as 'white', or take PNG or WEBP"
         )
-    return Wanted(
+    return CutoutOptions(
         model_of(model),
         colour,
         crop == PASSPORT,

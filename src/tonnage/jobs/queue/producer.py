@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import JobBusyError, JobError
 from tonnage.jobs import wire
@@ -41,7 +41,7 @@ from tonnage.jobs.queue.watch import Watch
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator
 
     from redis.asyncio import Redis
 
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from tonnage.jobs.queue.ticket import Ticket
     from tonnage.settings import JobSettings
 
-T = TypeVar("T")
 
 #: Calls of one process that wait at once; more are refused.
 MOST_WAITING: Final = 64
@@ -92,7 +91,7 @@ class QueueTransport:
             Exception: what the function raises.
         """
         given = await packed(call, args, kwargs)
-        ticket, last = await _there(self._conduct(call, given, job_id))
+        ticket, last = await background().run(self._conduct(call, given, job_id))
         return await self._value(ticket, last)
 
     def wait(
@@ -113,18 +112,18 @@ class QueueTransport:
             Exception: as :meth:`run`.
         """
         given = await packed(call, args, kwargs)
-        watch = await _there(self._begin(call, given, None, has_items=True))
+        watch = await background().run(self._begin(call, given, None, has_items=True))
         last: News | None = None
         try:
             while True:
-                told = await _there(self._next(watch))
+                told = await background().run(self._next(watch))
                 last = told if told.kind.is_last else None
                 value = await self._value(watch.ticket, told)
                 if told.kind.is_last:
                     return
                 yield value
         finally:
-            await _there(self._end(watch, last))
+            await background().run(self._end(watch, last))
 
     def statistics(self) -> QueueStatistics:
         """Return what this process has handed on so far."""
@@ -209,13 +208,8 @@ class QueueTransport:
 
     async def _value(self, ticket: Ticket, told: News) -> Any:
         async with room_to_load(told):
-            return opened(ticket.call, told, await _there(self._fetch(ticket, told)))
+            return opened(ticket.call, told, await background().run(self._fetch(ticket, told)))
 
     def _count(self, **more: int) -> None:
         now = self._counts
         self._counts = replace(now, **{name: getattr(now, name) + n for name, n in more.items()})
-
-
-async def _there(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return what *coroutine* returns in the stores' thread."""
-    return await asyncio.wrap_future(background().start(coroutine))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.ops.figures.records import RouteFigures, StoreFigures
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
 
     from tonnage.ops.figures.counting import Counting
 
-#: The kind of the messages; their ``routes`` and ``stores`` are lists of rows.
-KIND: Final = "figures"
 EVERY_SECONDS: Final = 1.0
 # Of rows in one message; a single row is smaller than 6 KB.
 _MOST_BYTES: Final = 12 * 1024
 
 Row = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The message: of each route and store that has changed a row."""
+
+    routes: list[Row] = field(default_factory=list)
+    stores: list[Row] = field(default_factory=list)
 
 
 class Telling:
@@ -45,7 +52,7 @@ class Telling:
     """
 
     def __init__(
-        self, counting: Counting, send: Callable[..., bool], stores: Stores | None = None
+        self, counting: Counting, send: Callable[[Counted], bool], stores: Stores | None = None
     ) -> None:
         self._counting = counting
         self._send = send
@@ -69,9 +76,8 @@ class Telling:
         """
         until = time.monotonic() + patience_seconds
         for name, rows in self._messages():
-            fields: dict[str, list[Row]] = {"routes": [], "stores": []}
-            fields[name] = [row for _, _, row in rows]
-            while not self._send(KIND, **fields):
+            message = Counted(**{name: [row for _, _, row in rows]})
+            while not self._send(message):
                 if time.monotonic() >= until:
                     return False
                 time.sleep(0.005)

@@ -146,7 +146,8 @@ class Keeping:
         except ValueError as error:
             logger.warning(
                 "what was observed before cannot be understood (%s); it is now %s",
-                *(error, book.set_aside()),
+                error,
+                book.set_aside(),
             )
             return None
 

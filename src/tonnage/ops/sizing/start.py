@@ -55,8 +55,11 @@ def start_observer(
     def counts() -> Counts:
         counted, now = figures(), read()
         return Counts(
-            *(counted.refused, counted.waited, counted.memory_errors),
-            *(now.kernel_kills, now.recycles),
+            counted.refused,
+            counted.waited,
+            counted.memory_errors,
+            now.kernel_kills,
+            now.recycles,
         )
 
     cgroup = discover_limit(settings.memory.limit_bytes).cgroup
@@ -114,6 +117,7 @@ def _book(settings: Settings, first: History) -> Book | None:
     except OSError as error:
         write(
             "what is observed of memory is not kept in %s: %s; see --state-dir",
-            *(directory, error.strerror or error),
+            directory,
+            error.strerror or error,
         )
         return None

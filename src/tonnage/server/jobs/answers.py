@@ -67,10 +67,11 @@ class Answers:
         child, pid, peak_bytes, is_logged = job.child, None, 0, False
         if child is not None:
             pid, is_logged = child.pid, child.is_logged
-            peak_bytes = max(child.said.get("peak_bytes") or 0, child.peak_bytes)
+            said_bytes = 0 if child.said is None else child.said.peak_bytes
+            peak_bytes = max(said_bytes, child.peak_bytes)
         seconds = job.seconds(self._clock())
         self.tally.ended(job.call, pid, end, peak_bytes, seconds, is_logged=is_logged)
-        job.tell_ended(end, peak_bytes, seconds)
+        job.tell_ended(end)
 
     def refused(self, job: Job, reason: Refusal, text: str, line: Line) -> None:
         """Say that *job* is refused, and when it might have its turn in *line*."""

@@ -12,20 +12,21 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tonnage.host import reins
 from tonnage.host.processes import descendants, parent_pid
+from tonnage.jobs.messages import Finish
 from tonnage.server.jobs.holding import Holding
 
 if TYPE_CHECKING:
-    from tonnage.host.channel import Channel
+    from tonnage.jobs.messages import JobChannel, Over
 
 
 class Child:
     """One process, from the moment it was asked for."""
 
-    def __init__(self, number: int, channel: Channel, generation: int) -> None:
+    def __init__(self, number: int, channel: JobChannel, generation: int) -> None:
         """Take hold of a process.
 
         Args:
@@ -40,8 +41,8 @@ class Child:
         self.pid: int | None = None
         #: The most that it was seen to hold; it knows better itself, and says so at the end.
         self.peak_bytes = 0
-        #: What it said last of itself: its peak, its seconds, and how its job went.
-        self.said: dict[str, Any] = {}
+        #: What it said of its job when that was over; None: it is not.
+        self.said: Over | None = None
         #: Why we have ended it; empty: we have not.
         self.killed = ""
         #: Whether a report has told of its end, so that nobody else need.
@@ -81,7 +82,7 @@ class Child:
     def tell_to_end(self, kill_at: float) -> None:
         """Have it end by itself, or be killed later."""
         self.kill_at = kill_at
-        if not self.channel.send("end"):
+        if not self.channel.send(Finish()):
             self.kill()
 
     def kill(self) -> None:

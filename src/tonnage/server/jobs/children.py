@@ -8,7 +8,7 @@ told to end is killed if it does not. What follows from what they say is the own
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tonnage.server.jobs.child import Child
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tonnage.jobs.call import Call
+    from tonnage.jobs.messages import FromJob
     from tonnage.server.jobs.spawning import Spawner
     from tonnage.server.reactor import Reactor
 
@@ -35,7 +36,7 @@ class Children:
         reactor: Reactor,
         spawner: Spawner,
         *,
-        on_message: Callable[[Child, dict[str, Any]], object],
+        on_message: Callable[[Child, FromJob], object],
         on_never_began: Callable[[Child], object],
         clock: Callable[[], float],
     ) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from functools import partial
@@ -22,11 +21,11 @@ from tonnage.budget.sizes import guard_bytes
 from tonnage.config import load_settings
 from tonnage.governor.levels import marks_for
 from tonnage.governor.page import SharedPage
-from tonnage.host.channel import Channel
 from tonnage.host.limits import discover_limit
 from tonnage.host.prctl import adopt_orphans, name_process
 from tonnage.host.processes import descendants
 from tonnage.host.usage import meter_for
+from tonnage.jobs.messages import OWNERS
 from tonnage.server.jobs.owner import Jobs
 from tonnage.server.jobs.spawning import Fresh
 from tonnage.server.reactor import Reactor, Signals
@@ -35,6 +34,8 @@ from tonnage.server.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tonnage.host.channel import Channel
+    from tonnage.jobs.messages import FromCaller, ToCaller
     from tonnage.settings import Settings
 
 # A look costs some 0.3 ms; without jobs there is none.
@@ -45,7 +46,7 @@ _IDLE_SECONDS: Final = 60.0
 class Elsewhere:
     """The loop: hear the caller and the processes, look at memory, act."""
 
-    def __init__(self, settings: Settings, caller: Channel) -> None:
+    def __init__(self, settings: Settings, caller: Channel[ToCaller, FromCaller]) -> None:
         """Make an owner of jobs for the process at the other end of *caller*."""
         self._caller = caller
         caller.setblocking(False)
@@ -57,7 +58,7 @@ class Elsewhere:
             page=page,
             reactor=self._reactor,
             spawner=Fresh(os.environ),
-            claim_kill=lambda: self._watch.count_kills() > 0,
+            claim_kill=lambda: self._watch.take_kills() > 0,
             on_killed=lambda killed: False,
             clock=time.monotonic,
         )
@@ -139,8 +140,7 @@ def main(arguments: list[str]) -> int:
     adopt_orphans()
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     settings = load_settings({}, os.environ, Path.cwd())
-    caller = Channel(socket.socket(fileno=int(arguments[0])))
-    return Elsewhere(settings, caller).run()
+    return Elsewhere(settings, OWNERS.second(int(arguments[0]))).run()
 
 
 if __name__ == "__main__":

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tonnage.jobs.decisions import Refusal
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tonnage.jobs.call import Call
+    from tonnage.jobs.messages import Over
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ def judge(
     call: Call,
     *,
     killed: str,
-    said: Mapping[str, Any],
+    said: Over | None,
     status: int | None,
     is_kernels: bool,
     limit_bytes: int,
@@ -49,7 +48,7 @@ def judge(
     Args:
         call: what it was.
         killed: why we have ended it; empty: we have not.
-        said: what its process said last.
+        said: what its process said when it was over; None: nothing.
         status: as ``os.waitpid`` has it; None where its process goes on, or never began.
         is_kernels: the kernel has killed a process for want of memory just then.
         limit_bytes: the memory limit that all share.
@@ -63,8 +62,8 @@ def judge(
         return End("memory", f"{call.function} was ended: it held {held}, {may}; see memory=")
     if killed:
         return End(killed, f"{call.function} was ended: {_WHY.get(killed, killed)}")
-    if said:
-        return End(str(said.get("how") or "done"), str(said.get("text") or ""))
+    if said is not None:
+        return End(said.how, said.text)
     if status is None:
         return End("exit", f"the process of {call.function} could not begin")
     code = os.waitstatus_to_exitcode(status)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tonnage.jobs.messages import JobEnded, JobRefused
 
 if TYPE_CHECKING:
-    from tonnage.host.channel import Channel
     from tonnage.jobs.call import Call
     from tonnage.jobs.decisions import Refusal
+    from tonnage.jobs.messages import CallerChannel
     from tonnage.server.jobs.child import Child
     from tonnage.server.jobs.ends import End
 
@@ -30,7 +32,7 @@ class Job:
     """
 
     number: int
-    caller: Channel | None
+    caller: CallerChannel | None
     id: int
     call: Call
     data: int
@@ -44,28 +46,17 @@ class Job:
             os.close(self.data)
             self.data = -1
 
-    def tell_begun(self, now_seconds: float) -> None:
-        """Say that its function runs now."""
-        self.begun_seconds = now_seconds
-        pid = self.child.pid if self.child is not None else None
-        self._tell("begun", pid=pid)
-
-    def tell_ended(self, end: End, peak_bytes: int, seconds: float) -> None:
+    def tell_ended(self, end: End) -> None:
         """Say how it ended: the last word on it."""
         self.close()
-        seconds = round(seconds, 3)
-        self._tell("ended", how=end.how, text=end.text, peak_bytes=peak_bytes, seconds=seconds)
+        if self.caller is not None:
+            self.caller.send(JobEnded(self.id, end.how, end.text))
 
     def tell_refused(self, reason: Refusal, text: str, retry_after_seconds: float) -> None:
         """Say that it does not run, and when it might: the last word on it."""
         self.close()
-        self._tell(
-            "refused", reason=reason.value, text=text, retry_after_seconds=retry_after_seconds
-        )
-
-    def _tell(self, what: str, **fields: Any) -> None:
         if self.caller is not None:
-            self.caller.send(f"job_{what}", id=self.id, **fields)
+            self.caller.send(JobRefused(self.id, reason, text, retry_after_seconds))
 
     def seconds(self, now_seconds: float) -> float:
         """Return for how long it has run."""

@@ -1,8 +1,8 @@
 """The one owner of jobs: takes them from callers, has them run, and answers each caller once.
 
 What is decided, :mod:`tonnage.jobs.line` decides; here it is done. A caller is whoever has sent a
-job over its channel: a worker, or any other process. Each job is answered with ``job_refused``, or
-with ``job_begun`` and then ``job_ended``; the result itself goes past us.
+job over its channel: a worker, or any other process. Each job is answered once, that it is refused
+or has ended (:mod:`tonnage.jobs.messages`); the result itself goes past us.
 
 Bounds: as many jobs as run and may wait, with a descriptor each; two processes for each slot.
 """
@@ -10,12 +10,12 @@ Bounds: as many jobs as run and may wait, with a descriptor each; two processes 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.levels import Level
-from tonnage.jobs.call import Call
 from tonnage.jobs.decisions import EndIdle, Hand, Overdue, Overfull, Refusal, Refuse, Start
 from tonnage.jobs.line import Line
+from tonnage.jobs.messages import Begins, JobAsked, Over
 from tonnage.server.jobs.answers import Answers
 from tonnage.server.jobs.books import Books
 from tonnage.server.jobs.children import GRACE_SECONDS, Children
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import SharedPage
-    from tonnage.host.channel import Channel
     from tonnage.jobs.decisions import Action
+    from tonnage.jobs.messages import CallerChannel, FromCaller, FromJob
     from tonnage.server.jobs.child import Child
     from tonnage.server.jobs.job import Killed
     from tonnage.server.jobs.spawning import Spawner
@@ -88,15 +88,15 @@ class Jobs:
 
     # What callers say.
 
-    def on_message(self, caller: Channel, message: dict[str, Any], fds: list[int]) -> None:
+    def on_message(self, caller: CallerChannel, message: FromCaller, fds: list[int]) -> None:
         """Take in what *caller* says of a job."""
-        if message["kind"] == "job":
+        if isinstance(message, JobAsked):
             self._take_in(caller, message, fds)
-        elif message["kind"] == "job_cancel":
-            self._cancel(lambda job: job.caller is caller and job.id == message["id"])
+        else:
+            self._cancel(lambda job: job.caller is caller and job.id == message.id)
         self._act()
 
-    def caller_gone(self, caller: Channel) -> None:
+    def caller_gone(self, caller: CallerChannel) -> None:
         """End the jobs of *caller*, whose channel is not used any more."""
         theirs = [job for job in self._jobs.values() if job.caller is caller]
         for job in theirs:
@@ -104,13 +104,13 @@ class Jobs:
         self._cancel(lambda job: job in theirs)
         self._act()
 
-    def _take_in(self, caller: Channel, message: dict[str, Any], fds: list[int]) -> None:
+    def _take_in(self, caller: CallerChannel, message: JobAsked, fds: list[int]) -> None:
         self._numbers += 1
-        call = Call.from_fields(message)
+        call = message.call
         if call.is_usual:
             most_bytes = self._settings.job_memory_bytes
             call = replace(call, memory_bytes=min(call.memory_bytes, most_bytes))
-        job = Job(self._numbers, caller, message["id"], call, fds[0] if fds else -1)
+        job = Job(self._numbers, caller, message.id, call, fds[0] if fds else -1)
         never = self._books.why_never(call.memory_bytes)
         if never is not None:
             self._refuse(job, Refusal.NEVER, f"{call.function} cannot run here: {never}")
@@ -178,16 +178,16 @@ class Jobs:
         self._answers.tally.started(job.call, child.pid)
 
     def _hand(self, job: Job, child: Child, action: Hand) -> None:
-        if not child.channel.send("take", fds=(job.data,), **job.call.as_fields()):
+        if not child.channel.send(job.call, fds=(job.data,)):
             # It has just ended: that is heard of next.
             self._line.put_back(action)
             self._line.leaves(child.number)
             return
         job.child = child
         job.close()
-        child.said = {}
+        child.said = None
         self._answers.tally.started(job.call, child.pid)
-        job.tell_begun(self._clock())
+        job.begun_seconds = self._clock()
 
     def _kill(self, child: Child, why: str) -> None:
         child.killed = child.killed or why
@@ -196,25 +196,28 @@ class Jobs:
 
     # What processes say.
 
-    def _on_child(self, child: Child, message: dict[str, Any]) -> None:
-        kind, job = message["kind"], self._job_of(child)
-        if kind in ("forked", "hello"):
-            child.is_process(message["pid"])
+    def _on_child(self, child: Child, message: FromJob) -> None:
+        job = self._job_of(child)
+        if isinstance(message, Over):
+            child.said = message
+            if job is not None:
+                self._end(job, self._answers.judge(job, child, None))
+            self._rest(child, is_idle=message.is_idle)
+        else:
+            child.is_process(message.pid)
             if job is not None:
                 job.close()
             if child.killed:
                 child.kill()
-        if kind == "hello":
-            child.settled()
-            if job is not None and not child.killed:
-                self._line.begun(child.number, self._clock())
-                job.tell_begun(self._clock())
-        elif kind in ("idle", "over"):
-            child.said = message
-            if job is not None:
-                self._end(job, self._answers.judge(job, child, None))
-            self._rest(child, is_idle=kind == "idle")
+            if isinstance(message, Begins):
+                self._on_begins(child, job)
         self._act()
+
+    def _on_begins(self, child: Child, job: Job | None) -> None:
+        child.settled()
+        if job is not None and not child.killed:
+            job.begun_seconds = self._clock()
+            self._line.begun(child.number, job.begun_seconds)
 
     def _rest(self, child: Child, *, is_idle: bool) -> None:
         """Have *child*, whose job is over, wait for the next, or end."""

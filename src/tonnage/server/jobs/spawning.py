@@ -11,13 +11,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Protocol
 
-from tonnage.host.channel import Channel
 from tonnage.host.forking import fork_into
+from tonnage.jobs.messages import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tonnage.jobs.call import Call
+    from tonnage.jobs.messages import JobChannel
     from tonnage.server.nursery import Nursery
 
 _STANDARD: Final = frozenset((0, 1, 2))
@@ -26,7 +27,7 @@ _STANDARD: Final = frozenset((0, 1, 2))
 class Spawned(NamedTuple):
     """A process: the control channel to it, and its id where that is known already."""
 
-    channel: Channel
+    channel: JobChannel
     pid: int | None
 
 
@@ -63,12 +64,12 @@ class Fresh:
 
     def spawn(self, call: Call, data: int) -> Spawned | None:
         """Start an interpreter that imports the function's module and calls it."""
-        ours, theirs = Channel.pair()
+        ours, theirs = JOBS.pair()
         control = theirs.fileno()
         pid = fork_into(lambda: _become(control, self._environment), _STANDARD | {control})
         theirs.close()
         ours.setblocking(False)
-        ours.send("take", fds=(data,), **call.as_fields())
+        ours.send(call, fds=(data,))
         return Spawned(ours, pid)
 
 

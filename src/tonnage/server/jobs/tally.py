@@ -83,7 +83,10 @@ class Tally:
         logger.log(
             logging.DEBUG if quiet else logging.WARNING,
             "job %s (pid %s) %s after %.2f s, with a peak of %s%s",
-            *(call.function, pid or "none", _ENDINGS.get(end.how, "ended"), seconds),
+            call.function,
+            pid or "none",
+            _ENDINGS.get(end.how, "ended"),
+            seconds,
             format_bytes(peak_bytes),
             f": {end.text}" if end.text else "",
         )

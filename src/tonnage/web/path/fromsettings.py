@@ -11,51 +11,58 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tonnage.errors import ConfigError
+from tonnage.options.requests import OPTIONS
 
 if TYPE_CHECKING:
     from tonnage.problem import Shape
-    from tonnage.settings import PathSettings
+    from tonnage.settings import PathSettings, Settings
     from tonnage.web.path.cors import Cors
     from tonnage.web.respond import ASGIApp
 
 
-def prepare(settings: PathSettings) -> None:
-    """Check *settings*, and make what all workers share; to be called before the first fork.
+def prepare(everything: Settings) -> None:
+    """Check the path's settings, and make what all workers share; called before the first fork.
 
     Raises:
         ConfigError: a limit makes no sense, or what it needs is not installed.
     """
-    _check_words(settings)
+    settings = everything.path
+    _check_words(everything)
     if not is_needed(settings):
         return
-    from tonnage.rules import RuleBook, read_rules
+    from tonnage.web.path.options import PathOptions
 
-    book = RuleBook(read_rules(_limits(settings)), settings.routes)
-    if any(rules.rate_limit for rules in book.all()):
+    if any(rules.rate_limit for rules in PathOptions(**_given(settings)).book().all()):
         from tonnage.rates.table import default_table
 
         default_table()
     if settings.cors_origins:
         from tonnage.web.path.cors import check_origins
 
-        check_origins(settings.cors_origins, credentials=settings.cors_credentials)
+        try:
+            check_origins(settings.cors_origins, credentials=settings.cors_credentials)
+        except ConfigError as error:
+            raise ConfigError(f"{everything.origin('cors_origins')}: {error}") from error
 
 
-def _check_words(settings: PathSettings) -> None:
+def _check_words(everything: Settings) -> None:
     from tonnage.checks import content_types, names
 
+    settings = everything.path
     for option in ("remove_headers", "cors_methods", "cors_headers", "cors_expose"):
-        names(option, getattr(settings, option))
-    content_types("compress_types", settings.compress_types)
+        names(everything.origin(option), getattr(settings, option))
+    content_types(everything.origin("compress_types"), settings.compress_types)
 
 
 def is_needed(settings: PathSettings) -> bool:
     """Return whether *settings* ask for anything that needs the middleware."""
-    limits = _limits(settings)
-    others = (
-        settings.routes, settings.remove_headers, settings.request_ids, settings.cors_origins,
+    return any(
+        (
+            settings.max_body_bytes, settings.max_upload_bytes, settings.max_response_bytes,
+            settings.timeout_seconds, settings.rate_limit, settings.compress, settings.decompress,
+            settings.routes, settings.remove_headers, settings.request_ids, settings.cors_origins,
+        )
     )  # fmt: skip
-    return any(value not in (None, False) for value in limits.values()) or any(others)
 
 
 def with_path(
@@ -76,21 +83,7 @@ def with_path(
         return app
     from tonnage.web.path.middleware import Tonnage
 
-    return Tonnage(
-        app,
-        routes=settings.routes,
-        remove_headers=settings.remove_headers or (),
-        request_ids=settings.request_ids,
-        compress_level=settings.compress_level,
-        compress_min=settings.compress_min_bytes,
-        compress_types=settings.compress_types or (),
-        decompress_ratio=settings.decompress_ratio,
-        may_compress=may_compress,
-        cors_origins=settings.cors_origins or (),
-        **{f"cors_{name}": value for name, value in _cors(settings).items()},
-        shape=shape,
-        **_limits(settings),
-    )
+    return Tonnage(app, **_given(settings), may_compress=may_compress, shape=shape)
 
 
 def cors_from(settings: PathSettings) -> Cors | None:
@@ -101,9 +94,10 @@ def cors_from(settings: PathSettings) -> Cors | None:
     """
     if not settings.cors_origins:
         return None
+    from tonnage.web.path.options import PathOptions
     from tonnage.web.path.parts import make_cors
 
-    return make_cors(settings.cors_origins, **_cors(settings))
+    return make_cors(PathOptions(**_given(settings)))
 
 
 def load_shape(settings: PathSettings) -> Shape | None:
@@ -127,23 +121,8 @@ def load_shape(settings: PathSettings) -> Shape | None:
     return found  # type: ignore[no-any-return]
 
 
-def _cors(settings: PathSettings) -> dict[str, Any]:
-    return {
-        "methods": settings.cors_methods,
-        "headers": settings.cors_headers or (),
-        "expose": settings.cors_expose or (),
-        "credentials": settings.cors_credentials,
-        "max_age": settings.cors_max_age_seconds,
-    }
-
-
-def _limits(settings: PathSettings) -> dict[str, Any]:
-    return {
-        "max_body": settings.max_body_bytes,
-        "max_upload": settings.max_upload_bytes,
-        "max_response": settings.max_response_bytes,
-        "timeout": settings.timeout_seconds,
-        "rate_limit": settings.rate_limit,
-        "compress": settings.compress,
-        "decompress": settings.decompress,
-    }
+def _given(settings: PathSettings) -> dict[str, Any]:
+    """Return *settings* by the names of the options, which are those of the arguments too."""
+    given = {option.name: getattr(settings, option.field_name) for option in OPTIONS}
+    del given["problem_shape"]
+    return given

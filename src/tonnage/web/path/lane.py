@@ -7,10 +7,9 @@ twice. Decides nothing. What a user may write is :mod:`tonnage.rules`'.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tonnage.checks import function
-from tonnage.rules import RuleBook, Rules, read_rules
 from tonnage.web.path.parts import (
     make_compression,
     make_cors,
@@ -20,13 +19,12 @@ from tonnage.web.path.parts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
     from tonnage.problem import Shape
-    from tonnage.rates.table import Store
+    from tonnage.rules import Rules
     from tonnage.web.path.compress import Compression
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.decompress import Decompression
+    from tonnage.web.path.options import PathOptions
     from tonnage.web.path.parts import Limiter
     from tonnage.web.respond import Scope
 
@@ -63,60 +61,23 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of one application; the arguments are those of its middleware.
-
-    Args:
-        limits: by their names, those that a route may have otherwise.
-        routes: by route, which are otherwise there.
-        **others: see :class:`~tonnage.web.path.middleware.Tonnage`.
+    """The lanes of one application.
 
     Raises:
         ConfigError: a limit makes no sense, or what it needs is not installed.
     """
 
-    def __init__(
-        self,
-        limits: Mapping[str, Any],
-        routes: Mapping[str, Mapping[str, Any]] | None,
-        *,
-        remove_headers: Collection[str],
-        compress_level: int,
-        compress_min: str | int,
-        compress_types: Collection[str],
-        may_compress: Callable[[], bool],
-        cors_origins: Collection[str],
-        cors_methods: Collection[str] | None,
-        cors_headers: Collection[str],
-        cors_expose: Collection[str],
-        cors_credentials: bool,
-        cors_max_age: str | float | None,
-        request_ids: bool,
-        shape: Shape | None,
-        rate_store: Store | None,
-    ) -> None:
-        self._book = RuleBook(read_rules(limits), routes)
-        function("shape", shape)
-        function("may_compress", may_compress)
+    def __init__(self, options: PathOptions) -> None:
+        self._book = options.book()
+        function("shape", options.shape)
+        function("may_compress", options.may_compress)
         every = self._book.all()
-        removed = make_removed(remove_headers, request_ids=request_ids)
-        limiters = make_limiters(every, rate_store)
-        compression = make_compression(
-            every,
-            level=compress_level,
-            least=compress_min,
-            types=compress_types,
-            may_compress=may_compress,
-        )
+        removed = make_removed(options)
+        limiters = make_limiters(every, options.rate_store)
+        compression = make_compression(every, options)
         decompression = make_decompression(every)
         #: What other sites' pages may do; None: that is the application's affair.
-        self.cors = make_cors(
-            cors_origins,
-            methods=cors_methods,
-            headers=cors_headers,
-            expose=cors_expose,
-            credentials=cors_credentials,
-            max_age=cors_max_age,
-        )
+        self.cors = make_cors(options)
         self._by_name = {
             rules.name: Lane(
                 rules=rules,
@@ -128,13 +89,13 @@ class Lanes:
                 decompression=decompression if rules.decompress else None,
                 cors=self.cors,
                 removed=removed,
-                request_ids=request_ids,
-                shape=shape,
+                request_ids=options.request_ids,
+                shape=options.shape,
             )
             for rules in every
         }
         #: The lane of all requests, where no route has rules of its own.
-        self.only = None if routes else self._by_name[every[0].name]
+        self.only = None if options.routes else self._by_name[every[0].name]
 
     def all(self) -> tuple[Lane, ...]:
         """Return all lanes, that of no route in particular first."""

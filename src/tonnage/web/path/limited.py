@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tonnage.checks import whole
-from tonnage.web.path.frameworks import listen
 from tonnage.web.path.lane import Lanes
+from tonnage.web.path.options import PathOptions
+from tonnage.web.path.swallowed import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -54,34 +55,11 @@ class Limited(Generic[Application]):
         shape: Shape | None = None,
         rate_store: Store | None = None,
     ) -> None:
+        # Each by its name; the record takes these and no others.
+        given = {**locals()}
+        del given["self"], given["app"]
         self._app = app
-        self._lanes = Lanes(
-            {
-                "max_body": max_body,
-                "max_upload": max_upload,
-                "max_response": max_response,
-                "timeout": timeout,
-                "rate_limit": rate_limit,
-                "compress": compress,
-                "decompress": decompress,
-                "decompress_ratio": decompress_ratio,
-            },
-            routes,
-            remove_headers=remove_headers,
-            request_ids=request_ids,
-            compress_level=compress_level,
-            compress_min=compress_min,
-            compress_types=compress_types,
-            may_compress=may_compress,
-            cors_origins=cors_origins,
-            cors_methods=cors_methods,
-            cors_headers=cors_headers,
-            cors_expose=cors_expose,
-            cors_credentials=cors_credentials,
-            cors_max_age=cors_max_age,
-            shape=shape,
-            rate_store=rate_store,
-        )
+        self._lanes = Lanes(PathOptions(**given))
         self._hops = whole("proxy_hops", proxy_hops, 0)
         self._shape = shape
         if request_ids:

@@ -16,13 +16,12 @@ from tonnage.errors import ConfigError
 from tonnage.units import parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
     from tonnage.rates.table import Store
     from tonnage.rules import Rules
     from tonnage.web.path.compress import Compression
     from tonnage.web.path.cors import Cors
     from tonnage.web.path.decompress import Decompression
+    from tonnage.web.path.options import PathOptions
     from tonnage.web.path.ratelimit import RateLimiter
     from tonnage.web.path.redisrates import RedisRates, SharedRateLimiter
 
@@ -89,27 +88,22 @@ def _redis_rates() -> RedisRates | None:
     return RedisRates(url)
 
 
-def make_compression(
-    every: tuple[Rules, ...],
-    *,
-    level: int,
-    least: str | int,
-    types: Collection[str],
-    may_compress: Callable[[], bool],
-) -> Compression | None:
+def make_compression(every: tuple[Rules, ...], options: PathOptions) -> Compression | None:
     """Return what compresses responses, if any of the rules asks for it.
 
     Raises:
         ConfigError: there is no such level, size or content type.
     """
-    level = whole("compress_level", level, 1, 9)
-    min_bytes = read("compress_min", least, parse_bytes)
-    further = content_types("compress_types", types)
+    level = whole("compress_level", options.compress_level, 1, 9)
+    min_bytes = read("compress_min", options.compress_min, parse_bytes)
+    types = content_types("compress_types", options.compress_types)
     if not any(rules.compress for rules in every):
         return None
     from tonnage.web.path.compress import Compression
 
-    return Compression(level=level, min_bytes=min_bytes, types=further, may_compress=may_compress)
+    return Compression(
+        level=level, min_bytes=min_bytes, types=types, may_compress=options.may_compress
+    )
 
 
 def make_decompression(every: tuple[Rules, ...]) -> Decompression | None:
@@ -121,48 +115,42 @@ def make_decompression(every: tuple[Rules, ...]) -> Decompression | None:
     return Decompression()
 
 
-def make_cors(
-    origins: Collection[str],
-    *,
-    methods: Collection[str] | None,
-    headers: Collection[str],
-    expose: Collection[str],
-    credentials: bool,
-    max_age: str | float | None,
-) -> Cors | None:
+def make_cors(options: PathOptions) -> Cors | None:
     """Return what pages of other sites may do, if any may do anything.
 
     Raises:
         ConfigError: one of them makes no sense, or Starlette is not installed.
     """
-    sites = texts("cors_origins", origins)
-    asked = names("cors_methods", methods)
-    sent = names("cors_headers", headers)
-    shown = names("cors_expose", expose)
-    if credentials and "*" in shown:
+    origins = texts("cors_origins", options.cors_origins)
+    methods = names("cors_methods", options.cors_methods)
+    headers = names("cors_headers", options.cors_headers)
+    exposed = names("cors_expose", options.cors_expose)
+    if options.cors_credentials and "*" in exposed:
         raise ConfigError("CORS with credentials needs cors_expose by name: '*' means none there")
+    max_age = options.cors_max_age
     age_seconds = None if max_age is None else read("cors_max_age", max_age, parse_seconds)
-    if not sites:
+    if not origins:
         return None
     from tonnage.web.path.cors import DAY_SECONDS, EXPOSED, METHODS, Cors
 
     return Cors(
-        sites,
-        methods=asked or METHODS,
-        headers=sent,
-        exposed=(*EXPOSED, *shown),
-        credentials=credentials,
+        origins,
+        methods=methods or METHODS,
+        headers=headers,
+        exposed=(*EXPOSED, *exposed),
+        credentials=options.cors_credentials,
         max_age_seconds=DAY_SECONDS if age_seconds is None else round(age_seconds),
     )
 
 
-def make_removed(given: Collection[str], *, request_ids: bool = False) -> frozenset[bytes]:
-    """Return the *given* names of headers that no response is to have, as responses have them.
+def make_removed(options: PathOptions) -> frozenset[bytes]:
+    """Return the names of headers that no response is to have, as responses have them.
 
-    With *request_ids*, an application's own is among them: ours takes its place.
+    Where requests get ids, an application's own is among them: ours takes its place.
 
     Raises:
         ConfigError: one is no name of a header.
     """
-    removed = frozenset(name.lower().encode() for name in names("remove_headers", given))
-    return removed | {b"x-request-id"} if request_ids else removed
+    given = names("remove_headers", options.remove_headers)
+    removed = frozenset(name.lower().encode() for name in given)
+    return removed | {b"x-request-id"} if options.request_ids else removed

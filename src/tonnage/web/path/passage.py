@@ -26,8 +26,8 @@ from tonnage.problem import (
 )
 from tonnage.web.awaited import is_gone
 from tonnage.web.path.deadlines import Timed
-from tonnage.web.path.frameworks import is_logged, refusal_behind
 from tonnage.web.path.heads import Head
+from tonnage.web.path.swallowed import is_logged, refusal_behind
 from tonnage.web.respond import respond
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from hashlib import blake2b, sha1
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
+from tonnage.breaker import Breaker, State
 from tonnage.errors import RedisAwayError, StoreError
 from tonnage.problem import Problem
-from tonnage.stores.redis.breaker import Breaker, State
 from tonnage.stores.redis.exchange import hold, hold_async, is_unknown_script
 from tonnage.stores.redis.link import link
 

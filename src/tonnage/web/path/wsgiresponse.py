@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tonnage.errors import RequestRefusedError
 from tonnage.problem import log_refusal, problem_in, response_too_large
 from tonnage.units import KIB
-from tonnage.web.path.frameworks import is_logged, refusal_behind
 from tonnage.web.path.heads import announced_bytes
+from tonnage.web.path.swallowed import is_logged, refusal_behind
 
 if TYPE_CHECKING:
     from tonnage.answer import Answer

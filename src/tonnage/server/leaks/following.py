@@ -2,7 +2,7 @@
 
 Whether a worker leaks is decided by :mod:`tonnage.governor.leaks`, from what it holds after its
 collections; this asks for collections where one is suspected, and keeps the answers. Tracing runs
-in one worker at a time (:mod:`tonnage.server.leaktrace`), for a bounded time and with a budget.
+in one worker at a time (:mod:`tonnage.server.leaks.trace`), for a bounded time and with a budget.
 Does not recycle (:mod:`tonnage.server.recycling`).
 """
 
@@ -18,15 +18,17 @@ from tonnage.governor.levels import Level
 from tonnage.governor.page import MAX_ROUTES
 from tonnage.ops.alertpolicy import LEAK_FOUND
 from tonnage.server.actions import LONGEST_TRACE_SECONDS
+from tonnage.server.messages import Trace
 from tonnage.units import MIB, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tonnage.governor.page import SharedPage
+    from tonnage.governor.reclaim import Reclaimed
     from tonnage.server.asking import Asking
     from tonnage.server.crew import Crew, Member
-    from tonnage.server.leaktrace import TraceReport
+    from tonnage.server.leaks.trace import TraceReport
     from tonnage.server.watch import Reading
 
 logger = logging.getLogger("tonnage.supervisor")
@@ -130,7 +132,7 @@ class Leaking:
         self._check_trace(now)
         self._make_report()
 
-    def collected(self, member: Member, message: Mapping[str, Any], room_bytes: int) -> None:
+    def collected(self, member: Member, reclaimed: Reclaimed, room_bytes: int) -> None:
         """Take in what *member* holds after a collection."""
         if member.pid is None or self._page.slots[member.index].taken_bytes > _RUNNING_BYTES:
             # What large requests hold just now is not told from a leak for certain.
@@ -139,7 +141,7 @@ class Leaking:
         if now - self._collected_seconds.get(member.index, float("-inf")) < _MERGE_SECONDS:
             return  # several reclaims of one moment are one point
         self._collected_seconds[member.index] = now
-        point = Point(now, message["requests"], message["own_bytes"])
+        point = Point(now, reclaimed.requests, reclaimed.own_bytes)
         leak = self._watch.note(member.index, member.pid, point, room_bytes=room_bytes)
         if leak is None:
             self._leaks.pop(member.index, None)
@@ -179,7 +181,7 @@ class Leaking:
                 f"{format_bytes(free_bytes)} is free: try again when there is less load"
             )
         self._loosen(member.index)
-        if not member.channel.send("trace", seconds=seconds, budget_bytes=budget):
+        if not member.channel.send(Trace(seconds, budget)):
             raise ActionError(f"worker {member.index} does not answer: try another one")
         self._traced, self._trace_ends = member, self._clock() + seconds + _OVERDUE_SECONDS
         self._found, self._text, self._detail = None, "", ""
@@ -187,7 +189,7 @@ class Leaking:
 
     def heard_report(self, member: Member, report: TraceReport) -> None:
         """Take in the report of a trace."""
-        from tonnage.server.leakreport import render
+        from tonnage.server.leaks.report import render
 
         if member is self._traced:
             self._traced = None
@@ -239,7 +241,8 @@ class Leaking:
         left = self._watch.when_full_seconds(leak, room_bytes)
         logger.warning(
             "%s; at this pace memory is full in %.0f s",
-            *(text, left),
+            text,
+            left,
             extra={"fields": _as_json(leak)},
         )
         self._alert(LEAK_FOUND, text, _as_json(leak) | self._only_route())

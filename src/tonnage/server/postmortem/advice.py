@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tonnage.server.postmortem import Cause
+from tonnage.server.postmortem.cause import Cause
 from tonnage.units import format_bytes
 
 _ROUTE_PLACE: Final = "{route}"

@@ -4,7 +4,7 @@ The same for a program of the application's that the brake had to end, or that t
 as it seems: its worker goes on.
 
 Has to come before the worker's slot is wiped. The report is written by
-:mod:`tonnage.server.blackbox`, and people are told by log and alert.
+:mod:`tonnage.server.postmortem.blackbox`, and people are told by log and alert.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tonnage.governor.flight import read_flight
 from tonnage.governor.statistics import DEATHS, NANOSECONDS, read_statistics
 from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
-from tonnage.server.facts import Death, Incident, Program
-from tonnage.server.postmortem import Cause
+from tonnage.server.postmortem.facts import Death, Incident, Program
+from tonnage.server.postmortem.cause import Cause
 from tonnage.server.programs import Started
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
     from tonnage.governor.flight import Flights
     from tonnage.governor.page import SharedPage
-    from tonnage.server.blackbox import BlackBox, Filed
+    from tonnage.server.postmortem.blackbox import BlackBox, Filed
     from tonnage.server.braking import Brake
     from tonnage.server.crew import Member
     from tonnage.server.jobs.job import Killed
+    from tonnage.server.messages import RanOut
     from tonnage.server.watch import Watch
 
 logger = logging.getLogger("tonnage.supervisor")
@@ -93,7 +94,7 @@ class Inquest:
         if not _is_unexpected(member, status):
             return False
         # The kernel's counter is read at the next look; it may have moved with this very death.
-        new = self._watch.count_kills()
+        new = self._watch.take_kills()
         if new:
             self.on_kills(new)
         self._forget_explained()
@@ -126,7 +127,7 @@ class Inquest:
 
     def claim_kill(self) -> bool:
         """Return whether the kernel has killed a process just now, which an isolated job's was."""
-        new = self._watch.count_kills()
+        new = self._watch.take_kills()
         if new > 1:
             self.on_kills(new)
         elif new:
@@ -226,7 +227,7 @@ class Inquest:
         self._alert(kind, filed.summary, fields)
         return filed
 
-    def on_memory_error(self, member: Member, message: dict[str, Any]) -> None:
+    def on_memory_error(self, member: Member, ran_out: RanOut) -> None:
         """Report that a request of *member* ran out of memory, and the worker went on."""
         now = int(self._clock() * NANOSECONDS)
         slot = self._page.slots[member.index]
@@ -235,12 +236,12 @@ class Inquest:
                 worker=member.index,
                 pid=member.pid,
                 statistics=read_statistics(self._page, now),
-                route=message["route"],
-                line=message["line"],
-                grown_bytes=message["grown_bytes"],
-                left_bytes=message.get("left_bytes", 0),
-                was_freed=message.get("was_freed", False),
-                answered=message["answered"],
+                route=ran_out.route,
+                line=ran_out.line,
+                grown_bytes=ran_out.grown_bytes,
+                left_bytes=ran_out.left_bytes,
+                was_freed=ran_out.was_freed,
+                answered=ran_out.answered,
                 memory_errors=slot.memory_errors,
                 data_limit_bytes=slot.data_limit_bytes,
                 in_flight=read_flight(self._page, member.index, now),

@@ -1,6 +1,6 @@
 """The text of a leak report: how much each request left, and which lines allocated it.
 
-Turns the record of :mod:`tonnage.server.leaktrace` into lines for people. Measures nothing, and
+Turns the record of :mod:`tonnage.server.leaks.trace` into lines for people. Measures nothing, and
 writes no file.
 """
 
@@ -13,7 +13,7 @@ from tonnage.units import MIB, format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tonnage.server.leaktrace import GrownLine, TraceReport
+    from tonnage.server.leaks.trace import GrownLine, TraceReport
 
 # Differences below these are noise: arenas, buffers, what the allocator keeps.
 _UNEXPLAINED_BYTES = 4 * MIB

@@ -1,8 +1,8 @@
 """Why a worker or a program ended, and which request is to blame: decided from facts, without I/O.
 
 Covers the cause (:func:`judge`), the likely culprit (:func:`suspect`), and how sure each is. Does
-not cover what is known (:mod:`tonnage.server.facts`), how it is told (:mod:`tonnage.server.report`)
-nor where it is kept (:mod:`tonnage.server.blackbox`).
+not cover what is known (:mod:`tonnage.server.postmortem.facts`), how it is told (:mod:`tonnage.server.postmortem.report`)
+nor where it is kept (:mod:`tonnage.server.postmortem.blackbox`).
 
 What tells the causes apart: the kernel ends a process for want of memory with SIGKILL and counts
 that; whom we have ended ourselves we know; everything else is a crash, an exit, or somebody else's
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from tonnage.server.facts import KillReason
+from tonnage.server.postmortem.facts import KillReason
 from tonnage.units import MIB, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tonnage.governor.flight import InFlight
-    from tonnage.server.facts import Death, Kill, Program
+    from tonnage.server.postmortem.facts import Death, Kill, Program
     from tonnage.server.samples import Sample
 
 # Free memory counts as short below the default --free-floor, or if it would be gone within the

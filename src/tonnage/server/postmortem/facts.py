@@ -1,6 +1,6 @@
 """What is known when a worker or a program has ended, or a request ran out of memory: just facts.
 
-The supervisor gathers them; what they mean is told by :mod:`tonnage.server.postmortem`.
+The supervisor gathers them; what they mean is told by :mod:`tonnage.server.postmortem.cause`.
 """
 
 from __future__ import annotations

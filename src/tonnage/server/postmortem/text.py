@@ -2,7 +2,7 @@
 
 The first line says what happened, when, to which worker and because of which request; then come
 memory, the worker, what was in flight, the others, and what to do. Made of the same dict that is
-kept as JSON (:mod:`tonnage.server.report`). Pure, and at most some 8 KB, what a log line holds.
+kept as JSON (:mod:`tonnage.server.postmortem.report`). Pure, and at most some 8 KB, what a log line holds.
 
 Routes and addresses come from clients: whatever is not printable is spelled out, since a terminal
 would obey it.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.server.shelf import OF_APPLICATION
+from tonnage.server.postmortem.shelf import OF_APPLICATION
 from tonnage.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 A block is laid to the innermost frame of the application on its way; where there is none among the
 frames kept, to the innermost of a library; and else to the server's own. Used by
-:mod:`tonnage.server.leaktrace`, which says what the figures mean.
+:mod:`tonnage.server.leaks.trace`, which says what the figures mean.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Promises: :meth:`BlackBox.note` costs some 3 us and no memory, so it can follow every look; a report
 is a file, whole, when :meth:`BlackBox.write` returns, and outlives this process (not a power cut at
-that moment: :mod:`tonnage.server.shelf`); what cannot be written goes to the log. A
+that moment: :mod:`tonnage.server.postmortem.shelf`); what cannot be written goes to the log. A
 request that ran out of memory while its worker went on is reported too, at most once in 60 s a
 route. Neither raises, whatever the disk does and whatever a dying worker has left in the page.
 
@@ -10,7 +10,7 @@ What makes and keeps reports is imported with the first of them: 0.7 MB and some
 without accidents does not spend.
 
 Gathers no facts (the supervisor has them), draws no conclusions
-(:mod:`tonnage.server.postmortem`), and tells nobody but the log.
+(:mod:`tonnage.server.postmortem.cause`), and tells nobody but the log.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tonnage.server.facts import Death, Incident
-    from tonnage.server.shelf import Listed, Shelf
+    from tonnage.server.postmortem.facts import Death, Incident
+    from tonnage.server.postmortem.shelf import Listed, Shelf
 
 __all__ = ["BlackBox", "Filed", "Sample", "make_directory"]
 
@@ -186,7 +186,7 @@ class BlackBox:
             del self._failed_seconds[next(iter(self._failed_seconds))]
 
     def _write(self, death: Death) -> Filed:
-        from tonnage.server.report import of_death
+        from tonnage.server.postmortem.report import of_death
 
         now = self._clock()
         at = self._wall_clock()
@@ -196,7 +196,7 @@ class BlackBox:
         return self._file(report, at, death.worker if death.program is None else None)
 
     def _incident(self, incident: Incident, held_back: int) -> Filed:
-        from tonnage.server.report import of_incident
+        from tonnage.server.postmortem.report import of_incident
 
         now = self._clock()
         at = self._wall_clock()
@@ -205,7 +205,7 @@ class BlackBox:
         return self._file(report, at, incident.worker)
 
     def _file(self, report: dict[str, Any], at_seconds: float, worker: int | None) -> Filed:
-        from tonnage.server.reporttext import as_text
+        from tonnage.server.postmortem.text import as_text
 
         report = report | {"application": self._application}
         text = as_text(report)
@@ -228,7 +228,8 @@ class BlackBox:
             if self._is_writable:
                 logger.error(
                     "no report can be written to %s: %s; reports go to the log; see --report-dir",
-                    *(shelf.directory, error.strerror or error),
+                    shelf.directory,
+                    error.strerror or error,
                 )
             self._is_writable = False
             return None
@@ -238,7 +239,7 @@ class BlackBox:
     def _shelf(self) -> Shelf | None:
         if self._directory is None:
             return None
-        from tonnage.server.shelf import Shelf
+        from tonnage.server.postmortem.shelf import Shelf
 
         return Shelf(self._directory, self._keep, minor=_MINOR)
 

@@ -1,0 +1,52 @@
+"""A worker's own fuse, as far as the worker moves it: up, where the supervisor would be too late.
+
+The supervisor sets it some times a second, and lowers it, since that takes a look at the other
+workers (:mod:`tonnage.server.fuses`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
+from tonnage.host.reins import UNLIMITED, limit_data
+
+if TYPE_CHECKING:
+    from tonnage.governor.page import Slot
+
+
+class OwnFuse:
+    """The limit of this process's data; its slot says where it is, 0: there is none."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+
+    def set_first(self, left_bytes: int) -> None:
+        """Limit this process's data to what it has, and *left_bytes*, or the usual slack.
+
+        The supervisor's own first look at a new worker can come after the first request.
+        """
+        self._move(self._slot.data_bytes + max(left_bytes, SLACK_BYTES))
+
+    def keep_above_grants(self) -> None:
+        """Raise it, if what this worker's requests were just granted needs that.
+
+        A request begins at once.
+        """
+        needed = self._slot.data_bytes + self._slot.granted_bytes + LEAST_SLACK_BYTES
+        if 0 < self._slot.data_limit_bytes < needed:
+            self._move(needed)
+
+    def slacken(self) -> None:
+        """Raise it a little, since the server's own code has met it."""
+        if self._slot.data_limit_bytes:
+            self._move(self._slot.data_limit_bytes + LEAST_SLACK_BYTES)
+
+    def lift(self) -> None:
+        """Take it away: this process ends, and what it still starts is bounded."""
+        if self._slot.data_limit_bytes and limit_data(0, UNLIMITED):
+            self._slot.data_limit_bytes = 0
+
+    def _move(self, to_bytes: int) -> None:
+        if limit_data(0, to_bytes):
+            self._slot.data_limit_bytes = to_bytes
