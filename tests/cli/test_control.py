@@ -26,8 +26,8 @@ from tonnage.ops.health import Health
 from tonnage.server.actions import Actions
 from tonnage.server.control import server_name, take_control
 from tonnage.server.frontdesk import FrontDesk
-from tonnage.server.reactor import Reactor
 from tonnage.server.postmortem.shelf import Shelf
+from tonnage.server.reactor import Reactor
 from tonnage.units import MIB
 
 RECLAIMED = {

@@ -30,9 +30,9 @@ from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import WorkerState
 from tonnage.host.processes import command_name
 from tonnage.server.braking import CENSUS_SECONDS, Brake
-from tonnage.server.postmortem.facts import KillReason
 from tonnage.server.fuses import Fuses
 from tonnage.server.held import Held, Mark
+from tonnage.server.postmortem.facts import KillReason
 from tonnage.server.watch import Watch
 from tonnage.units import MIB
 

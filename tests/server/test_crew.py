@@ -13,7 +13,6 @@ from tests.server.conftest import Said
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import NANOSECONDS, WorkerState
 from tonnage.server.crew import EXIT_NOT_STARTED, Crew, Member, respawn_pause_seconds
-from tonnage.server.postmortem.facts import Kill, KillReason
 from tonnage.server.messages import (
     WORKERS,
     Clear,
@@ -24,6 +23,7 @@ from tonnage.server.messages import (
     SupervisorChannel,
     WorkerChannel,
 )
+from tonnage.server.postmortem.facts import Kill, KillReason
 
 # That a worker has ended is reported elsewhere; here it is told, at INFO, what follows.
 pytestmark = pytest.mark.usefixtures("chatty")

@@ -20,10 +20,10 @@ from tonnage.governor.page import DEATH_CAUSES
 from tonnage.governor.statistics import DEATHS, read_statistics
 from tonnage.host.reins import UNLIMITED, limit_data
 from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
-from tonnage.server.postmortem.facts import Kill, KillReason, Program
 from tonnage.server.held import Ended
 from tonnage.server.messages import RanOut
 from tonnage.server.postmortem.cause import Cause
+from tonnage.server.postmortem.facts import Kill, KillReason, Program
 from tonnage.server.programs import LARGE_BYTES, Started
 from tonnage.units import MIB
 

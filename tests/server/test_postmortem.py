@@ -21,8 +21,8 @@ from tests.server.accidents import (
 
 from tonnage.logs.texts import MAX_TEXT_CHARS
 from tonnage.server.postmortem.advice import advice
-from tonnage.server.postmortem.facts import Death, Incident, Kill, KillReason, Program
 from tonnage.server.postmortem.cause import Cause, Sureness, growth_of, judge, suspect
+from tonnage.server.postmortem.facts import Death, Incident, Kill, KillReason, Program
 from tonnage.server.postmortem.report import of_death, of_incident
 from tonnage.server.postmortem.text import as_text
 from tonnage.server.samples import MOST_SHOWN, Sample

@@ -14,8 +14,8 @@ from tests.server.recycling_house import DRAIN_SECONDS, START_SECONDS, TIGHT_MB,
 from tests.server.scene import KILLED, scene, sleepers
 
 from tonnage.governor.recycle import Reason
-from tonnage.server.postmortem.facts import KillReason
 from tonnage.server.messages import Failed
+from tonnage.server.postmortem.facts import KillReason
 
 pytestmark = pytest.mark.usefixtures("chatty")
 

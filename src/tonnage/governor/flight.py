@@ -3,8 +3,8 @@
 Covers the table of one worker in the shared page: written by that worker alone on the way of every
 request, read by anybody, and still there when the worker is not.
 
-Does not cover why a worker died (:mod:`tonnage.server.postmortem.cause`), nor the requests that wait:
-they have not started, and hold nothing.
+Does not cover why a worker died (:mod:`tonnage.server.postmortem.cause`), nor the requests that
+wait: they have not started, and hold nothing.
 
 Bounded: :data:`~tonnage.governor.page.FLIGHT_ENTRIES` requests for each worker; what is beyond that
 is counted and not recorded. An entry names its route by the row of the table of costs; where that

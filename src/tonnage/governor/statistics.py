@@ -21,8 +21,8 @@ NANOSECONDS = 1_000_000_000
 # A worker whose event loop has not turned for so long is stuck in a synchronous call.
 STUCK_SECONDS = 1.0
 
-#: Why a worker can have died: the values of :class:`tonnage.server.postmortem.cause.Cause` that end one,
-#: and where no report could be made. The page holds the index.
+#: Why a worker can have died: the values of :class:`tonnage.server.postmortem.cause.Cause` that end
+#: one, and where no report could be made. The page holds the index.
 DEATHS = (
     "oom",
     "brake",

@@ -33,7 +33,6 @@ from tonnage.ops.places import PAGE_PATH
 from tonnage.ops.sizing.start import start_observer
 from tonnage.server.actions import Actions, to_json
 from tonnage.server.announcing import Announcer
-from tonnage.server.postmortem.blackbox import make_directory
 from tonnage.server.crew import Crew
 from tonnage.server.doors import open_doors
 from tonnage.server.figures import Figuring, security_events
@@ -44,6 +43,7 @@ from tonnage.server.jobs.owner import Jobs
 from tonnage.server.jobs.spawning import Fresh, FromNursery
 from tonnage.server.limitwatch import LimitWatch, displaced, marks_of
 from tonnage.server.listener import Listener, close_door
+from tonnage.server.postmortem.blackbox import make_directory
 from tonnage.server.reactor import Reactor
 from tonnage.server.reload import SourceWatch
 from tonnage.server.renewal import Renewal

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tonnage.governor.page import SharedPage
-    from tonnage.server.postmortem.facts import Kill
     from tonnage.server.fuses import Fuses
+    from tonnage.server.postmortem.facts import Kill
     from tonnage.server.watch import Look, Reading, Watch
 
 logger = logging.getLogger("tonnage.supervisor")

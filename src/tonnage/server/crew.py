@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.statistics import WorkerState
-from tonnage.server.postmortem.facts import Kill, KillReason
 from tonnage.server.messages import Hello, Ready, Stop
+from tonnage.server.postmortem.facts import Kill, KillReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
     from tonnage.governor.reclaim import Reclaimed
     from tonnage.server.asking import Asking
-    from tonnage.server.postmortem.blackbox import BlackBox
     from tonnage.server.crew import Crew, Member
     from tonnage.server.leaks.following import Leaking
+    from tonnage.server.postmortem.blackbox import BlackBox
     from tonnage.server.recycling import Recycler
     from tonnage.server.watch import Look, Watch
 

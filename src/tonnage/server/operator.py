@@ -15,9 +15,9 @@ from tonnage.server.messages import Clear
 
 if TYPE_CHECKING:
     from tonnage.governor.page import SharedPage
-    from tonnage.server.postmortem.blackbox import BlackBox
     from tonnage.server.crew import Crew
     from tonnage.server.keeper import Keeper
+    from tonnage.server.postmortem.blackbox import BlackBox
 
 
 class Operator:

@@ -11,13 +11,13 @@ from tonnage.governor.reclaim import Reclaimed
 from tonnage.governor.recycle import Reason
 from tonnage.ops.alertpolicy import SECURITY
 from tonnage.server.asking import Asking
-from tonnage.server.postmortem.blackbox import BlackBox
 from tonnage.server.hold import Hold, make_hold
-from tonnage.server.postmortem.inquest import Inquest
 from tonnage.server.keeper import Keeper
 from tonnage.server.leaks.following import Leaking
 from tonnage.server.messages import Alarm, Kept, RanOut, Traced
 from tonnage.server.operator import Operator
+from tonnage.server.postmortem.blackbox import BlackBox
+from tonnage.server.postmortem.inquest import Inquest
 from tonnage.server.recycling import Recycler
 
 if TYPE_CHECKING:

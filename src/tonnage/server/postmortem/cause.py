@@ -1,8 +1,9 @@
 """Why a worker or a program ended, and which request is to blame: decided from facts, without I/O.
 
 Covers the cause (:func:`judge`), the likely culprit (:func:`suspect`), and how sure each is. Does
-not cover what is known (:mod:`tonnage.server.postmortem.facts`), how it is told (:mod:`tonnage.server.postmortem.report`)
-nor where it is kept (:mod:`tonnage.server.postmortem.blackbox`).
+not cover what is known (:mod:`tonnage.server.postmortem.facts`), how it is told
+(:mod:`tonnage.server.postmortem.report`) nor where it is kept
+(:mod:`tonnage.server.postmortem.blackbox`).
 
 What tells the causes apart: the kernel ends a process for want of memory with SIGKILL and counts
 that; whom we have ended ourselves we know; everything else is a crash, an exit, or somebody else's

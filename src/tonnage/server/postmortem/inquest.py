@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tonnage.governor.flight import read_flight
 from tonnage.governor.statistics import DEATHS, NANOSECONDS, read_statistics
 from tonnage.ops.alertpolicy import PROGRAM_BRAKED, WORKER_DIED
-from tonnage.server.postmortem.facts import Death, Incident, Program
 from tonnage.server.postmortem.cause import Cause
+from tonnage.server.postmortem.facts import Death, Incident, Program
 from tonnage.server.programs import Started
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from tonnage.governor.flight import Flights
     from tonnage.governor.page import SharedPage
-    from tonnage.server.postmortem.blackbox import BlackBox, Filed
     from tonnage.server.braking import Brake
     from tonnage.server.crew import Member
     from tonnage.server.jobs.job import Killed
     from tonnage.server.messages import RanOut
+    from tonnage.server.postmortem.blackbox import BlackBox, Filed
     from tonnage.server.watch import Watch
 
 logger = logging.getLogger("tonnage.supervisor")

@@ -1,8 +1,8 @@
 """A report on a death, of a worker or a program, or on a request out of memory, as a plain dict.
 
 The dict is what is kept as JSON; units are in its keys, the moment of a sample is told in seconds
-before the report. The text for people is made of the same dict (:mod:`tonnage.server.postmortem.text`).
-Pure: the clocks' readings are handed in.
+before the report. The text for people is made of the same dict
+(:mod:`tonnage.server.postmortem.text`). Pure: the clocks' readings are handed in.
 
 Bounded: it holds the samples that it is given (:data:`tonnage.server.samples.MOST_SHOWN`), and as
 many requests and workers as the shared page has room for.
@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.server.postmortem.advice import advice
-from tonnage.server.postmortem.facts import Death, KillReason, figures_of
 from tonnage.server.postmortem.cause import (
     Cause,
     Growth,
@@ -27,14 +26,15 @@ from tonnage.server.postmortem.cause import (
     judge,
     suspect,
 )
+from tonnage.server.postmortem.facts import Death, KillReason, figures_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tonnage.governor.flight import InFlight
     from tonnage.governor.statistics import WorkerStatistics
-    from tonnage.server.postmortem.facts import Incident, Kill
     from tonnage.server.postmortem.cause import Suspicion
+    from tonnage.server.postmortem.facts import Incident, Kill
     from tonnage.server.samples import Sample
 
 VERSION: Final = 1

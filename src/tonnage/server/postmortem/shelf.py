@@ -9,7 +9,8 @@ Does not wait for the disk: 0.6 ms into the kernel's memory, from where they out
 ours, SIGKILL included. What has not been written back when the machine itself fails is lost; fsync
 would keep it, but took 1.5 ms more on an idle local disk, and takes seconds on one that others keep
 busy, in which nobody would be braked. What is written is made elsewhere
-(:mod:`tonnage.server.postmortem.report`), and when, too (:mod:`tonnage.server.postmortem.blackbox`).
+(:mod:`tonnage.server.postmortem.report`), and when, too
+(:mod:`tonnage.server.postmortem.blackbox`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The first line says what happened, when, to which worker and because of which request; then come
 memory, the worker, what was in flight, the others, and what to do. Made of the same dict that is
-kept as JSON (:mod:`tonnage.server.postmortem.report`). Pure, and at most some 8 KB, what a log line holds.
+kept as JSON (:mod:`tonnage.server.postmortem.report`). Pure, and at most some 8 KB, what a log line
+holds.
 
 Routes and addresses come from clients: whatever is not printable is spelled out, since a terminal
 would obey it.
