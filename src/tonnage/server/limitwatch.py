@@ -89,7 +89,7 @@ class LimitWatch:
         self._reactor = reactor
         self._pids = pids
         self._wakeups: list[Wakeup] = []
-        self._on_mark: Callable[[], object] = int
+        self._on_mark: Callable[[], object] = lambda: None
 
     @property
     def wakeups(self) -> tuple[str, ...]:

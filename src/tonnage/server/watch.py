@@ -86,7 +86,7 @@ class Watch:
         clock: Callable[[], float],
     ) -> None:
         #: Reads what the processes of isolated jobs hold of their own.
-        self.read_jobs: Callable[[], int] = int
+        self.read_jobs: Callable[[], int] = lambda: 0
         self._page = page
         self._clock = clock
         self._standing = Standing()

@@ -49,29 +49,32 @@ class Deadline:
 class Closing:
     """The end of a writer: used in one event loop.
 
-    Args:
-        deliver: delivers what is there; cancelled when the time for it is up.
-        let_go: ends all else, whether or not all is delivered.
+    It holds nothing of the writer before it is asked for: one that a fork has replaced is to be
+    gone at once, and not to begin anew in the child.
     """
 
-    def __init__(
-        self,
-        deliver: Callable[[], Coroutine[Any, Any, None]],
-        let_go: Callable[[Deadline], Coroutine[Any, Any, None]],
-    ) -> None:
-        self._deliver = deliver
-        self._let_go = let_go
+    def __init__(self) -> None:
         self._delivering: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
-    async def end(self, seconds: float) -> None:
+    async def end(
+        self,
+        deliver: Callable[[], Coroutine[Any, Any, None]],
+        let_go: Callable[[Deadline], Coroutine[Any, Any, None]],
+        seconds: float,
+    ) -> None:
         """Return when the writer has ended: within *seconds* of the first who asked for it.
 
         If the call is cancelled nothing more is delivered, as if the time were up, for all who ask.
+
+        Args:
+            deliver: delivers what is there; cancelled when the time for it is up.
+            let_go: ends all else, whether or not all is delivered.
+            seconds: how long both may take.
         """
         if self._delivering is None or self._ending is None:
-            self._delivering = asyncio.create_task(self._deliver())
-            self._ending = asyncio.create_task(self._end(self._delivering, Deadline(seconds)))
+            self._delivering = asyncio.create_task(deliver())
+            self._ending = asyncio.create_task(_end(self._delivering, let_go, Deadline(seconds)))
         try:
             await asyncio.shield(self._ending)
         except asyncio.CancelledError:
@@ -79,10 +82,15 @@ class Closing:
             await asyncio.shield(self._ending)
             raise
 
-    async def _end(self, delivering: asyncio.Task[None], deadline: Deadline) -> None:
-        try:
-            with suppress(TimeoutError, asyncio.CancelledError):
-                async with asyncio.timeout(deadline.for_delivering_seconds):
-                    await delivering
-        finally:
-            await self._let_go(deadline)
+
+async def _end(
+    delivering: asyncio.Task[None],
+    let_go: Callable[[Deadline], Coroutine[Any, Any, None]],
+    deadline: Deadline,
+) -> None:
+    try:
+        with suppress(TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(deadline.for_delivering_seconds):
+                await delivering
+    finally:
+        await let_go(deadline)

@@ -81,7 +81,7 @@ class DurableWriter:
         self._awaited = 0
         # Callers that wait for a flush, each with up to which record.
         self._flushes: dict[asyncio.Future[None], int] = {}
-        self._closing = Closing(self._deliver_rest, self._let_go)
+        self._closing = Closing()
         on_begin(self.begin)
 
     # Adding.
@@ -273,7 +273,8 @@ class DurableWriter:
             self._flushes.pop(flush, None)
 
     async def _close_here(self, seconds: float | None = None) -> None:
-        await self._closing.end(background().closing_seconds if seconds is None else seconds)
+        seconds = background().closing_seconds if seconds is None else seconds
+        await self._closing.end(self._deliver_rest, self._let_go, seconds)
 
     async def _deliver_rest(self) -> None:
         """Flush; a sink that fails is not waited for, since all is on disk."""

@@ -81,7 +81,7 @@ class Pump:
         self._in_hand: Taken | None = None
         # One for each caller that waits for a flush: how many records must have left by then.
         self._requests: dict[asyncio.Future[None], int] = {}
-        self._closing = Closing(self._deliver_rest, self._let_go)
+        self._closing = Closing()
         if backlog.is_possible:
             # A process before may have left something.
             on_begin(self.wake)
@@ -239,7 +239,8 @@ class Pump:
     async def _close_here(self, seconds: float | None = None) -> None:
         self._is_closing = True
         self._buffer.close()
-        await self._closing.end(background().closing_seconds if seconds is None else seconds)
+        seconds = background().closing_seconds if seconds is None else seconds
+        await self._closing.end(self._deliver_rest, self._let_go, seconds)
 
     async def _deliver_rest(self) -> None:
         # With a spool, a sink that fails is not waited for.
