@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,15 +98,3 @@ async def test_who_gives_up_closing_has_nothing_more_delivered(make: Make) -> No
     found = writer.statistics()
     assert (found.total_dropped + found.spooled, found.buffer_size) == (10, 0)
     assert sink.closed == 1
-
-
-def test_what_nobody_has_any_more_is_gone_at_once(make: Make) -> None:
-    """Without the collector: a fork has a new one made, and the old one must not begin there."""
-    sink = Kept()
-    is_there, writer = weakref.ref(sink), make(sink)
-    gc.disable()
-    try:
-        del sink, writer
-        assert is_there() is None
-    finally:
-        gc.enable()

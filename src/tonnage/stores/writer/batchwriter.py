@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tonnage.governor.consumers import DEFAULT_PRIORITY, register
+from tonnage.stores.background import on_begin
 from tonnage.stores.writer.delivery import WRITE_SECONDS, Delivery
 from tonnage.stores.writer.memory import MemoryWriter
 from tonnage.stores.writer.options import checked
@@ -105,6 +106,8 @@ class BatchWriter:
         self._registration: Registration | None = None
         self._begin()
         _living.add(self)
+        # The writer, which outlives a fork, and not what it then has anew.
+        on_begin(self._begin_serving)
 
     # Adding.
 
@@ -227,6 +230,9 @@ class BatchWriter:
         if type(self).add is BatchWriter.add:
             # Called most, so without the step between.
             self.add = self._engine.add  # type: ignore[method-assign]
+
+    def _begin_serving(self) -> None:
+        self._engine.begin()
 
     def _unregister(self) -> None:
         registration, self._registration = self._registration, None

@@ -49,8 +49,7 @@ class Deadline:
 class Closing:
     """The end of a writer: used in one event loop.
 
-    It holds nothing of the writer before it is asked for: one that a fork has replaced is to be
-    gone at once, and not to begin anew in the child.
+    It holds nothing of the writer before it is asked for, which so goes without the collector.
     """
 
     def __init__(self) -> None:

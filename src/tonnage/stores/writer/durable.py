@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import StoreError
-from tonnage.stores.background import background, on_begin
+from tonnage.stores.background import background
 from tonnage.stores.statistics import WriterStatistics
 from tonnage.stores.writer.closing import Closing
 from tonnage.stores.writer.records import to_mapping, to_mappings
@@ -82,7 +82,6 @@ class DurableWriter:
         # Callers that wait for a flush, each with up to which record.
         self._flushes: dict[asyncio.Future[None], int] = {}
         self._closing = Closing()
-        on_begin(self.begin)
 
     # Adding.
 

@@ -196,6 +196,11 @@ class MemoryWriter:
 
     # Whoever has to do with all of it.
 
+    def begin(self) -> None:
+        """Begin to deliver what a process before may have left on disk."""
+        if self._backlog.is_possible:
+            self._pump.wake()
+
     async def flush(self) -> None:
         """Return when all that was added is stored or set aside."""
         await self._pump.flush()

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import StoreError
-from tonnage.stores.background import background, on_begin
+from tonnage.stores.background import background
 from tonnage.stores.writer.closing import Closing
 from tonnage.stores.writer.notices import logger
 from tonnage.stores.writer.spilling import Spilling
@@ -82,9 +82,6 @@ class Pump:
         # One for each caller that waits for a flush: how many records must have left by then.
         self._requests: dict[asyncio.Future[None], int] = {}
         self._closing = Closing()
-        if backlog.is_possible:
-            # A process before may have left something.
-            on_begin(self.wake)
         self._notices = (*notices, self._backlog.not_taken)
 
     # From any thread.
