@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.stores.writer.sinks import Kept, numbered, until
+from tests.support.forking import await_in_child
 
 from tonnage import BatchWriter
 from tonnage.stores.background import begin
@@ -168,6 +169,26 @@ async def test_a_worker_that_begins_stores_what_was_left(tmp_path: Path) -> None
     async with spooling(sink, tmp_path):
         begin()
         await until(lambda: len(sink.records) == 100)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_forked_worker_counts_what_was_left(tmp_path: Path, durable: bool) -> None:
+    """It was its own writer that stored it, and not the one that the import had before the fork."""
+    sink = Kept()
+    sink.shut()
+    made: dict[str, Any] = {"durable": durable, "overflow": "drop" if durable else "spool"}
+    writer = BatchWriter("test", sink, spool_dir=tmp_path, max_records=10, **made)
+    await writer.add_many(numbered(0, 10))
+    await writer.close(0.02)
+    del writer
+    sink.open()
+    imported = BatchWriter("test", sink, spool_dir=tmp_path, max_records=10, **made)
+
+    async def serve() -> None:
+        begin()
+        await until(lambda: imported.statistics().total_flushed == 10)
+
+    assert await await_in_child(serve) == 0
 
 
 async def test_a_sink_that_is_now_fast_now_slow_gets_all_in_order(tmp_path: Path) -> None:
