@@ -54,12 +54,11 @@ SUSPICION_SECONDS: Final = 1.0
 # How old the picture of free memory may be when a small request is let through. In this time one
 # event loop can touch some 10 MB, which is about what is set aside for small requests.
 LOOK_SECONDS: Final = 0.005
-# ... and where a worker's share of what is free is more than it can fill meanwhile: the more, the
-# longer, up to the time between two heartbeats. A look costs some 15 us where nothing else runs,
-# and up to 150 us among requests, which leave nothing of it in the processor's caches.
+# ... and where so much is free that it cannot be filled meanwhile. A look costs some 15 us where
+# nothing else runs, and up to 150 us among requests, which leave nothing of it in the processor's
+# caches. Less often it cannot be: what a request has grown by is told from the last one before it.
+RELAXED_LOOK_SECONDS: Final = 0.02
 PLENTY_BYTES: Final = 64 * MIB
-PLENTY_LOOK_SECONDS: Final = 0.02
-MOST_LOOK_SECONDS: Final = 0.1
 
 # How often those who wait are looked at, for room made by another worker; room made in this one is
 # noticed at once.
@@ -158,8 +157,9 @@ class Gate:
             self._until_sample = 1
         free = desk.ledger.ceiling_bytes(small=True) - total
         self._small_open = free >= 0
-        share = free // max(1, self._page.header.desired_workers)
-        self._look_at_seconds = now + _look_seconds(share)
+        self._look_at_seconds = now + (
+            RELAXED_LOOK_SECONDS if free > PLENTY_BYTES else LOOK_SECONDS
+        )
         slot.requests = self._passed
         slot.in_flight = len(desk.in_flight)
         slot.waiting = desk.waiting
@@ -314,12 +314,6 @@ class Gate:
         self.look()
         if self._waiting:
             self._schedule_retry()
-
-
-def _look_seconds(free_bytes: int) -> float:
-    if free_bytes <= PLENTY_BYTES:
-        return LOOK_SECONDS
-    return min(PLENTY_LOOK_SECONDS * free_bytes / PLENTY_BYTES, MOST_LOOK_SECONDS)
 
 
 class _RefusedError(Exception):
