@@ -139,6 +139,18 @@ def test_counting_takes_little_of_the_time(monkeypatch: pytest.MonkeyPatch) -> N
         assert counter.counted_seconds <= 0.0201 * seconds + 0.002 + 2 * cost_seconds
 
 
+def test_where_much_is_freed_the_next_answers_are_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although counting has just taken long."""
+    counter = Counter(monkeypatch)
+    counter.cost_seconds = 0.1
+    counter.fordblks = 5
+    assert counter.heap.free_bytes() == 5
+    counter.fordblks = 7
+    assert counter.heap.free_bytes() == 5
+    counter.heap.distrust()
+    assert counter.heap.free_bytes() == 7
+
+
 @needs_glibc
 def test_what_was_freed_is_known_and_can_be_handed_back() -> None:
     """Small blocks below one that stays cannot be returned by themselves."""

@@ -88,6 +88,8 @@ def allocator_environment(policy: str, environ: Mapping[str, str]) -> dict[str, 
 _COUNTING_SHARE = 0.02
 _MOST_COUNTING_SHARE = 0.05
 _SAVED_SECONDS = 0.002
+# ... but for these: while a request that ran out of memory lets go of it, and as the next begins.
+_DUE_COUNTS = 8
 
 
 class _MallInfo2(ctypes.Structure):
@@ -109,6 +111,8 @@ class Heap:
         self._free_bytes = 0
         self._asked_seconds = self._counted_seconds = time.perf_counter()
         self._budget_seconds = _SAVED_SECONDS
+        # Counts that are made whatever they take.
+        self._due_counts = 0
         # What a count takes: the less of the last two, as in one this process may have had to wait.
         self._cost_seconds = self._last_cost_seconds = 0.0
         self._info: Any = None
@@ -146,11 +150,18 @@ class Heap:
             self._given_back_bytes = min(self._given_back_bytes, self._free_bytes)
         return self._free_bytes
 
+    def distrust(self) -> None:
+        """Have the next answers be of now, whatever that takes: much is being freed."""
+        self._due_counts = _DUE_COUNTS
+
     def _may_count(self, now_seconds: float) -> bool:
         cost, since = self._cost_seconds, now_seconds - self._counted_seconds
         saved = self._budget_seconds + (now_seconds - self._asked_seconds) * _COUNTING_SHARE
         self._budget_seconds = min(saved, max(_SAVED_SECONDS, cost))
         self._asked_seconds = now_seconds
+        if self._due_counts:
+            self._due_counts -= 1
+            return True
         return self._budget_seconds >= cost and since * _MOST_COUNTING_SHARE >= cost
 
     def trim(self) -> None:

@@ -105,6 +105,7 @@ class Upkeep:
 
     def on_memory_error(self, failure: MemoryFailure) -> None:
         """Tell the supervisor that a request ran out of memory, and check what it left behind."""
+        self._heap.distrust()
         self._channel.send(
             RanOut(
                 route=failure.route,
