@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -66,3 +67,28 @@ def test_a_worker_without_a_fuse_is_given_none_by_a_grant(slot: Slot) -> None:
 
     assert slot.data_limit_bytes == 0
     assert data_limit(0) == before
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_stacks_of_new_threads_take_nothing_of_what_was_granted(slot: Slot) -> None:
+    """A burst starts its threads after its grant; those that had a stack before count once."""
+    slot.pid, slot.data_bytes, slot.stacks_bytes = os.getpid(), 9000 * MIB, 2 * MIB
+    fuse = OwnFuse(slot)
+    fuse.set_first(500 * MIB)
+
+    for reserved_mb in (7, 7, 3, 3):
+        fuse.follow_stacks(reserved_mb * MIB)
+
+    assert slot.data_limit_bytes == data_limit(0) == 9505 * MIB
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_threads_of_a_forked_process_are_not_the_workers(slot: Slot) -> None:
+    """It has the worker's page, and no fuse."""
+    slot.pid, slot.data_bytes = os.getppid(), 9000 * MIB
+    fuse = OwnFuse(slot)
+    fuse.set_first(500 * MIB)
+
+    fuse.follow_stacks(8 * MIB)
+
+    assert slot.data_limit_bytes == data_limit(0) == 9500 * MIB

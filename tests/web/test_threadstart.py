@@ -63,19 +63,22 @@ def free(error: BaseException | None) -> None:
 
 
 def test_without_room_the_start_fails_instead_of_hanging() -> None:
-    """With room, or without a limit, threads start as ever."""
+    """With room, or without a limit, threads start as ever; with a limit it is told."""
 
     def story() -> None:
-        data = [100 * MIB]
-        make_room_for_threads(lambda: StatmSample(0, 0, data[0]))
+        data, told = [100 * MIB], []
+        make_room_for_threads(lambda: StatmSample(0, 0, data[0]), lambda: told.append(True))
         assert start_one()
+        assert not told
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         limit_bytes = 1 << 40
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
         assert start_one()
+        assert told == [True]
         data[0] = limit_bytes - MIB
         with pytest.raises(MemoryError, match="no room for another thread"):
             start_one()
+        assert told == [True]
 
     in_child(story)
 

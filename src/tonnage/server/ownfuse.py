@@ -6,6 +6,7 @@ workers (:mod:`tonnage.server.fuses`).
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
@@ -20,6 +21,8 @@ class OwnFuse:
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
+        # What stacks reserved when the fuse was last raised for them.
+        self._stacks_bytes = slot.stacks_bytes
 
     def set_first(self, left_bytes: int) -> None:
         """Limit this process's data to what it has, and *left_bytes*, or the usual slack.
@@ -36,6 +39,19 @@ class OwnFuse:
         needed = self._slot.data_bytes + self._slot.granted_bytes + LEAST_SLACK_BYTES
         if 0 < self._slot.data_limit_bytes < needed:
             self._move(needed)
+
+    def follow_stacks(self, reserved_bytes: int) -> None:
+        """Raise it by what stacks have come to reserve since it was last asked for.
+
+        A burst starts its threads once it has been granted what it takes. Their stacks are address
+        space that is next to never touched, and came to more than the slack of a grant: one request
+        in ten thousand then failed within its promise.
+
+        Works in any thread; in a process that was forked from the worker it changes nothing.
+        """
+        grown, self._stacks_bytes = reserved_bytes - self._stacks_bytes, reserved_bytes
+        if grown > 0 and self._slot.data_limit_bytes and self._slot.pid == os.getpid():
+            self._move(self._slot.data_limit_bytes + grown)
 
     def slacken(self) -> None:
         """Raise it a little, since the server's own code has met it."""

@@ -123,13 +123,17 @@ class Worker:
         self._channel = channel
         self._slot: Slot = assignment.page.slots[assignment.index]
         self._heap = Heap()
-        self._memory = OwnMemory(self._slot, self._heap, Stacks())
+        stacks = Stacks()
+        self._memory = OwnMemory(self._slot, self._heap, stacks)
         self._wants_huge_pages = assignment.huge_pages
         self._executor = MeteredExecutor(
             assignment.threads, lambda request: self._gate.settle(request), self._note
         )
         self._threads = AnyioThreads(assignment.threads, self._note)
         self._fuse = OwnFuse(self._slot)
+        make_room_for_threads(
+            self._memory.sample, lambda: self._fuse.follow_stacks(stacks.reserved_bytes())
+        )
         self._stores = OwnStores(time.monotonic())
         self._upkeep = Upkeep(
             self._slot,
@@ -218,7 +222,6 @@ class Worker:
             shape=self._shape,
             retry_after_seconds=settings.retry_after_seconds,
         )
-        make_room_for_threads(self._memory.sample)
         routes = Routes(assignment.page)
         self._counting = Counting(routes.seen)
         self._telling = Telling(self._counting, self._channel.send)

@@ -39,20 +39,28 @@ MOST_SECONDS: Final = 5.0
 
 
 def make_room_for_threads(
-    read: Callable[[], StatmSample], *, most_seconds: float = MOST_SECONDS
+    read: Callable[[], StatmSample],
+    when_started: Callable[[], object] = lambda: None,
+    *,
+    most_seconds: float = MOST_SECONDS,
 ) -> None:
     """From now on have ``Thread.start()`` free what a MemoryError holds, and fail without room.
 
-    It then raises MemoryError. *read* gives what this process holds; *most_seconds* is how long a
-    thread may take to begin. To be called once for each process: there is no hook for this, so the
-    method is replaced.
+    It then raises MemoryError. To be called once for each process: there is no hook for this, so
+    the method is replaced.
+
+    Args:
+        read: what this process holds now.
+        when_started: called in the thread that has started another, where there is a limit.
+        most_seconds: how long a thread may take to begin.
     """
     start = threading.Thread.start
 
     def start_with_room(thread: threading.Thread) -> None:
         hear(sys.exception())
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
-        if limit != resource.RLIM_INFINITY and limit - read().data_bytes < NEEDED_BYTES:
+        is_limited = limit != resource.RLIM_INFINITY
+        if is_limited and limit - read().data_bytes < NEEDED_BYTES:
             raise MemoryError("there is no room for another thread")
         if thread.ident is None:
             thread._started = _Begun(most_seconds)  # type: ignore[attr-defined]
@@ -62,6 +70,8 @@ def make_room_for_threads(
             # Or it would be listed for good, among those that are about to begin.
             threading._limbo.pop(thread, None)  # type: ignore[attr-defined]
             raise
+        if is_limited:
+            when_started()
 
     threading.Thread.start = start_with_room  # type: ignore[method-assign, assignment]
 
