@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,18 @@ def everything_is_said() -> Iterator[None]:
         logger.filters = [
             each for each in logger.filters if type(each).__module__ != "tonnage.server.noise"
         ]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over files that have none of the tests asked for: to import all takes each process 12 s.
+
+    A phase of scripts/test asks for a marker first and leaves others out: "real and not soak".
+    """
+    asked = re.match(r"\w+", config.option.markexpr)
+    if asked is None or asked[0] == "not" or not collection_path.name.startswith("test_"):
+        return None
+    is_without = collection_path.is_file() and f"mark.{asked[0]}" not in collection_path.read_text()
+    return is_without or None
 
 
 def pytest_collection_finish() -> None:
