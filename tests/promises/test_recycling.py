@@ -1,6 +1,6 @@
 """A worker is replaced and nobody notices: by its count of requests, on demand, and by SIGHUP.
 
-The application takes 3 s to import, which a fork of the zygote does not.
+The application takes more than a second to import, which a fork of the zygote does not.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ pytestmark = [pytest.mark.real, pytest.mark.alone]
 APP = "benchmarks.slow:app"
 PER_SECOND = 500
 READY_SECONDS = 0.15
-# On a machine that is busy with other things; an import takes 3 s.
+# On a machine that is busy with other things; less than an import takes.
 BUSY_SECONDS = 1.0
+IMPORT_SECONDS = "1.2"
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.soak), 2])
@@ -54,7 +55,7 @@ def test_on_demand() -> None:
 
 def test_by_sighup() -> None:
     """The application is imported anew, while the old workers serve; then each is replaced."""
-    found, pids, log = _served(2, 8.0, then=lambda server: server.send(signal.SIGHUP))
+    found, pids, log = _served(2, 5.0, then=lambda server: server.send(signal.SIGHUP))
 
     _nothing_failed(found)
     assert len(pids) == 4
@@ -72,7 +73,12 @@ def _served(
     need_cgroup()
     with (
         MemoryBox(512 * MIB) as box,
-        Running(APP, "--workers", str(workers), *options, box=box) as server,
+        Running(
+            APP,
+            *("--workers", str(workers), *options),
+            box=box,
+            env={"IMPORT_SECONDS": IMPORT_SECONDS},
+        ) as server,
     ):
         pids = set(server.worker_pids())
 

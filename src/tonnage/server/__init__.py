@@ -16,7 +16,9 @@ def run(settings: Settings) -> int:
     Raises:
         TonnageError: the server cannot start; the message is one line that says what to do.
     """
-    from tonnage.server.start import prepare_environment, start
+    from tonnage.server.environment import prepare_environment
 
     prepare_environment(settings)
+    from tonnage.server.start import start
+
     return start(settings)

@@ -10,7 +10,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from tonnage.db.settings import use as use_for_databases
 from tonnage.governor.page import SharedPage
 from tonnage.host.commons import open_commons
 from tonnage.host.descriptors import open_descriptors
-from tonnage.host.malloc import allocator_environment, allocator_kind
+from tonnage.host.malloc import allocator_kind
 from tonnage.host.prctl import adopt_orphans, name_process, use_huge_pages
 from tonnage.host.priority import look_first
 from tonnage.jobs.settings import use as use_for_jobs
@@ -39,32 +38,6 @@ if TYPE_CHECKING:
     from tonnage.settings import Settings
 
 logger = logging.getLogger("tonnage.supervisor")
-
-# Names of the variables that we have set before exec, so that they can be taken away again.
-_PREPARED = "TONNAGE_PREPARED"
-# Variables that a library reads when it is imported, and that therefore stay.
-_STAYING = "_THREADS"
-
-
-def prepare_environment(settings: Settings) -> None:
-    """Set the allocator's variables, which glibc reads at the start only, by starting once more.
-
-    Returns in the process that has them. They are then removed from the environment, so that
-    programs which the application starts are not affected.
-    """
-    prepared = os.environ.pop(_PREPARED, None)
-    if prepared is not None:
-        for name in prepared.split(","):
-            if not name.endswith(_STAYING):
-                os.environ.pop(name, None)
-        return
-    added = allocator_environment(settings.memory.allocator, os.environ)
-    if added:
-        environ = {**os.environ, **added, _PREPARED: ",".join(added)}
-        try:
-            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
-        except OSError as error:
-            print(f"tonnage: the allocator keeps its defaults: {error}", file=sys.stderr)
 
 
 def start(settings: Settings) -> int:

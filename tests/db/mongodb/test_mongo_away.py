@@ -86,9 +86,9 @@ async def test_it_goes_and_comes_back(
 
 async def test_who_waits_for_a_connection_in_vain_is_told(server: MongoServer) -> None:
     """After a bounded time; and nobody opens more than there may be."""
-    mongo = db.mongo(_url(server, connection_limit=2, pool_timeout=0.2, connect_timeout=5))
+    mongo = db.mongo(_url(server, connection_limit=2, pool_timeout=1.0, connect_timeout=5))
     things = mongo.database["things"]
-    await asyncio.gather(*(things.insert_one({"_id": n}) for n in range(50)))
+    await asyncio.gather(*(things.insert_one({"_id": n}) for n in range(6)))
     assert mongo.statistics().open == 2
     server.stop()
     try:
