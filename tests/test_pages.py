@@ -15,7 +15,17 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from tests.support.pages import NOT_RUN, PAGES, REFUSED, ROOT, Block, blocks
+from tests.support.pages import (
+    NOT_RUN,
+    PAGES,
+    REFUSED,
+    ROOT,
+    Block,
+    blocks,
+    is_like,
+    told,
+    words,
+)
 
 # No public door parses a command line without running it.
 from tonnage.cli.main import _parser, main
@@ -47,7 +57,6 @@ _EXTRAS = re.compile(r"(?:tonnage|\.|/tonnage)\[([a-z,]+)\]")
 _TARGET = re.compile(r"^make ([a-z-]+)", re.MULTILINE)
 _JOINED = re.compile(r"\"\s*\n\s*(?:rf?|f)?\"")
 _FIELD = re.compile(r"\{[^{}]*\}|%[sdg]")
-_WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 
 
 def named(*languages: str) -> pytest.MarkDecorator:
@@ -117,9 +126,9 @@ def test_our_commands_are_understood(block: Block) -> None:
     else:
         text = block.text
     found = [shlex.split(each, comments=True) for each in _WITHIN.findall(text)]
-    for words in (*found, *map(json.loads, _LISTED.findall(text))):
-        if "error:" not in words and "'12 apples'" not in text:
-            _parser(words[1]).parse_args(words[1:])
+    for line in (*found, *map(json.loads, _LISTED.findall(text))):
+        if "error:" not in line and "'12 apples'" not in text:
+            _parser(line[1]).parse_args(line[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -191,14 +200,14 @@ def test_outputs_are_like_the_real_ones(block: Block) -> None:
     What needs a server or a database is compared with the words of the code.
     """
     others = list[str]()
-    for command, told in _told(block):
+    for command, printed in told(block):
         if command.startswith(tuple(f"tonnage {each}" for each in REPEATED)):
-            real = set(_words(_printed(command)))
-            assert [line for line in told if not _is_like(line, real)] == []
+            real = set(words(_printed(command)))
+            assert [line for line in printed if not is_like(line, real)] == []
         elif command.startswith("tonnage "):
-            others += told
+            others += printed
         else:
-            assert all(json.loads(line) for line in told if line.startswith("{"))
+            assert all(json.loads(line) for line in printed if line.startswith("{"))
     assert _is_ours("\n".join(others))
 
 
@@ -220,27 +229,18 @@ def test_texts_are_ours(block: Block) -> None:
         assert _is_ours(block.text)
 
 
-def _told(block: Block) -> list[tuple[str, list[str]]]:
-    """Return each command of a block of the console, with the lines below it."""
-    found: list[tuple[str, list[str]]] = []
-    for line in block.text.splitlines():
-        if line.startswith("$ "):
-            found.append((line.removeprefix("$ "), []))
-        elif found and line.strip():
-            found[-1][1].append(line)
-    return found
-
-
 @cache
 def _printed(command: str) -> str:
     """Give *command* where the application of the tutorial is; return all that it prints."""
-    words = shlex.split(command, comments=True)[1:]
+    arguments = shlex.split(command, comments=True)[1:]
     tutorial = [each.text for each in BLOCKS if each.page == "docs/tutorial/first-app.md"]
-    app = DEBUGGED if words[0] == "check" else next(each for each in tutorial if "Cache(" in each)
+    app = (
+        DEBUGGED if arguments[0] == "check" else next(each for each in tutorial if "Cache(" in each)
+    )
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "main.py").write_text(app)
         done = subprocess.run(
-            [sys.executable, "-m", "tonnage", *words],
+            [sys.executable, "-m", "tonnage", *arguments],
             cwd=directory,
             env={"PYTHONPATH": str(ROOT / "src"), "TONNAGE_ENV": "development"},
             capture_output=True,
@@ -250,18 +250,9 @@ def _printed(command: str) -> str:
     return done.stdout + done.stderr
 
 
-def _words(text: str) -> list[str]:
-    return [word.lower().removesuffix("s") for word in _WORD.findall(text)]
-
-
-def _is_like(line: str, real: set[str]) -> bool:
-    words = _words(line)
-    return 3 * sum(word in real for word in words) >= 2 * len(words)
-
-
 def _pairs(text: str) -> list[tuple[str, str]]:
     """Return each two words that stand side by side in a line of *text*."""
-    return [pair for line in text.splitlines() for pair in pairwise(_words(line))]
+    return [pair for line in text.splitlines() for pair in pairwise(words(line))]
 
 
 @cache

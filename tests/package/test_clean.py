@@ -17,6 +17,8 @@ from urllib.request import urlopen
 import pytest
 from tests.package.building import ROOT, Built, build
 from tests.package.promised import PROMISED
+from tests.support.cgroup import need_cgroup
+from tests.support.reader import follow_tutorial
 from tests.support.server import clean_environment
 
 pytestmark = [pytest.mark.real, pytest.mark.soak]
@@ -112,6 +114,14 @@ def test_an_application_as_in_the_readme(
         finally:
             server.send_signal(signal.SIGTERM)
     assert server.returncode == 0
+
+
+def test_the_tutorial(built: Built, pins: Path, tmp_path: Path) -> None:
+    """With nothing but the wheel and its extra, as the tutorial installs them."""
+    need_cgroup()
+    environment = Environment(tmp_path, built.wheel, "fastapi", pins)
+    python = str(environment.bin / "python")
+    follow_tutorial(tmp_path / "shop", environment.bin, outside(), python)
 
 
 def printed_url(server: subprocess.Popen[str]) -> str:

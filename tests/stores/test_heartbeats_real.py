@@ -97,7 +97,8 @@ def test_a_stop_stores_what_waits_and_a_new_start_ends_what_is_silent(file: Path
     with serving(file, "60s", "61s") as server:
         beat(server, ["a", "b"])
         assert ask(file, "SELECT count(*) FROM sessions") == [(0,)]
-    assert ask(file, "SELECT id, ended_at FROM sessions ORDER BY id") == [("a", None), ("b", None)]
+    stored = ask(file, "SELECT id, ended_at FROM sessions ORDER BY id")
+    assert stored == [("a", None), ("b", None)], server.log
     # Nobody beats any more.
     with serving(file, "0.1s", "0.3s"):
         await_true(

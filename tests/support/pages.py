@@ -35,6 +35,7 @@ PAGES = sorted(
 )
 
 _FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,28 @@ def blocks(page: Path) -> Iterator[Block]:
     for _, language, text in _FENCE.findall(page.read_text()):
         number = seen[language] = seen.get(language, -1) + 1
         yield Block(name, number, language, textwrap.dedent(text))
+
+
+def told(block: Block) -> list[tuple[str, list[str]]]:
+    """Return each command of a block of the console, with the lines below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            found.append((line.removeprefix("$ "), []))
+        elif found and line.strip():
+            found[-1][1].append(line)
+    return found
+
+
+def words(text: str) -> list[str]:
+    """Return the words of *text*, in small letters and without a plural's s."""
+    return [word.lower().removesuffix("s") for word in _WORD.findall(text)]
+
+
+def is_like(line: str, real: set[str]) -> bool:
+    """Return whether two thirds of the words of *line* are in *real*."""
+    own = words(line)
+    return 3 * sum(word in real for word in own) >= 2 * len(own)
 
 
 NOT_RUN = {

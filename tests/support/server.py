@@ -66,6 +66,7 @@ class Running:
         cwd: Path = ROOT,
         pass_fds: Sequence[int] = (),
         wrapper: Sequence[str] = (),
+        python: str = sys.executable,
     ) -> None:
         """Prepare the command.
 
@@ -77,6 +78,7 @@ class Running:
             cwd: the working directory.
             pass_fds: descriptors that the server inherits.
             wrapper: a command that runs the server's command.
+            python: the interpreter.
         """
         self._arguments = list(arguments)
         if not {"--port", "--uds", "--fd"}.intersection(arguments):
@@ -86,6 +88,7 @@ class Running:
         self._cwd = cwd
         self._pass_fds = pass_fds
         self._wrapper = list(wrapper)
+        self._python = python
         self._stack = ExitStack()
         self._ended_log: str | None = None
 
@@ -94,7 +97,7 @@ class Running:
         runtime = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tonnage-test-"))
         self._log: IO[bytes] = self._stack.enter_context(tempfile.TemporaryFile())
         self.process = subprocess.Popen(
-            self._wrapper + command(self._arguments),
+            self._wrapper + command(self._arguments, self._python),
             cwd=self._cwd,
             env=clean_environment()
             | {"XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": runtime}
@@ -274,9 +277,9 @@ def run_to_end(
         )
 
 
-def command(arguments: Sequence[str]) -> list[str]:
-    """Return the command that starts a server with this interpreter."""
-    return [sys.executable, "-m", "tonnage", "run", *arguments]
+def command(arguments: Sequence[str], python: str = sys.executable) -> list[str]:
+    """Return the command that starts a server, with this interpreter or with *python*."""
+    return [python, "-m", "tonnage", "run", *arguments]
 
 
 def clean_environment() -> dict[str, str]:

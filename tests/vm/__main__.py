@@ -24,8 +24,11 @@ from tests.vm.needs import ROOT, MissingError, Needs, find_needs
 _MARKER = "cgroup2"
 # Measured: Python starts 15 to 20 times slower, and large blocks are filled 10 times slower.
 _SLOWNESS = 10
-# What a test has printed is shown (P): bursts tell how fast memory grew.
-_PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-raP", "--durations=5")
+# What a test has printed is shown (P): bursts tell how fast memory grew. One plugin that none of
+# them needs would take the guest ten seconds to import.
+_PYTEST = (
+    "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:schemathesis", "-raP", "--durations=5"
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:

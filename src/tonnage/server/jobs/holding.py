@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
-from tonnage.host.processes import Statm, descendants, read_rollup
-from tonnage.units import KIB, MIB, format_bytes
+from tonnage.host.processes import Statm, descendants, read_rollup, status_bytes
+from tonnage.units import MIB, format_bytes
 
 # Processes below one job that are counted.
 _MOST_BELOW: Final = 64
@@ -121,9 +120,7 @@ class _Own:
         self._statm.close()
 
     def _ask(self, mapped_bytes: int) -> None:
-        for line in Path(f"/proc/{self.pid}/status").read_bytes().splitlines():
-            if line.startswith(b"RssShmem:"):
-                self._shmem_bytes = int(line.split()[1]) * KIB
+        (self._shmem_bytes,) = status_bytes(self.pid, b"RssShmem")
         self._mapped_bytes = mapped_bytes
 
 
