@@ -213,6 +213,17 @@ def test_the_graph_has_its_scales() -> None:
     assert tall == [" 256 MB ", " " * 8, " " * 8, " 15 min "]
 
 
+def test_what_is_not_known_yet_is_a_dash() -> None:
+    """As the times of a route that has had no answer; and shares of stores have two digits."""
+    route = {"name": "GET /new", "p50_seconds": None, "p99_seconds": None}
+    store = {"kind": "pool", "name": "db", "now": {"load": 0.756, "held_bytes": 3 * MIB}}
+    shown = Shown(state("OK", 60, 0, routes=[route], stores=[store]))
+    told = plain(everything(shown, 100))
+    (line,) = [each for each in told.splitlines() if "GET /new" in each]
+    assert line.split()[2:] == ["-"] * (len(line.split()) - 2)
+    assert "load 0.76  held 3 MB" in told
+
+
 def test_a_list_is_scrolled_to_what_is_chosen() -> None:
     """And says how many rows are not seen."""
     found = shown(CRITICAL, view=View(focus="routes", chosen=25))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass, field
 
 import pytest
@@ -376,6 +377,23 @@ def test_leaving_twice_changes_nothing(office: Office) -> None:
     office.desk.leave(request)
 
     assert [office.ask("new") for _ in range(3)].count(Verdict.ADMITTED) == 2
+
+
+def test_who_has_left_is_kept_by_nobody(office: Office) -> None:
+    """Where small ones alone come, too: nobody looks then at who has just started."""
+
+    def kept() -> int:
+        return sum(type(each) is Request for each in gc.get_objects())
+
+    before = kept()
+    for _ in range(50):
+        request = office.request("small")
+        assert office.desk.ask(request) is Verdict.ADMITTED
+        office.run(request)
+        office.desk.leave(request)
+    del request
+
+    assert kept() <= before
 
 
 @pytest.mark.parametrize(

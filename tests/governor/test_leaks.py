@@ -359,3 +359,15 @@ def test_workers_are_weighted_by_their_requests() -> None:
 def test_no_leaks_are_no_sum() -> None:
     """Rather than one of zero."""
     assert merge([]) is None
+
+
+def test_two_points_of_one_moment_are_the_later_one() -> None:
+    """As of a collection that was asked for while another was told: time has to go on."""
+    watch = LeakWatch()
+    for number in range(URGENT_POINTS + 3):
+        for own in (900, 20 + 10 * number):
+            point = Point(1000.0 + number, 100 * number, own * MIB)
+            found = watch.note(0, 7, point, room_bytes=50 * MIB)
+
+    assert found is not None
+    assert found.bytes_per_second == pytest.approx(10 * MIB, rel=0.01)

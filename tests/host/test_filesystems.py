@@ -54,6 +54,14 @@ def test_an_overlay_lies_where_its_upper_directory_does(tmp_path: Path) -> None:
     assert in_memory_as(Path("/srv"), mounts(tmp_path, elsewhere)) is None
 
 
+def test_lines_that_are_none_are_passed_over(tmp_path: Path) -> None:
+    """As the last one, where the list was read while a mount came."""
+    table = mounts(tmp_path, ("/", "ext4"), (str(tmp_path), "tmpfs"))
+    with table.open("a") as file:
+        file.write("\n99 1 8:1 / / rw,relatime shared:1\n")
+    assert in_memory_as(tmp_path, table) == "tmpfs"
+
+
 def test_without_proc_nothing_is_known(tmp_path: Path) -> None:
     """Where the mounts cannot be read, nothing is known."""
     assert in_memory_as(tmp_path, tmp_path / "none") is None

@@ -225,8 +225,13 @@ def test_a_limit_that_changes_is_seen_by_the_next_call(tmp_path: Path) -> None:
     assert (before.bytes, discover(tmp_path).bytes) == (512 * MIB, 256 * MIB)
 
 
-def test_without_proc_the_c_library_tells_the_hosts_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("meminfo", [None, "MemFree:  1024 kB"])
+def test_without_proc_the_c_library_tells_the_hosts_memory(
+    tmp_path: Path, meminfo: str | None
+) -> None:
     """So it is on macOS, where the user's setting is then the only other limit."""
+    if meminfo is not None:
+        trees.write(tmp_path / "proc/meminfo", meminfo)
     limit = discover(tmp_path)
 
     assert limit.kind == "host"

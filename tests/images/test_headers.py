@@ -56,6 +56,13 @@ def test_width_and_height_are_those_of_the_upright_picture(orientation: int, for
     assert (photo.width, photo.height) == (96, 64)
 
 
+@pytest.mark.parametrize("said", [b"", b"XX*\0\x08\0\0\0", b"II*\0\xff\xff\xff\xff", b"MM"])
+def test_a_photo_whose_exif_makes_no_sense_is_taken_as_upright(said: bytes) -> None:
+    """What a camera has written beside it is no reason to refuse a picture."""
+    photo = images.open(corpus.plain("JPEG", exif=b"Exif\0\0" + said))
+    assert (photo.width, photo.height) == (64, 48)
+
+
 def test_takes_bytes_paths_files_and_wrapped_files(tmp_path: Path) -> None:
     """And nothing else; a file that was given stays open."""
     data = corpus.plain("PNG")

@@ -93,6 +93,14 @@ async def test_left_early_it_is_cancelled(books: Books) -> None:
     assert books.sent[-1] == JobCancelled(1)
 
 
+async def test_what_is_given_up_twice_is_cancelled_once(books: Books) -> None:
+    """The owner may have another job by then."""
+    async with books.ask() as job:
+        books.caller.forget(job, cancel=True)
+        books.caller.forget(job, cancel=True)
+    assert books.sent == [JobAsked(1, CALL), JobCancelled(1)]
+
+
 async def test_its_request_is_not_waited_for_any_more(books: Books) -> None:
     """The owner is told, and the request is answered without further ado."""
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,18 @@ async def test_one_id_asked_for_twice_is_one_job(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     asked = (isolated(functions.note_and_sleep, str(notes), 0.3, job_id="c-1") for _ in range(3))
     assert await asyncio.gather(*asked) == ["done"] * 3
+    assert len(notes.read_text().split()) == 1
+
+
+def test_threads_that_ask_with_one_id_share_a_job_too(tmp_path: Path) -> None:
+    """Without an event loop."""
+    notes = tmp_path / "notes"
+
+    def ask(number: int) -> str:
+        return str(isolated.wait(functions.note_and_sleep, str(notes), 0.3, job_id="c-2"))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(ask, range(3))) == ["done"] * 3
     assert len(notes.read_text().split()) == 1
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import pickle
+import sys
 
 import pytest
 from tests.jobs import functions
 
 from tonnage import isolated
 from tonnage.errors import JobError
+from tonnage.jobs.importpath import restore_python_path, with_import_path
 from tonnage.jobs.names import check_place, find, name_of
 
 
@@ -117,3 +120,30 @@ def test_a_decorated_function_keeps_what_it_is_called() -> None:
     assert repr(functions.doubled) == "<isolated tests.jobs.functions.doubled>"
     assert functions.doubled.function(4) == 8
     assert repr(isolated) == "<tonnage.isolated>"
+
+
+def test_a_job_id_is_that_of_one_job() -> None:
+    """A decorator would give it to all of them."""
+    with pytest.raises(TypeError, match="give it where the job is asked for"):
+        isolated(job_id="one")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("before", [None, "", os.pathsep.join(("here", "there"))])
+def test_what_a_job_starts_imports_from_where_its_caller_did(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own path, by which it finds the functions, is not handed on."""
+    environ = {} if before is None else {"PYTHONPATH": before}
+    for name, value in with_import_path(environ, sys.path).items():
+        monkeypatch.setenv(name, value)
+    assert sys.path[-1] in os.environ["PYTHONPATH"].split(os.pathsep)
+    restore_python_path()
+    assert os.environ.get("PYTHONPATH") == (before or None)
+    assert not any(name.startswith("TONNAGE_PYTHONPATH") for name in os.environ)
+
+
+def test_a_path_that_nobody_has_changed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process of jobs that was forked."""
+    monkeypatch.setenv("PYTHONPATH", "here")
+    restore_python_path()
+    assert os.environ["PYTHONPATH"] == "here"

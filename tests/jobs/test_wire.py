@@ -86,6 +86,15 @@ def test_what_was_sent_arrives_though_the_end_closed_without_reading(ends: Ends)
         wire.receive(ends[0])
 
 
+def test_a_file_that_there_was_no_place_for_is_an_error(ends: Ends) -> None:
+    """The kernel leaves it out where too many are open; what remains is no value."""
+    wire.pack(b"x" * 100_000, 2**20, "it").send(ends[0], wire.Kind.RESULT)
+    alone = ends[1].recv(2**17)
+    ends[0].send(alone)
+    with pytest.raises(OSError, match="too many files are open"):
+        wire.receive(ends[1])
+
+
 def test_nothing_yet_is_no_end(ends: Ends) -> None:
     """Each message is one of its own."""
     with pytest.raises(BlockingIOError):

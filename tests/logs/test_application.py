@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import os
@@ -195,6 +196,19 @@ def test_the_request_is_named_in_its_lines(written: Read) -> None:
     assert [line.get("request_id") for line in lines if line["message"] == "idle"] == [None]
     named = [(line["message"], line["request_id"]) for line in lines if line["message"] != "idle"]
     assert sorted(named) == [("one", "one")] * 2 + [("two", "two")] * 2
+
+
+def test_the_request_is_named_in_lines_for_people(written: Read) -> None:
+    """As the first of the fields."""
+    tonnage.setup_logging(environment="development")
+
+    def serve() -> None:
+        current.set("one")
+        structlog.get_logger("shop").error("low", left=3)
+
+    contextvars.copy_context().run(serve)
+    (line,) = written()
+    assert line[29:] == " ERROR    shop: low request_id=one left=3"
 
 
 def test_exceptions_are_bounded_text(written: Read) -> None:
@@ -418,6 +432,16 @@ def test_nonsense_is_refused(options: dict[str, Any]) -> None:
     """With what to write."""
     with pytest.raises(ConfigError, match=r": write|: .* write "):
         tonnage.setup_logging(**options)
+
+
+def test_figures_of_a_log_that_is_not_set_up_are_refused() -> None:
+    """With what to call first."""
+    code = (
+        "import tonnage\n"
+        "try: tonnage.log_statistics()\n"
+        "except tonnage.errors.ConfigError as error: print(error)"
+    )
+    assert _run(code) == "the log is not set up: call tonnage.setup_logging() first\n"
 
 
 _WITHOUT_STRUCTLOG = """

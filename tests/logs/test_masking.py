@@ -24,6 +24,14 @@ def test_values_of_keys_that_name_a_secret_are_hidden(key: str) -> None:
     assert found == {key: HIDDEN, "deep": [{"down": {key: HIDDEN}}]}
 
 
+def test_a_key_that_is_too_long_to_be_remembered_is_hidden_each_time() -> None:
+    """Keys that somebody else makes up take no memory, and hide what they name all the same."""
+    mask = Mask()
+    key = f"{'x' * 100}_password"
+    for _ in range(2):
+        assert mask({key: "hunter2"}) == {key: HIDDEN}
+
+
 @pytest.mark.parametrize(
     "fields",
     [

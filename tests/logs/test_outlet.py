@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Iterator
 
 import pytest
+from tests.support.forking import fork, status_of
+from tests.support.threadroom import ThreadRoom
 from tests.support.waiting import await_true
 
+from tonnage.logs.application import Handler
 from tonnage.logs.linequeue import MOST_BYTES
-from tonnage.logs.outflow import WAIT_SECONDS
+from tonnage.logs.lines import Lines
+from tonnage.logs.masking import Mask
+from tonnage.logs.outflow import WAIT_SECONDS, WHOLE_BYTES, Outflow
 from tonnage.logs.outlet import Outlet
 
 
@@ -189,3 +195,46 @@ def test_outside_of_a_loop_lines_are_written_at_once(pipe: Pipe, outlet: Outlet)
     assert pipe.text().count("\n") == 64
     outlet.put(b"again\n")
     assert pipe.text() == "dropped 136\nagain\n"
+
+
+def test_a_long_line_comes_after_the_notice_of_those_that_were_dropped(pipe: Pipe) -> None:
+    """They do not fit into one piece: where there is room for neither, it is one of them."""
+    outflow = Outflow(pipe.fd, notice, 0.0)
+    # As long as a page of the pipe: not a byte fits any more.
+    while outflow.write(b"x" * (WHOLE_BYTES - 1) + b"\n"):
+        pass
+    long = b"y" * WHOLE_BYTES + b"\n"
+    assert not outflow.write(long)
+    pipe.text()
+    assert outflow.write(long)
+    assert pipe.text() == f"dropped 2\n{long.decode()}"
+
+
+async def test_when_python_ends_it_is_said_how_many_lines_nobody_read(
+    pipe: Pipe, outlet: Outlet, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application's handler is closed then, and waits for nobody."""
+    handler = Handler(Lines(as_json=True, mask=Mask()), outlet)
+    record = logging.LogRecord("shop", logging.INFO, __file__, 1, "x" * 1000, (), None)
+    for _ in range(500):
+        handler.emit(record)
+    handler.close()
+    (said,) = caplog.messages
+    dropped = outlet.statistics().dropped_lines
+    assert said.startswith(f"{dropped} lines of the application's log were not written")
+    assert dropped > 100
+
+
+def test_where_no_thread_can_be_started_lines_are_written_at_once(pipe: Pipe) -> None:
+    """By a thread when there is room; no request fails for a line of the log."""
+
+    async def log() -> None:
+        room, outlet = ThreadRoom(), Outlet(pipe.fd, notice)
+        outlet.put(b"at once\n")
+        assert outlet.statistics().written_lines == 1
+        room.is_there = True
+        outlet.put(b"by a thread\n")
+        assert outlet.close() == 0
+
+    assert status_of(fork(lambda: asyncio.run(log()))) == 0
+    assert pipe.text() == "at once\nby a thread\n"

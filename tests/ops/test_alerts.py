@@ -239,6 +239,37 @@ def test_what_the_end_cuts_off_is_logged_with_its_text(
     assert alerter.statistics().lost == 1
 
 
+def test_what_nobody_could_send_in_all_the_time_is_logged_with_its_text(
+    receiver: Receiver, start: Starter, logged: Callable[[], list[str]]
+) -> None:
+    """A sender that hangs, or is not there, does not keep alerts for ever."""
+    receiver.answering.clear()
+    alerter = start(reports(receiver.url))
+    alerter.alert(WORKER_DIED, "worker 0 was killed", {})
+
+    longest_seconds = QUICK.give_up_seconds + 2 * QUICK.timeout_seconds
+    alerter.tick(time.monotonic() + longest_seconds - 1.0)
+    assert alerter.statistics().lost == 0
+    alerter.tick(time.monotonic() + longest_seconds + 1.0)
+
+    assert "ERROR an alert is lost, nobody could send it; worker.died: worker 0 was killed" in (
+        logged()
+    )
+    assert (alerter.statistics().lost, alerter.statistics().waiting) == (1, 0)
+
+
+def test_after_the_end_nothing_is_sent(receiver: Receiver, start: Starter) -> None:
+    """Nor is a sender started for it: the server ends."""
+    alerter = start(reports(receiver.url))
+    alerter.close(1.0)
+
+    alerter.alert(WORKER_DIED, "worker 0 was killed", {})
+    alerter.tick(time.monotonic() + 1000.0)
+
+    assert alerter.pid is None
+    assert alerter.statistics().made == 0
+
+
 def test_what_gives_way_to_others_is_logged_with_its_text(
     receiver: Receiver, start: Starter, logged: Callable[[], list[str]]
 ) -> None:

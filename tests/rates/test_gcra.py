@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,13 @@ def test_what_is_no_rate_is_refused_with_a_message(text: str) -> None:
     """The message says how to write one, or what is wrong with the figure."""
     with pytest.raises(ConfigError, match=r"for example|burst|too many"):
         parse_rate(text)
+
+
+@pytest.mark.parametrize(("count", "burst"), [(1.5, None), ("5", None), (True, None), (5, 2.0)])
+def test_a_rate_of_what_cannot_be_counted_is_refused(count: Any, burst: Any) -> None:
+    """Where it is made in code, before a first request is counted with it."""
+    with pytest.raises(ConfigError, match="write whole numbers"):
+        Rate(count, 60, burst=burst)
 
 
 def test_a_quiet_client_may_use_all_at_once() -> None:

@@ -9,7 +9,7 @@ import signal
 import stat
 import time
 import tracemalloc
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +102,20 @@ def test_a_crash_right_after_a_failed_allocation_is_probably_its_doing(tmp_path:
 
 
 # The ring.
+
+
+def test_failures_are_remembered_of_as_many_as_there_are_workers(tmp_path: Path) -> None:
+    """Whatever number of processes has come and gone: the latest count."""
+    clock = Clock()
+    box = _box(tmp_path, clock=clock)
+    crash = int(signal.SIGSEGV)
+    for pid in (None, 4710, 4711, 4712, 4713):
+        box.incident(replace(_incident(), pid=pid))
+    clock.seconds += 1.0
+
+    deaths = [died(pid=pid, wait_status=crash, memory_errors=1) for pid in range(4710, 4714)]
+    causes = [box.write(death).cause for death in deaths]
+    assert causes == ["crash", *["failed-allocation"] * 3]
 
 
 def test_the_ring_gives_back_what_was_noted() -> None:

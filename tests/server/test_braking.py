@@ -427,6 +427,25 @@ def test_a_program_whose_parents_are_gone_is_nobodys(road: Road) -> None:
         assert road.brake.ended.started.worker is None
 
 
+def test_an_end_is_waited_for_but_not_for_ever(road: Road) -> None:
+    """While one is about to be gone, what it held may come free: the next one lives so long."""
+    with sleepers(2) as (ending, next_one):
+        road.others = [ending.pid, next_one.pid]
+        road.brake.take_census()
+        marks = {next_one.pid: Mark(0, 0.0, 0.0)}
+        mover = Mover(next_one.pid, None, 100 * MIB, None)
+        road.now_seconds += 10.0
+        road.brake.stopped = Held(
+            mover, road.now_seconds, Danger(0.1, True), 0, marks, ending=ending.pid
+        )
+        road.see(500, 100, 50, after_seconds=0.2)
+        assert road.brake.ended is None
+
+        road.see(500, 100, 50, after_seconds=0.1)
+        assert next_one.wait(5.0) == -signal.SIGKILL
+        assert ending.poll() is None
+
+
 def test_only_one_is_stopped_at_a_time(road: Road) -> None:
     """Another that grows meanwhile has to be stopped by something else."""
     road.burst()
@@ -446,6 +465,46 @@ def test_it_goes_on_when_the_others_have_given_back(road: Road, said: Said) -> N
     assert road.brake.stopped is None
     assert "brake: worker 0 " in said()
     assert "goes on after 50 ms, with 107 MB free" in said()
+
+
+def test_it_goes_on_by_what_the_look_said_where_use_cannot_be_read(road: Road) -> None:
+    """Who is stopped does not stay so for want of a newer figure."""
+    road.burst()
+    road.gauge.is_broken = True
+    road.see(405, 260, 5, after_seconds=0.05)
+
+    await_true(lambda: not is_stopped(road.processes[0].pid), "it goes on")
+    assert road.brake.stopped is None
+
+
+def test_a_worker_that_has_taken_little_goes_on(road: Road) -> None:
+    """It grew while something else took the last memory: to end it would not help."""
+    for slot, private in zip(road.page.slots, (100, 50), strict=False):
+        slot.held_bytes = private * MIB
+    road.see(460, 100, 50)
+    road.see(480, 120, 50, after_seconds=0.05)
+    assert road.stopped() == 0
+
+    road.see(495, 120, 50, after_seconds=PATIENCE_SECONDS)
+
+    await_true(lambda: not is_stopped(road.processes[0].pid), "it goes on")
+    assert not road.brake.is_on
+    assert road.brake.killed is None
+
+
+def test_who_has_died_on_its_leash_is_not_held(road: Road) -> None:
+    """Its place is free for the next one that grows."""
+    road.see(220, 100, 50, shared=(20, 20))
+    road.see(260, 100, 50, shared=(20, 60), after_seconds=0.05)
+    road.see(340, 100, 50, shared=(20, 140), after_seconds=0.05)
+    road.see(340, 100, 50, shared=(20, 140), after_seconds=SHORTLY)
+    assert road.brake.leashed is not None
+    road.processes[1].kill()
+    road.processes[1].wait(5.0)
+
+    road.see(440, 100, 50, shared=(20, 240), after_seconds=0.01)
+
+    assert not road.brake.is_on
 
 
 def test_it_ends_when_nothing_comes_free(road: Road, said: Said) -> None:

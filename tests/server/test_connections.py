@@ -265,6 +265,35 @@ def test_a_head_within_the_limits_is_served_however_it_comes() -> None:
 # Several requests on one connection.
 
 
+def test_blank_lines_are_no_request() -> None:
+    """Some clients send one after a body; the connection stays as idle as it was."""
+
+    async def story() -> None:
+        async with Hall(App(), keep_alive_seconds=5.0) as hall:
+            client = await hall.connect(b"\r\n\r\n")
+            client.send(GET)
+            assert b"hello" in await client.response()
+            await hall.elapse(4.0)
+            client.send(b"\r\n")
+            await hall.elapse(2.5)
+            assert await client.is_closed()
+            assert hall.sweeper.cuts == {}
+
+    run(story())
+
+
+def test_a_protocol_that_is_not_spoken_is_not_changed_to() -> None:
+    """The request is answered as it came, which tells the client to go on so."""
+
+    async def story() -> None:
+        async with Hall(App()) as hall:
+            wish = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+            client = await hall.connect(wish)
+            assert (await client.response()).startswith(b"HTTP/1.1 200 ")
+
+    run(story())
+
+
 def test_a_flood_of_pipelined_requests_ends_with_those_that_may_wait() -> None:
     """They are answered, and then the connection is closed: the client asks again."""
 

@@ -190,6 +190,7 @@ def test_head_has_no_body(talk: Talk) -> None:
     [
         (b"GET /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n", 404),
         (b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"POST /security/events HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
         (b"hello there\r\n\r\n", 400),
         (b"GET /health/ready HTTP/1.1\r\nHost: a\r\n\r\n", 503),
     ],

@@ -400,6 +400,34 @@ def test_whom_the_crew_ends_it_has_ended_for_a_reason(
     assert late.killed == Kill(KillReason.STOP_DEADLINE)
 
 
+def test_a_worker_without_a_name_cannot_be_signalled(yard: Yard) -> None:
+    """It is noted that it was to end all the same: it will find its channel closed."""
+    member, _ = yard.crew.fill()
+
+    yard.crew.kill()
+
+    assert member.killed == Kill(KillReason.STOP_DEADLINE)
+
+
+def test_what_a_request_has_taken_is_no_crash_loop(yard: Yard) -> None:
+    """However often and early workers end for want of memory, once they serve."""
+    for _ in range(5):
+        member = yard.start()[0]
+        yard.crew.lost(member, KILLED, for_memory=True)
+        assert yard.crew.next_spawn_seconds() == yard.now_seconds
+
+    pauses: list[float] = []
+    for _ in range(5):
+        member = yard.start()[0]
+        yard.crew.lost(member, KILLED)
+        due = yard.crew.next_spawn_seconds()
+        assert due is not None
+        pauses.append(due - yard.now_seconds)
+        yard.now_seconds = due
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > 1.0
+
+
 def test_a_worker_knows_since_when_it_serves(yard: Yard) -> None:
     """Its age counts from there, and not from when it was asked for."""
     member, _ = yard.crew.fill()

@@ -108,3 +108,13 @@ def test_what_a_job_has_taken_counts_once(stage: Stage) -> None:
     stage.gauge.used_mb += job_bytes // 2 / MIB
 
     assert stage.room_mb() == pytest.approx(promised_mb, abs=1)
+
+
+def test_where_use_cannot_be_read_nobody_is_held_tighter(stage: Stage) -> None:
+    """A fuse stays where the last look has put it."""
+    before = stage.slot.data_limit_bytes
+    stage.gauge.is_broken = True
+    stage.now_seconds += 0.1
+
+    assert stage.hold.look(spared=None) is None
+    assert stage.slot.data_limit_bytes == before > 0

@@ -104,6 +104,20 @@ def test_a_kill_by_the_kernel_is_told_from_one_from_outside(server: Whole) -> No
     assert causes(server) == ["signal", "oom"]
 
 
+def test_a_kill_by_the_kernel_explains_one_job(server: Whole) -> None:
+    """Of several, each explains another; without one, none."""
+    assert not server.inquest.claim_kill()
+
+    server.gauge.kills = 1
+    assert server.inquest.claim_kill()
+    assert not server.inquest.claim_kill()
+
+    server.gauge.kills = 3
+    assert server.inquest.claim_kill()
+    assert server.inquest.claim_kill()
+    assert not server.inquest.claim_kill()
+
+
 def test_deaths_are_counted_by_cause(server: Whole) -> None:
     """Those that nobody has asked for, over all workers that come after."""
     server.dies(0, CRASHED)

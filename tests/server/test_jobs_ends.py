@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tonnage.jobs.call import Call
+from tonnage.jobs.decisions import Refusal
 from tonnage.jobs.messages import Over
-from tonnage.server.jobs.ends import End, judge
+from tonnage.server.jobs.ends import End, judge, why_refused
 from tonnage.units import MIB
 
 CALL = Call("shop:cut", 100 * MIB, timeout_seconds=30, wait_seconds=10)
@@ -73,3 +74,16 @@ def test_a_job_that_held_too_much_is_told_what() -> None:
     end = judged(killed="memory", held="1 MB of its own and 200 MB of shared memory")
     assert end.how == "memory"
     assert "it held 1 MB of its own and 200 MB of shared memory, more than the 100 MB" in end.text
+
+
+@pytest.mark.parametrize(
+    ("reason", "waits_for_memory", "text"),
+    [
+        (Refusal.QUEUE, False, "shop:cut was refused: as many jobs wait as may, see --job-queue"),
+        (Refusal.WAIT, True, "shop:cut has not found its memory free within 10 s"),
+        (Refusal.WAIT, False, "shop:cut has not had its turn within 10 s, see --job-slots"),
+    ],
+)
+def test_a_refusal_says_what_to_change(reason: Refusal, waits_for_memory: bool, text: str) -> None:
+    """Room in the line, memory, or places: each is another setting."""
+    assert why_refused(CALL, reason, waits_for_memory) == text

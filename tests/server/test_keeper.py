@@ -53,7 +53,7 @@ def test_at_warning_workers_are_asked_for_their_part(server: Whole, said: Said) 
 
 
 def test_nobody_is_asked_again_while_answers_are_awaited(server: Whole) -> None:
-    """For five seconds; whoever has not answered by then is stuck, and is not asked again."""
+    """For five seconds, and a pause; who has not answered by then is stuck, and not asked again."""
     server.look(415)
     server.messages(0)
     server.messages(1)
@@ -63,6 +63,7 @@ def test_nobody_is_asked_again_while_answers_are_awaited(server: Whole) -> None:
     assert server.messages(1) == []
 
     server.look(415, after_seconds=1.1)
+    server.look(415, after_seconds=0.5)
     assert (server.kinds(0), server.kinds(1)) == ([], ["Reclaim"])
     for _ in range(6):
         server.look(415, after_seconds=10)
@@ -85,6 +86,55 @@ def test_who_brought_nothing_is_asked_ever_less_often(server: Whole, said: Said)
     assert pauses[0] >= 0.5
     assert pauses == sorted(pauses)
     assert "reclaimed" not in said()
+
+
+def asked_at(server: Whole, seconds: float) -> list[float]:
+    """Look for so many seconds, with worker 0 alone answering; return when it was asked."""
+    asked = []
+    for _ in range(round(seconds * 10)):
+        if server.messages(0):
+            asked.append(server.now_seconds)
+            server.reclaimed(0)
+        server.look(415)
+    return asked
+
+
+def test_who_brought_nothing_is_asked_ever_less_often_beside_one_that_is_stuck(
+    server: Whole,
+) -> None:
+    """A round is over when its time is up, and has brought what has come until then."""
+    server.look(415)
+
+    asked = asked_at(server, 120)
+
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert pauses == pytest.approx([5.5, 6, 7, 9, 13, 21, 35], abs=0.35)
+
+
+def test_a_round_whose_last_worker_has_ended_is_over_as_well(server: Whole) -> None:
+    """What the others have brought counts: the next round waits for its pause."""
+    server.look(415)
+    server.messages(0)
+    server.reclaimed(0)
+    server.dies(1, KILLED)
+    server.look(415)
+    assert server.messages(0) == []
+
+    (again, *_) = asked_at(server, 1)
+    assert again == pytest.approx(server.now_seconds - 0.5, abs=0.15)
+
+
+def test_a_late_answer_does_not_count_as_a_round(server: Whole) -> None:
+    """Its round is over, and the pause of that has begun."""
+    server.look(415)
+    server.messages(0)
+    server.reclaimed(0)
+    server.look(415, after_seconds=5)
+    assert server.messages(0) == []
+    server.reclaimed(1)
+
+    server.look(415, after_seconds=0.6)
+    assert server.kinds(0) == ["Reclaim"]
 
 
 def test_what_brought_little_is_a_line_for_debugging(
@@ -230,6 +280,27 @@ def test_a_workers_own_collection_is_no_answer(server: Whole, said: Said) -> Non
     assert (header.reclaims, header.reclaimed_bytes) == (1, 3 * MIB)
     assert server.keeper.last_asked is None
     assert said() == ""
+
+
+def test_who_is_about_to_be_gone_is_not_waited_for(server: Whole) -> None:
+    """Its end of the channel is closed already; what the others bring is all there is."""
+    server.ends[0].close()
+
+    assert server.keeper.reclaim(Level.WARNING, "WARNING") == 1
+    server.reclaimed(1, 20)
+
+    assert server.keeper.last_asked is not None
+    assert server.keeper.last_asked.asked_count == 1
+    assert server.keeper.last_asked.awaited == set()
+
+
+def test_where_use_cannot_be_read_nothing_is_done(server: Whole) -> None:
+    """Workers are not asked to give back on a guess."""
+    server.gauge.is_broken = True
+    server.now_seconds += 0.1
+
+    assert server.safeguards.look() is None
+    assert server.messages(0) == server.messages(1) == []
 
 
 def test_a_worker_that_is_braked_is_not_asked(server: Whole) -> None:

@@ -13,7 +13,7 @@ from tonnage.ops.alertpolicy import LEAK_FOUND
 from tonnage.server.actions import LONGEST_TRACE_SECONDS
 from tonnage.server.leaks.following import Leaking
 from tonnage.server.leaks.trace import TraceReport
-from tonnage.server.messages import Reclaim
+from tonnage.server.messages import Reclaim, Traced
 from tonnage.server.watch import Reading
 from tonnage.units import KIB, MIB
 
@@ -146,6 +146,16 @@ def test_what_running_requests_hold_is_not_suspected(server: Whole) -> None:
     assert server.messages(0) == []
 
 
+def test_a_leak_that_no_request_makes_is_told_as_such(server: Whole) -> None:
+    """A thread of the application's own: its pace is one of time."""
+    for number in range(5):
+        server.now_seconds += 1
+        server.reclaimed(0, own_bytes=(20 + LEAK_MB * number) * MIB, requests=7, why="it grows")
+
+    ((_, text),) = server.told
+    assert "leaks independently of requests, 10 MB a second" in text
+
+
 def test_a_leak_is_forgotten_with_its_worker(server: Whole) -> None:
     """Its successor has a history of its own."""
     found = leak(server)
@@ -189,7 +199,7 @@ def test_its_report_is_kept_and_logged(server: Whole, said: Said) -> None:
     found.trace(0, 10.0, 400 * MIB)
     assert found.state()["state"] == "running"
 
-    found.heard_report(server.crew.members[0], report())
+    server.safeguards.on_message(server.crew.members[0], Traced(dict(report())))
 
     state = found.state()
     assert (state["state"], state["detail"]) == ("done", "")
@@ -314,6 +324,31 @@ def test_a_leak_that_leaves_no_room_is_traced_once_there_is_some(said: Said) -> 
         server.look(200, after_seconds=1.1)
         assert found.traced is not None
         assert said().count("not traced yet") == 1
+
+
+def test_why_a_leak_is_not_traced_yet_is_said_once(said: Said) -> None:
+    """However long there is no room for the trace."""
+    with scene(Whole, flags={"leak_report": "true"}) as server:
+        server.look(100)
+        server.page.header.used_bytes = 500 * MIB
+        found = leak(server)
+        leak(server, 1)
+
+        assert found.traced is None
+        assert said().count("not traced yet") == 1
+
+
+def test_the_report_of_a_trace_that_was_given_up_is_kept(server: Whole) -> None:
+    """It comes late, while another worker is traced already: that trace goes on."""
+    found = server.keeper.leaking
+    found.trace(0, 10.0, 400 * MIB)
+    server.look(100, after_seconds=26)
+    found.trace(1, 10.0, 400 * MIB)
+
+    found.heard_report(server.crew.members[0], report())
+
+    assert found.traced == 1
+    assert found.state()["report"] == report()
 
 
 def test_nobody_is_traced_while_memory_is_critical() -> None:

@@ -8,6 +8,7 @@ import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,6 +143,19 @@ def test_what_was_left_reads_well(
     text = render(report | {"requests": requests, "grown_bytes": grown_bytes})
 
     assert text.splitlines()[0].endswith(f" s {first}")
+
+
+def test_a_line_that_nothing_else_leads_to_has_no_way(world: World) -> None:
+    """Nothing is said of how it was come by."""
+    line: Any = {"file": "shop.py", "line": 7, "code": "x = []", "whose": "app", "blocks": 3}
+    line |= {"grown_bytes": 3 * MIB, "share": 1.0, "frames": ["shop.py:7"]}
+    report = world.trace(lambda: None, seconds=1.0)
+
+    text = render(report | {"lines": [line]})
+    assert "  shop.py:7  x = []\n    3 MB in 3 blocks (100 %)" in text
+    assert "by way of" not in text
+    line["frames"] = ["shop.py:7", "cart.py:9"]
+    assert "by way of cart.py:9" in render(report | {"lines": [line]})
 
 
 def test_a_little_of_each_request_is_named(world: World) -> None:

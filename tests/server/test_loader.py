@@ -248,6 +248,18 @@ def test_what_a_factory_raises_is_its_own_error(tmp_path: Path) -> None:
         loaded(tmp_path, "def make(): raise TypeError('inside')", "make()")
 
 
+def test_an_error_that_is_in_none_of_its_files_names_none(tmp_path: Path) -> None:
+    """A library's alone, as where it looks for its plugins: its own line would mislead."""
+    told: list[Failed] = []
+
+    def fail() -> Loaded:
+        raise LookupError("no plugin")
+
+    assert load_or_tell(settings(tmp_path, "shop:app"), told.append, fail) is None
+
+    assert told == [Failed("importing shop:app failed: LookupError: no plugin")]
+
+
 class Kept(logging.Handler):
     """Keeps records."""
 

@@ -1,4 +1,4 @@
-"""The nursery's time limit for an import, and what a forked child may keep."""
+"""The nursery: the time limit of an import, importing anew, and what a forked child may keep."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Never
 
 import pytest
 from tests.server.conftest import Said
+from tests.server.scene import Whole, scene
 
 from tonnage.config import load_settings
 from tonnage.errors import WorkerError
@@ -24,7 +25,9 @@ from tonnage.host.commons import open_commons
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.forking import fork_into
 from tonnage.server.assignment import Assignment
-from tonnage.server.nursery import Nursery
+from tonnage.server.nursery import RETRY_SECONDS, Nursery
+from tonnage.server.reactor import Reactor
+from tonnage.server.renewal import Renewal
 from tonnage.server.zygote import ZYGOTES, Zygote
 
 
@@ -235,3 +238,87 @@ def test_a_second_reload_ends_the_import_of_the_first(nursery: Nursery) -> None:
     assert nursery.pid() == second.pid
     os.waitpid(first.pid, 0)
     assert nursery.ended(first.pid)
+
+
+# When it is imported anew.
+
+
+@pytest.fixture
+def server() -> Iterator[Whole]:
+    """Yield a server of two workers."""
+    with scene(Whole) as made:
+        yield made
+
+
+def renewal_of(server: Whole, nursery: Nursery, reactor: Reactor) -> Renewal:
+    """Return what has the application of *server* imported anew."""
+    recycler = server.keeper.recycler
+    return Renewal(server.page, reactor, server.crew, nursery, recycler, clock=server.clock)
+
+
+@pytest.mark.usefixtures("chatty")
+def test_without_a_zygote_a_hangup_replaces_each_worker(
+    assignment: Assignment, server: Whole, said: Said
+) -> None:
+    """Each imports by itself, so that there is nothing to import before."""
+    nursery = Nursery(assignment, preload=False)
+    renewal = renewal_of(server, nursery, Reactor())
+
+    renewal.on_hangup()
+    renewal.begin()
+
+    assert said() == "SIGHUP: 2 worker(s) are replaced, each of which imports anew"
+    assert nursery.pending is None
+
+
+def test_while_the_server_stops_nothing_is_imported(nursery: Nursery, server: Whole) -> None:
+    """Whoever asks, and with whatever signal: nobody would be served by it."""
+    renewal, old = renewal_of(server, nursery, Reactor()), nursery.pid()
+    server.page.header.stopping = True
+
+    renewal.on_hangup()
+    renewal.begin()
+
+    assert (nursery.pid(), nursery.pending) == (old, None)
+
+
+def test_a_second_hangup_takes_the_place_of_the_first(nursery: Nursery, server: Whole) -> None:
+    """What had begun is ended, and heard of no more; workers follow the newest version."""
+    reactor = Reactor()
+    renewal, old = renewal_of(server, nursery, reactor), nursery.pid()
+    with redirect_stderr(sys.__stderr__):
+        renewal.on_hangup()
+        first = nursery.pending
+        renewal.on_hangup()
+    second = nursery.pending
+    assert first is not None
+    assert second is not None
+
+    reactor.wait(30.0)
+
+    assert nursery.pid() == second.pid not in (old, first.pid)
+    assert nursery.pending is None
+
+
+def test_an_import_that_has_failed_is_tried_again(
+    nursery: Nursery, server: Whole, source: Path, said: Said
+) -> None:
+    """Where it has left no zygote: after a while, and until one succeeds."""
+    reactor = Reactor()
+    renewal = renewal_of(server, nursery, reactor)
+    source.write_text("raise RuntimeError('half of a release')\n")
+    with redirect_stderr(sys.__stderr__):
+        renewal.begin()
+        reactor.wait(30.0)
+        assert "half of a release" in said()
+        source.write_text(APPLICATION)
+        server.now_seconds += RETRY_SECONDS - 0.1
+        renewal.tend()
+        assert nursery.is_missing
+        server.now_seconds += 0.1
+        renewal.tend()
+    assert nursery.pid() is None
+
+    reactor.wait(30.0)
+
+    assert is_running(nursery.pid())

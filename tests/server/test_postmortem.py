@@ -184,6 +184,13 @@ def test_the_running_request_is_the_culprit() -> None:
     assert (found.request, found.sureness) == (running, Sureness.CERTAIN)
 
 
+def test_without_a_sample_nothing_is_said_of_free_memory() -> None:
+    """A worker that dies before the first look: its death is what the signal says."""
+    verdict = judge(died(kernel_kills=None), [])
+
+    assert (verdict.cause, verdict.sureness) == (Cause.SIGNAL, Sureness.LIKELY)
+
+
 def test_another_that_took_more_leaves_a_doubt() -> None:
     """The signs do not agree, so it is likely and not certain."""
     running = request("/parse", running=True, grown_mb=1)

@@ -194,6 +194,34 @@ def test_a_busy_worker_keeps_it(build: Build, busy: str) -> None:
     assert home.heap.trims == 1
 
 
+def test_nothing_is_handed_back_among_small_requests(build: Build) -> None:
+    """They pass the desk, so that none is in flight there: that they come is what tells of them."""
+    home = build(gc_interval_seconds=60.0)
+    home.slot.kept_bytes = 100 * MIB
+    for _ in range(65):
+        home.slot.requests += 500
+        home.beat(1.0)
+    assert (home.heap.trims, home.told()) == (0, [])
+
+    home.beat(0.1)
+    assert [message.why for message in home.told()] == ["regular"]
+
+
+def test_between_small_requests_it_is(build: Build) -> None:
+    """Some always come; what large ones have left goes back in the first moment without any."""
+    home = build()
+    home.slot.in_flight, home.slot.kept_bytes = 1, 100 * MIB
+    home.beat()
+    home.slot.in_flight = 0
+    trims = []
+    for beat in range(14):
+        home.slot.requests += beat % 3 != 2
+        home.beat()
+        trims.append(home.heap.trims)
+
+    assert trims == [0] * 11 + [1] * 3
+
+
 def test_little_is_not_worth_a_trim(build: Build) -> None:
     """Holes are left everywhere."""
     home = build()

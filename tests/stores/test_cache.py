@@ -346,6 +346,84 @@ def test_threads_who_miss_have_it_made_once() -> None:
     assert (got, asked) == ([7] * 8, [1])
 
 
+def test_threads_who_wait_get_the_error_too() -> None:
+    """Each of them, and it is not kept."""
+    found = cache()
+    may_fail = threading.Event()
+    errors: list[str] = []
+
+    def make() -> int:
+        may_fail.wait(5.0)
+        raise ValueError("no")
+
+    def ask() -> None:
+        try:
+            found.get_or_make("a", make)
+        except ValueError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    await_true(lambda: found.statistics().shared == 2, "the others wait")
+    may_fail.set()
+    for thread in threads:
+        thread.join(5.0)
+    assert errors == ["no"] * 3
+    assert found.get_or_make("a", lambda: 7) == 7
+
+
+def test_an_event_loop_that_ends_takes_what_it_makes_with_it() -> None:
+    """Whoever asks in another one has it made anew."""
+    found = cache()
+
+    async def never() -> int:
+        await asyncio.Future[None]()
+        return 0
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await found.get_or_await("a", never)
+
+    async def make() -> int:
+        return 7
+
+    asyncio.run(give_up())
+    assert asyncio.run(found.get_or_await("a", make)) == 7
+
+
+def test_what_a_thread_and_a_task_make_at_once_is_kept_by_neither_if_it_has_changed() -> None:
+    """Each is told of it, for each makes its own."""
+    found = cache()
+    begun: list[str] = []
+    may_go_on = threading.Event()
+
+    def make_in_thread() -> str:
+        begun.append("thread")
+        may_go_on.wait(5.0)
+        return "thread"
+
+    async def make() -> str:
+        begun.append("task")
+        while not may_go_on.is_set():  # noqa: ASYNC110  (of a thread)
+            await asyncio.sleep(0.001)
+        return "task"
+
+    async def story() -> tuple[str, str]:
+        both = asyncio.gather(
+            asyncio.to_thread(found.get_or_make, "a", make_in_thread),
+            found.get_or_await("a", make),
+        )
+        await asyncio.to_thread(await_true, lambda: len(begun) == 2, "both have begun")
+        found.delete("a")
+        may_go_on.set()
+        return await both
+
+    assert asyncio.run(story()) == ("thread", "task")
+    assert found.get("a") is None
+
+
 def test_an_error_reaches_everybody_and_is_not_kept() -> None:
     """Whoever comes later tries again."""
     found = cache()
@@ -447,6 +525,27 @@ def test_a_stale_value_is_made_anew_in_a_thread(clock: Clock) -> None:
 
     assert found.get_or_make("k", lambda: next(made)) == "a"
     await_true(lambda: found.get_or_make("k", lambda: "c") == "b", "it is made anew")
+
+
+def test_a_stale_value_is_made_anew_once(clock: Clock) -> None:
+    """However many get it meanwhile."""
+    found = cache(clock, ttl=60, stale=30)
+    found.set("k", "a")
+    clock.now_seconds += 61
+    asked: list[int] = []
+    may_go_on = threading.Event()
+
+    def make() -> str:
+        asked.append(1)
+        may_go_on.wait(5.0)
+        return "b"
+
+    assert found.get_or_make("k", make) == "a"
+    await_true(lambda: asked, "it is being made")
+    assert [found.get_or_make("k", make) for _ in range(10)] == ["a"] * 10
+    may_go_on.set()
+    await_true(lambda: found.get("k") == "b", "it is made anew")
+    assert asked == [1]
 
 
 def test_a_lookup_leaves_what_is_stale_to_whoever_may_have_it(clock: Clock) -> None:

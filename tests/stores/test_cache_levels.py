@@ -21,6 +21,7 @@ from tests.support.waiting import await_true
 from tonnage import Cache
 from tonnage.errors import ConfigError
 from tonnage.stores import bulletin
+from tonnage.stores.redis.link import link
 from tonnage.stores.shelf import Shelf
 
 _serial = itertools.count()
@@ -246,6 +247,54 @@ def test_what_one_worker_has_made_the_others_find(name: str, start: Start) -> No
     second("invalidate", "odd")
     assert (third("get", "a"), second("get", "a")) == (None, None)
     assert third("get", "c") == "made"
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [(bulletin.KEY, "'a'"), (bulletin.TAG, "odd"), (bulletin.CLEAR, "")],
+    ids=["key", "tag", "all"],
+)
+def test_what_another_instance_forgets_no_worker_finds(name: str, kind: int, what: str) -> None:
+    """Neither in its memory nor in what this machine shares."""
+    first, second = (Cache[int](name, shared="1M", ttl=60) for _ in range(2))
+    first.get_or_make("a", lambda: 1, tags=["odd"])
+    assert second.get("a") == 1
+    bulletin.bulletin().announce(name, kind, what)
+    assert (first.get("a"), second.get("a")) == (None, None)
+    assert Cache[int](name, shared="1M", ttl=60).get_or_make("a", lambda: 2) == 2
+
+
+def test_what_is_to_last_no_time_is_not_shared(name: str) -> None:
+    """Whoever asked gets it, and the next has it made anew."""
+    first, second = (Cache[int](name, shared="1M", ttl=60) for _ in range(2))
+    assert first.get_or_make("a", lambda: 1, ttl=0) == 1
+    assert (first.get("a"), second.get("a")) == (None, None)
+
+
+class SettingCodec:
+    """A codec that has a new value set just when an old one is read."""
+
+    cache: Cache[str]
+    ttl = 60
+
+    def dumps(self, value: str) -> bytes:
+        """Write it."""
+        return value.encode()
+
+    def loads(self, data: bytes) -> str:
+        """Read it, too late."""
+        self.cache.set("a", "new", ttl=self.ttl)
+        return data.decode()
+
+
+@pytest.mark.parametrize(("ttl", "left"), [(60, "new"), (0, None)])
+def test_what_is_set_while_it_is_looked_up_stays(name: str, ttl: int, left: str | None) -> None:
+    """What this machine had of it before is given to who has asked, and not kept."""
+    codec = SettingCodec()
+    Cache[str](name, shared="1M", ttl=60, codec=codec).set("a", "old")
+    codec.cache, codec.ttl = Cache(name, shared="1M", ttl=60, codec=codec), ttl
+    assert codec.cache.get("a") == "old"
+    assert codec.cache.get("a") == left
 
 
 async def test_coroutines_find_it_too(name: str) -> None:
@@ -513,6 +562,27 @@ async def test_coroutines_find_what_is_in_redis(
 
 
 @pytest.mark.real
+async def test_what_is_set_while_redis_is_asked_stays(
+    name: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is given to who has asked, and not kept."""
+    redis.command("FLUSHALL")
+    monkeypatch.setenv("REDIS_URL", redis.url)
+    codec = SettingCodec()
+    codec.cache = Cache(name, ttl=60, codec=codec)
+
+    async def make() -> str:
+        return "old"
+
+    assert await Cache[str](name, ttl=60, codec=codec).get_or_await("a", make) == "old"
+    await_true(lambda: b"entry" in redis.command("KEYS", "*"), "it is there")
+    assert await codec.cache.get_or_await("a", make) == "old"
+    assert codec.cache.statistics().redis_hits == 1
+    assert codec.cache.get("a") == "new"
+    await link(redis.url).aclose()
+
+
+@pytest.mark.real
 async def test_without_redis_it_goes_on(
     name: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -529,6 +599,19 @@ async def test_without_redis_it_goes_on(
     assert cache.invalidate("x") == 0
     assert (cache.get("a"), cache.get("b"), cache.get("c")) == (7, 8, 9)
     assert cache.statistics().redis_hits == 0
+
+
+def test_a_redis_url_that_makes_no_sense_is_said_and_the_cache_goes_on(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be somebody else's variable; who asks for Redis gets the error."""
+    monkeypatch.setenv("REDIS_URL", "gopher://user:hunter2@there")
+    found: Cache[int] = Cache(name, ttl=60)
+    assert found.get_or_make("a", lambda: 1) == 1
+    assert f"cache {name!r} goes on without Redis" in caplog.text
+    assert "hunter2" not in caplog.text
+    with pytest.raises(ConfigError):
+        Cache(name, redis=True)
 
 
 def test_redis_is_not_used_unless_it_is_meant(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.support.forking import fork, status_of
+from tests.support.forking import await_in_child, fork, status_of
 from tests.support.waiting import await_true
 
 from tonnage import Heartbeats
@@ -234,6 +234,16 @@ async def test_a_forked_worker_has_sessions_of_its_own(url: str) -> None:
         assert await asyncio.to_thread(status_of, fork(run)) == 0
         assert [row[0] for row in await rows(url)] == ["child", "parent"]
     assert [row[:3] for row in await rows(url)] == [("child", 5, 5), ("parent", 0, 5)]
+
+
+async def test_a_child_that_has_taken_no_beat_closes_nothing_of_its_parents(url: str) -> None:
+    """What the parent has taken is stored by the parent."""
+    async with beating(url, Clock(), flush_seconds=60) as heartbeats:
+        await heartbeats.beat("parent")
+        assert await await_in_child(heartbeats.close) == 0
+        assert await rows(url) == []
+        assert heartbeats.statistics().waiting == 1
+    assert [row[0] for row in await rows(url)] == ["parent"]
 
 
 async def test_nobody_is_ended_for_an_outage(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import logging
@@ -20,8 +21,9 @@ from typing import Any
 import pytest
 from tests.support.waiting import await_true
 
-from tonnage.errors import ConfigError
+from tonnage.errors import ConfigError, StoreError
 from tonnage.stores.bulletin import bulletin
+from tonnage.stores.shared import queue
 from tonnage.stores.shared.contents import LARGEST_SHARE
 from tonnage.stores.shared.level import LEAST_BYTES, SharedLevel
 from tonnage.stores.shared.mapped import LOOK_BYTES, MOST_MAPPED_BYTES, mapped
@@ -316,6 +318,66 @@ def test_processes_have_it_in_common(name: str) -> None:
         assert value_of(level, "'of the child'") == {"a": 1}
         assert level.look("'of the parent'").found is None
         assert keep(level, "'of the parent'")
+
+
+def test_a_file_that_others_have_open_is_not_thrown_away(tmp_path: Path) -> None:
+    """Though it cannot be read: they would go on with what nobody else finds."""
+    path = tmp_path / "level.mdb"
+    path.write_bytes(b"rubbish" * 4000)
+    with path.with_suffix(".use").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        with pytest.raises(StoreError, match="cannot be opened"):
+            open_store(path, MIB)
+        assert path.read_bytes() == b"rubbish" * 4000
+    assert open_store(path, MIB).write(lambda tables: 7) == 7
+
+
+def test_threads_that_write_wait_for_each_other_and_not_for_long(tmp_path: Path) -> None:
+    """Who does not get his turn does without, and writes again when it is free."""
+    store = open_store(tmp_path / "level.mdb", MIB)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hold(tables: Tables) -> bool:
+        begun.set()
+        return may_end.wait(10.0)
+
+    holder = threading.Thread(target=store.write, args=(hold,))
+    holder.start()
+    assert begun.wait(10.0)
+    assert store.write(lambda tables: 7) is None
+    may_end.set()
+    holder.join(10.0)
+    assert store.write(lambda tables: 7) == 7
+
+
+def test_what_does_not_fit_where_nothing_can_leave_is_not_written(tmp_path: Path) -> None:
+    """Nor a part of it; what is smaller is."""
+    store = open_store(tmp_path / "level.mdb", MIB)
+
+    def put(tables: Tables) -> bool:
+        for number in range(20):
+            queue.append(tables, b"%16d" % number, 0, b"x" * 100_000)
+        return True
+
+    assert store.write(put) is None
+    tables = store.begin()
+    try:
+        assert queue.first(tables) is None
+    finally:
+        tables.transaction.abort()
+    assert store.write(lambda tables: 7) == 7
+
+
+def test_what_was_noted_of_a_key_is_no_value(tmp_path: Path) -> None:
+    """Where it leads to a moment alone, there is nothing to be found."""
+    store = open_store(tmp_path / "level.mdb", MIB)
+    store.write(lambda tables: queue.set_moment(tables, b"%16d" % 1, 7))
+    tables = store.begin()
+    try:
+        assert queue.moment_of(tables, b"%16d" % 1) == 7
+        assert queue.find(tables, b"%16d" % 1) is None
+    finally:
+        tables.transaction.abort()
 
 
 def write_for_ever(level: SharedLevel) -> None:

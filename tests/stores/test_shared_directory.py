@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tonnage.errors import StoreError
 from tonnage.host.filesystems import in_memory_as
+from tonnage.stores.shared.directory import shared_directory
 
 # Says where it is, and what it has found; keeps something; ends when told to.
 PROGRAM = """
@@ -163,3 +165,22 @@ def test_a_link_that_looks_like_what_was_left_behind_is_left_alone(tmp_path: Pat
     with server(tmp_path) as second:
         assert second.path.name.startswith(stem)
     assert (elsewhere / "kept").exists()
+
+
+@pytest.mark.usefixtures("own_commons")
+def test_all_workers_of_a_server_have_one_directory(tmp_path: Path) -> None:
+    """Each time it is asked for, it is theirs still."""
+    first = shared_directory(tmp_path)
+    token = (first / "server").read_bytes()
+    assert shared_directory(tmp_path) == first
+    assert (first / "server").read_bytes() == token
+
+
+@pytest.mark.usefixtures("own_commons")
+def test_a_directory_whose_name_workers_could_not_be_told_is_refused(tmp_path: Path) -> None:
+    """As long as the kernel lets a name be."""
+    named = tmp_path
+    while (left := 4070 - len(str(named))) > 1:
+        named /= "x" * min(left - 1, 200)
+    with pytest.raises(StoreError, match="is too long"):
+        shared_directory(named)

@@ -72,6 +72,14 @@ def test_a_value_that_holds_itself_counts_once() -> None:
     assert 1000 < size_bytes(endless) < 1300
 
 
+def test_a_view_counts_what_it_shows() -> None:
+    """It keeps that alive, and it is what the cache holds then."""
+    view = memoryview(bytearray(10_000))
+
+    assert 10_000 < size_bytes([view]) < 10_500
+    assert size_bytes([view[:100]]) < 500
+
+
 def test_what_lives_anyway_counts_nothing() -> None:
     """A class, a function, small numbers: each is a pointer."""
     assert size_bytes([json, Point, document, None, True, 7]) <= sys.getsizeof([None] * 6) + 16

@@ -43,6 +43,7 @@ def test_who_waited_in_vain_is_told_why_and_when_to_try_again() -> None:
     async def story() -> None:
         world = World(wait_seconds=2.0)
         world.page.header.used_bytes = 150 * MIB
+        world.page.header.workers_own_bytes = 60 * MIB
         world.page.header.level = Level.CRITICAL
         world.handlers["/work"] = holding(60, seconds=5)
         await world.teach("/work")
@@ -70,6 +71,36 @@ def test_who_waited_in_vain_is_told_why_and_when_to_try_again() -> None:
         await asyncio.gather(*running)
         await asyncio.sleep(0.01)
         assert world.slot.waiting == 0
+
+    run(story())
+
+
+def test_who_holds_the_memory_is_told_as_in_the_books() -> None:
+    """What workers share is ours; only what nobody of ours holds is another's."""
+
+    async def story() -> None:
+        world = World(queue_limit=0)
+        world.handlers["/work"] = holding(60)
+        await world.teach("/work")
+        running = world.start("/work")
+        await turns()
+        world.gate.look()
+        header = world.page.header
+        header.used_bytes, header.workers_own_bytes = 150 * MIB, 60 * MIB
+        header.supervisor_pss_bytes, header.zygote_pss_bytes = 14 * MIB, 20 * MIB
+        header.jobs_held_bytes, header.jobs_committed_bytes = 5 * MIB, 7 * MIB
+        world.slot.pss_bytes = world.slot.held_bytes + 43 * MIB
+
+        refused = await world.get("/work")
+
+        assert refused.json()["heldBy"] == {
+            "requests and workers": 60.0,
+            "promised to requests": 0.0,
+            "jobs, held and promised": 7.0,
+            "supervisor and shared pages": 77.0,
+            "other": 8.0,
+        }
+        await asyncio.gather(*running)
 
     run(story())
 

@@ -150,3 +150,35 @@ class Slow(Viewer):
         await super()._send(message)
         if len(self.sent) > 2:
             await self.may_go_on.wait()
+
+
+def test_what_is_no_state_is_not_shown() -> None:
+    """An answer of another kind ends the stream; the browser comes again by itself."""
+
+    async def story() -> list[bytes]:
+        async def refuse() -> Answer:
+            return Answer(503, b"{}")
+
+        site = Site()
+        site.live = Live(refuse)
+        viewer = Viewer(site)
+        await asyncio.wait_for(viewer.looking, LATE_SECONDS)
+        assert viewer.sent[-1] == {"type": "http.response.body", "body": b""}
+        return viewer.events
+
+    assert run(story()) == []
+
+
+def test_a_stream_that_begins_while_the_worker_ends_is_of_one_event() -> None:
+    """Nobody waits for a second one."""
+
+    async def story() -> tuple[list[bytes], int]:
+        site = Site()
+        site.live.end()
+        viewer = Viewer(site)
+        await asyncio.wait_for(viewer.looking, LATE_SECONDS)
+        await asyncio.sleep(3 * EVERY_SECONDS)
+        return viewer.events, site.asked
+
+    events, asked = run(story())
+    assert (len(events), asked) == (1, 1)

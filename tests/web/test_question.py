@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 
 import pytest
 from tests.web.virtual import now, run
@@ -33,5 +34,24 @@ def test_an_answer_is_waited_for_so_long() -> None:
         assert len(taken) == MOST_QUESTIONS
         for fd in taken:
             os.close(fd)
+
+    run(story())
+
+
+def test_an_answer_that_is_cut_off_is_none() -> None:
+    """Half a page is not shown: a supervisor that is about to end may leave one behind."""
+
+    async def story() -> None:
+        asked: list[socket.socket] = []
+
+        def begin_to_answer(fd: int) -> bool:
+            asked.append(socket.socket(fileno=os.dup(fd)))
+            asked[0].sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+            asked[0].shutdown(socket.SHUT_WR)
+            return True
+
+        with pytest.raises(UnansweredError, match="about to end"):
+            await SupervisorClient(begin_to_answer).ask("GET", "/ops")
+        asked[0].close()
 
     run(story())

@@ -261,6 +261,18 @@ async def test_who_has_logged_in_can_log_out() -> None:
         assert (await stage.ask("/ops", **cookie())).body == b"a" + SHOWN + b" action>"
 
 
+async def test_nobody_is_logged_out_by_another_page() -> None:
+    """A link or a form elsewhere leaves the cookie where it is."""
+    async with Backstage() as stage:
+        other = {"sec_fetch_site": "cross-site", **cookie()}
+        linked = await stage.ask("/ops/logout", REMOTE, **cookie())
+        forged = await stage.ask("/ops/logout", REMOTE, "POST", **other)
+
+    assert (linked.status, header(linked, b"allow")) == (405, b"POST")
+    assert (forged.status, forged.json()["error"]) == (403, "forbidden")
+    assert header(linked, b"set-cookie") is header(forged, b"set-cookie") is None
+
+
 def test_the_page_hides_the_log_out_so() -> None:
     """What the worker looks for is in the page."""
     assert send("page.html").body.count(HIDDEN) == 1
@@ -497,6 +509,17 @@ async def test_a_stream_ends_with_the_worker() -> None:
     for each in (viewer, late):
         assert each.sent[0]["status"] == 200
         assert each.sent[-1].get("more_body", False) is False
+
+
+async def test_who_looks_at_a_worker_that_ends_gets_one_event() -> None:
+    """Also where nobody has looked before: the first one does not keep it."""
+    async with Backstage() as stage:
+        stage.app.drain()
+        viewer = Viewer(stage, **BEARER)
+        await asyncio.wait_for(viewer.looking, 5)
+
+    assert viewer.sent[0]["status"] == 200
+    assert viewer.sent[-1].get("more_body", False) is False
 
 
 async def test_a_worker_has_so_many_streams() -> None:

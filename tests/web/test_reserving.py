@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -202,6 +203,48 @@ def test_what_callbacks_allocate_for_a_request_teaches_its_route() -> None:
         assert route.whole(100 * MIB).worst_bytes >= 30 * MIB
 
     run(story())
+
+
+def test_a_loop_of_another_thread_is_not_held_up() -> None:
+    """As that of the stores: what it asks for is kept by the worker's own, and given back."""
+
+    async def story() -> None:
+        world = worker()
+
+        async def elsewhere() -> int:
+            async with reserved(50 * MIB):
+                return world.page.committed_bytes()
+
+        assert await asyncio.to_thread(asyncio.run, elsewhere()) == 50 * MIB
+        await turns()
+        assert world.page.committed_bytes() == 0
+
+    run(story())
+
+
+def test_what_outlives_the_loop_is_left_without_a_word() -> None:
+    """A thread that goes on after its worker's end has nobody to give anything back to."""
+    kept, inside, may_leave = list[BaseException](), threading.Event(), threading.Event()
+
+    def work() -> None:
+        try:
+            with reserved(50 * MIB):
+                inside.set()
+                may_leave.wait(5.0)
+        except BaseException as error:  # noqa: BLE001 - what comes is what is looked for
+            kept.append(error)
+
+    thread = threading.Thread(target=work)
+
+    async def story() -> None:
+        worker()
+        thread.start()
+        await asyncio.to_thread(inside.wait, 5.0)
+
+    run(story())
+    may_leave.set()
+    thread.join()
+    assert (inside.is_set(), kept) == (True, [])
 
 
 async def test_outside_a_worker_all_is_granted() -> None:

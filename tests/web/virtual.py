@@ -59,6 +59,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._timers.append(timer)
         return timer
 
+    def timers_ever(self) -> int:
+        """Return how many timers were set."""
+        return len(self._timers)
+
     def timers(self) -> int:
         """Return how many timers are still to come."""
         now_seconds = self.time()
@@ -81,3 +85,10 @@ def timers() -> int:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     return loop.timers()
+
+
+def timers_ever() -> int:
+    """Return how many timers of the running loop were set, whatever has become of them."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop.timers_ever()

@@ -126,8 +126,6 @@ class Desk:
         #: Whether this worker ends when nobody is in it any more.
         self.draining = False
         self.in_flight: set[Request] = set()
-        # Let in, and not known to have run; at most as many as are in flight.
-        self._starting: list[Request] = []
         self._by_route: Counter[RouteCost] = Counter()
         # What is set aside for running code; it asks for little at a time (see set_aside).
         self._aside: set[Expecting] = set()
@@ -281,7 +279,6 @@ class Desk:
     def _let_in(self, request: Request) -> None:
         request.granted_bytes = request.remaining(self.ledger.room_bytes).worst_bytes
         self.in_flight.add(request)
-        self._starting.append(request)
         self._by_route[request.route] += 1
 
     def _is_last_way(self, request: Request) -> bool:
@@ -297,13 +294,11 @@ class Desk:
 
     def _too_many_starting(self, request: Request) -> bool:
         """Whether to see first what those take that were let in before *request*."""
-        self._starting = [
-            each for each in self._starting if not each.first_done and each in self.in_flight
-        ]
-        if not self._starting:
+        starting = [each for each in self.in_flight if not each.first_done]
+        if not starting:
             return False
         room = self.ledger.room_bytes
-        expected = sum(each.remaining(room).worst_bytes for each in (*self._starting, request))
+        expected = sum(each.remaining(room).worst_bytes for each in (*starting, request))
         return expected > STARTING_BYTES
 
     def _alone(self) -> bool:

@@ -132,7 +132,7 @@ class Ledger:
         return self.is_full and self._clock() * _NANOSECONDS - since >= FULL_SECONDS * _NANOSECONDS
 
     def anyone_in_flight(self) -> bool:
-        """Return whether any worker has an admitted request that is not a small one, or a job runs.
+        """Return whether any worker has an admitted request, or a job runs.
 
         Their ends make room, so whoever finds none can wait for it.
         """

@@ -28,7 +28,7 @@ def next_look_seconds(
     Args:
         headroom_bytes: what is left to the limit.
         growth_bytes_per_second: how fast use has grown of late; shrinking counts as zero.
-        busy: whether any request is in flight; an idle server is only held to what was measured.
+        busy: whether any connection is open; without, an eighth of the speed is assumed possible.
     """
     assumed = ASSUMED_BYTES_PER_SECOND if busy else ASSUMED_BYTES_PER_SECOND / 8
     speed = max(growth_bytes_per_second, assumed)

@@ -116,7 +116,8 @@ class Situation:
         limit_bytes: the limit.
         used_bytes: what is in use.
         room_bytes: what each worker may own before the level becomes WARNING.
-        reclaimed: whether a reclaim has been tried at this level, and did not lead below it.
+        reclaimed: whether any worker has given back what it could since the level was last OK, at
+            its regular time or when asked; that was not enough, then.
         recycle_above_bytes: own memory that is too much, where the user says so.
     """
 

@@ -129,8 +129,8 @@ class Outlet:
                 thread = threading.Thread(target=self._run, name="tonnage-logs", daemon=True)
                 try:
                     thread.start()
-                except RuntimeError:
-                    return False  # no more threads, or Python is ending
+                except (RuntimeError, MemoryError):
+                    return False  # no more threads, no memory for one, or Python is ending
                 self._thread, self._is_ending = thread, False
         return True
 

@@ -100,6 +100,8 @@ class Keeper:
         self._above_applies = True
         # Somebody has asked for the last reclaim, and has not been told what came of it.
         self._owes_line = False
+        # The last reclaim is not over: not all have answered, and their time is not up.
+        self._is_round_open = False
         self._alert = alert
         self._clock = clock
         self._effort = Effort()
@@ -116,7 +118,7 @@ class Keeper:
         """Do what *look* demands."""
         self._note(look)
         if not self._is_awaiting():
-            self._tell_asked("the others do not answer")
+            self._end_round("the others do not answer")
         if self._trouble is not None:
             self._trouble.highest_bytes = max(self._trouble.highest_bytes, look.used_bytes)
         if look.level is not look.previous:
@@ -144,6 +146,7 @@ class Keeper:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.last_asked = Asked(why, self._clock(), now, asked, asked_count=len(asked))
         self._owes_line = is_asked
+        self._is_round_open = bool(asked)
         if not asked:
             self._tell_asked("")
         return len(asked)
@@ -171,15 +174,23 @@ class Keeper:
         asked.cost_seconds = max(asked.cost_seconds, reclaimed.cost_seconds)
         _write_reclaimed(reclaimed, member.index, asked.why)
         if not asked.awaited:
-            self._tell_asked("")
-            # As a round: what one worker frees is little of what all use.
-            self._effort = after_reclaim(
-                self._effort,
-                used_bytes=header.used_bytes,
-                freed_bytes=asked.freed_bytes,
-                cost_seconds=asked.cost_seconds,
-                now_seconds=self._clock(),
-            )
+            self._end_round("")
+
+    def _end_round(self, why_not_all: str) -> None:
+        """Note what the last reclaim has brought by now, unless that was done."""
+        self._tell_asked(why_not_all)
+        asked = self.last_asked
+        if not self._is_round_open or asked is None:
+            return
+        self._is_round_open = False
+        # Of all together: what one worker frees is little of what all use.
+        self._effort = after_reclaim(
+            self._effort,
+            used_bytes=self._page.header.used_bytes,
+            freed_bytes=asked.freed_bytes,
+            cost_seconds=asked.cost_seconds,
+            now_seconds=self._clock(),
+        )
 
     def _tell_asked(self, why_not_all: str) -> None:
         """Log what came of a reclaim that somebody has asked for, unless that was done."""

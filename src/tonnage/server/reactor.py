@@ -57,13 +57,14 @@ class Reactor:
 class Signals:
     """Signals, received as descriptors are: queued by the handler, handled in the loop.
 
-    The queue holds :data:`MOST_PENDING`; of a flood of signals the latest count.
+    The queue holds :data:`MOST_OF_A_KIND` of each number: a second one may mean more than the
+    first, a third does not, and a flood of one takes no other's place.
     """
 
-    MOST_PENDING: Final = 32
+    MOST_OF_A_KIND: Final = 2
 
     def __init__(self, numbers: Iterable[int]) -> None:
-        self._pending: deque[int] = deque(maxlen=self.MOST_PENDING)
+        self._pending: deque[int] = deque()
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
@@ -92,4 +93,5 @@ class Signals:
         self._writer.close()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._pending.append(number)
+        if self._pending.count(number) < self.MOST_OF_A_KIND:
+            self._pending.append(number)

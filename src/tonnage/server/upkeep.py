@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tonnage.server.messages import SupervisorChannel
     from tonnage.web.outofmemory import MemoryFailure
 
-# A worker without work for so long hands back what its allocator keeps, if that is worth it.
+# A worker without a large request for so long hands back what its allocator keeps, if that is worth
+# it, and not while small ones come: it takes 20 ms for 100 MB.
 IDLE_SECONDS: Final = 1.0
 WORTH_TRIMMING_BYTES: Final = 4 * MIB
 
@@ -72,6 +73,7 @@ class Upkeep:
         self._look = look
         self._clock = clock
         self._busy_until = clock()
+        self._requests = slot.requests
         # At most _BEATS.
         self._held: deque[int] = deque([slot.held_bytes], _BEATS)
         self._reclaimer = Reclaimer(
@@ -96,12 +98,14 @@ class Upkeep:
         """Do what is due; to be called some times a second."""
         self._slot.consumers_bytes = self._reclaimer.used_bytes()
         self._held.append(self._slot.held_bytes)
+        # Small requests pass the desk: they are in flight nowhere, and only counted.
+        arrived, self._requests = self._slot.requests - self._requests, self._slot.requests
         if self._trace is not None:
             if self._trace.tick():
                 self._report(self._trace)
-        elif self._reclaimer.due(now_seconds, self._slot.in_flight):
+        elif self._reclaimer.due(now_seconds, self._slot.in_flight + arrived):
             self.reclaim(Level.OK, 0, "regular")
-        self._trim_when_idle(now_seconds)
+        self._trim_when_idle(now_seconds, arrived)
 
     def on_memory_error(self, failure: MemoryFailure) -> None:
         """Tell the supervisor that a request ran out of memory, and check what it left behind."""
@@ -166,11 +170,12 @@ class Upkeep:
         self._heap.trim()
         self._channel.send(Traced(dict(report)))
 
-    def _trim_when_idle(self, now_seconds: float) -> None:
+    def _trim_when_idle(self, now_seconds: float, arrived: int) -> None:
         if self._slot.in_flight or self._slot.waiting:
             self._busy_until = now_seconds
         elif (
-            now_seconds - self._busy_until > IDLE_SECONDS
+            not arrived
+            and now_seconds - self._busy_until > IDLE_SECONDS
             and self._slot.kept_bytes > WORTH_TRIMMING_BYTES
         ):
             self._busy_until = now_seconds

@@ -54,7 +54,11 @@ class Background:
         # One for each store that has something to finish.
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._thread = threading.Thread(target=self._run, name="tonnage-stores", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except (MemoryError, RuntimeError):
+            self.loop.close()
+            raise
 
     @property
     def is_here(self) -> bool:

@@ -206,7 +206,11 @@ class Cache(ForgettingShelf[V]):
             seconds = self._ttl_seconds if value is not None else self._none_ttl_seconds
         if self._beyond is not None and (known := name_of(key)) is not None:
             self._beyond.set(known, value, self._lifetime(seconds), kept)
-        return self._put(key, value, seconds, kept, size_bytes)
+        if self._put(key, value, seconds, kept, size_bytes):
+            return True
+        # Or who has looked it up elsewhere just before would keep what was there.
+        self._delete(key)
+        return False
 
     def __contains__(self, key: Hashable) -> bool:
         self._obey()
@@ -396,9 +400,9 @@ class Cache(ForgettingShelf[V]):
         return errand, found
 
     def _keep_found(self, key: Hashable, found: Found, changes: int) -> None:
-        """Keep what was found elsewhere, unless anything was forgotten since."""
+        """Keep what was found elsewhere, unless anything was forgotten since, or *key* was set."""
         with self._changing:
-            if self._changes == changes:
+            if self._changes == changes and not super().__contains__(key):
                 self._put(key, found.value, found.left_seconds, found.tags)
 
     def _keep(
@@ -410,19 +414,19 @@ class Cache(ForgettingShelf[V]):
         value: V,
     ) -> None:
         self._obey()
-        if errand is not None and errand.found is not None:
-            self._keep_found(flight.key, errand.found, changes)
-            if not flight.is_void:
-                errand.keep(value, errand.found.left_seconds)
-            return
+        found = None if errand is None else errand.found
         seconds = self._lasts_seconds(value) if ttl is None else parse_seconds(ttl)
         # Whoever declares it void waits, and then takes out what is kept here.
         with self._changing:
             if flight.is_void:
                 return
-            self._put(flight.key, value, seconds, flight.tags)
+            if found is None:
+                self._put(flight.key, value, seconds, flight.tags)
+            else:
+                self._keep_found(flight.key, found, changes)
         if errand is not None:
-            errand.keep(value, self._lifetime(seconds))
+            lasts_seconds = self._lifetime(seconds) if found is None else found.left_seconds
+            errand.keep(value, lasts_seconds)
 
     def _lifetime(self, seconds: float | None) -> float:
         """Return how long a level is to keep what is good for *seconds*."""

@@ -99,7 +99,7 @@ class Flights(Generic[V]):
     ) -> None:
         """Have *make* called in a thread of its own, unless it is being made, or too many are.
 
-        What it raises goes to the log.
+        What it raises goes to the log. Where no thread can be started, nothing happens.
         """
         if key in self._in_threads or not self._may_refresh.acquire(blocking=False):
             return
@@ -112,7 +112,12 @@ class Flights(Generic[V]):
             finally:
                 self._may_refresh.release()
 
-        threading.Thread(target=refresh, name="tonnage-refresh", daemon=True).start()
+        thread = threading.Thread(target=refresh, name="tonnage-refresh", daemon=True)
+        try:
+            thread.start()
+        except (MemoryError, RuntimeError):
+            # No room for another thread: there is a stale value, and whoever asks next tries again.
+            self._may_refresh.release()
 
     def task(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from tonnage.governor.books import balanced
 from tonnage.governor.statistics import read_statistics
 from tonnage.problem import Problem
 from tonnage.units import format_bytes, in_mb
@@ -23,8 +24,7 @@ def refusal(
 ) -> Problem:
     """Return the 503 for a request of *route* that cannot start now."""
     now = read_statistics(page, time.monotonic_ns())
-    held = sum(worker.held_bytes for worker in now.workers)
-    own = now.supervisor_pss_bytes + now.zygote_pss_bytes
+    held = balanced(now)
     extra = {
         "reason": reason,
         "retryAfter": retry_after_seconds,
@@ -34,11 +34,13 @@ def refusal(
         "limit": in_mb(now.limit_bytes),
         "expectedCost": in_mb(route.whole(page.header.workers_ceiling_bytes).worst_bytes),
         "heldBy": {
-            "requests and workers": in_mb(held),
+            "requests and workers": in_mb(held["workers_own"]),
             "promised to requests": in_mb(now.reserved_bytes - now.jobs.promised_bytes),
-            "jobs, held and promised": in_mb(now.jobs.held_bytes + now.jobs.promised_bytes),
-            "supervisor and shared pages": in_mb(own),
-            "other": in_mb(max(0, now.used_bytes - held - own - now.jobs.held_bytes)),
+            "jobs, held and promised": in_mb(held["jobs"] + now.jobs.promised_bytes),
+            "supervisor and shared pages": in_mb(
+                held["supervisor"] + held["zygote"] + held["workers_shared"]
+            ),
+            "other": in_mb(held["unexplained"]),
         },
         "inFlight": sum(worker.in_flight for worker in now.workers),
         "waiting": sum(worker.waiting for worker in now.workers),

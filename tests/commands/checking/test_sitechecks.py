@@ -133,6 +133,12 @@ def test_each_fault_is_found(changed: dict[str, Any], name: str) -> None:
     assert faults(replace(GOOD, **changed)) == [name]
 
 
+def test_a_closed_door_for_plain_http_is_no_fault() -> None:
+    """Nobody can send anything in the clear there."""
+    for closed in (None, NOT_THERE):
+        assert faults(replace(GOOD, unencrypted=closed)) == []
+
+
 def test_an_open_door_for_cookies_is_found() -> None:
     """Whether every site is allowed, or the one that asks."""
     for origin in ("*", "https://tonnage-check.invalid"):
@@ -161,12 +167,14 @@ def test_a_slow_answer_is_no_other_server() -> None:
     ("changed", "name"),
     [
         ({"memory": Reply(403), "has_token": False}, "memory"),
+        ({"metrics": Reply(403), "has_token": False}, "metrics"),
         ({"metrics": None}, "metrics"),
         ({"metrics": Reply(200, (), b"# of its own")}, "metrics"),
         ({"large": Reply(405)}, "bodies"),
         ({"rates": None}, "rates"),
         ({"outsiders": None}, "closed"),
         ({"is_encrypted": False, "is_here": True}, "encryption"),
+        ({"packed": NOT_THERE}, "compression"),
         ({"packed": replace(PAGE, body=b"x"), "plain": replace(PAGE, body=b"x")}, "compression"),
     ],
 )

@@ -143,6 +143,33 @@ def test_the_whole_machine_is_no_limit() -> None:
     assert names(replace(found, limit=limit)) == ["limit"]
 
 
+def test_a_limit_that_cannot_be_had_is_told() -> None:
+    """With what the search for it has warned of."""
+    found = facts()
+    limit = replace(found.limit, warnings=("--memory is above the container's limit",))
+    (fault,) = faults(replace(found, limit=limit))
+
+    assert (fault.name, fault.told) == ("limit", "--memory is above the container's limit")
+
+
+def test_a_database_that_does_not_answer_is_no_fault() -> None:
+    """It may be out of reach from here only; what it said is told."""
+    silent = Connections(planned=10, allowed=None, unknown="the connection is refused")
+    found = {each.name: each for each in check_target(replace(facts(), connections=silent))}
+
+    assert found["database"].outcome == "skip"
+    assert "the connection is refused" in found["database"].told
+
+
+def test_a_token_is_enough_for_others_to_ask_with() -> None:
+    """Where the server listens for others, too."""
+    environ = {"TONNAGE_ADMIN_TOKEN": "x" * 43}
+    settings = load_settings(
+        GOOD | {"host": "0.0.0.0"}, environ, Path("/nowhere"), on_terminal=lambda: False
+    )
+    assert names(facts(settings)) == []
+
+
 def test_a_short_token_is_none() -> None:
     """It can be guessed."""
     settings = load_settings(
@@ -166,6 +193,10 @@ def test_files_are_limited_by_their_route() -> None:
     found = {each.name: each for each in faults(facts(told(routes=routes), app))}
 
     assert found["uploads"].told == "files of any size: POST /films"
+    own = {each.name: each for each in check_target(facts(app=replace(app, has_own_limits=True)))}
+    assert own["uploads"].outcome == "pass"
+    unknown = facts(told(max_body=None), replace(app, has_own_limits=True))
+    assert {each.name: each.outcome for each in check_target(unknown)}["uploads"] == "skip"
 
 
 def test_limits_of_its_own_are_not_looked_for() -> None:

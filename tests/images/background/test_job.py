@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,18 @@ def test_without_a_colour_it_is_transparent(tiny_model: Path, format: str | None
     assert isinstance(middle, tuple)
     assert corner[3] == 0
     assert middle[3] == 255
+
+
+def test_numbers_of_a_model_that_are_no_shares_yet_are_made_some(tiny_model: Path) -> None:
+    """As some of rembg's give them, from below nothing on."""
+    asked = wanted(model=os.fspath(tiny_model), background=None, crop=None, max_width=800,
+                   max_height=800, quality=90, format=None)  # fmt: skip
+    asked = replace(asked, model=replace(asked.model, is_logit=True))
+    picture = Image.open(io.BytesIO(cut_out(as_bytes(person()), asked).content))
+    corner, middle = picture.getpixel((20, 20)), picture.getpixel((200, 120))
+    assert isinstance(corner, tuple)
+    assert isinstance(middle, tuple)
+    assert (corner[3], middle[3]) == (0, 255)
 
 
 def test_a_file_is_opened_by_its_path_and_made_small(tiny_model: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageDraw
 from tests.images.background.drawing import person
 
 from tonnage.images.background.passport import RATIO, Frame, frame_of
@@ -112,3 +112,36 @@ def test_people_are_of_many_shapes(shoulders: float) -> None:
     mask = person(middle=250, size=(500, 500), colour=255, ground=0)
     half = round(50 * shoulders)
     assert _frame(_with_more(mask, (250 - half, 230, 250 + half, 500))) is not None
+
+
+def test_hair_down_to_the_shoulders_is_allowed_for() -> None:
+    """Without a neck to be seen, the head ends where it gets far wider at once."""
+    mask = Image.new("L", (400, 500))
+    draw = ImageDraw.Draw(mask)
+    draw.ellipse((150, 60, 250, 160), fill=255)
+    draw.rectangle((150, 110, 250, 210), fill=255)
+    draw.rectangle((70, 195, 330, 500), fill=255)
+    frame = _frame(mask)
+    assert frame is not None
+    assert (frame.left + frame.right) / 2 == pytest.approx(200, abs=6)
+    assert 0 < frame.top < 60
+    assert 195 < frame.bottom < 300
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_frame_ends_where_a_person_is_cut_off_at_the_side(side: str) -> None:
+    """No card shows a shoulder that ends before its edge does."""
+
+    def standing(middle: int) -> Image.Image:
+        mask = person(middle=middle, head=(110, 140), colour=255, ground=0)
+        return _with_more(mask, (max(0, middle - 120), 205, middle + 120, 500))
+
+    whole, cut = standing(200), standing(66)
+    if side == "right":
+        cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    frame, whole_frame = _frame(cut), _frame(whole)
+    assert frame is not None
+    assert whole_frame is not None
+    assert frame.width < whole_frame.width
+    outside = -frame.left if side == "left" else frame.right - 400
+    assert outside == pytest.approx(0, abs=5)

@@ -63,6 +63,18 @@ def test_another_file_of_that_name_is_refused_whenever_it_changes(
         places.checked(model)
 
 
+def test_however_often_a_model_is_replaced_it_is_looked_at(models_dir: Path) -> None:
+    """Which states of files were found right is remembered of so many."""
+    path = models_dir / "own.onnx"
+    for number in range(70):
+        content = b"weights" * number
+        model = Model("own", f"sha256:{hashlib.sha256(content).hexdigest()}", 320)
+        path.write_bytes(content)
+        assert places.checked(model) == path
+    with pytest.raises(ModelError, match="its sha256 is not"):
+        places.checked(Model("own", f"sha256:{hashlib.sha256(b'').hexdigest()}", 320))
+
+
 def test_a_model_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
     """Nothing is known of its bytes."""
     path = tmp_path / "own.onnx"

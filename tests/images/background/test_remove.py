@@ -7,6 +7,8 @@ import io
 import os
 import pickle
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -17,6 +19,7 @@ from tests.support.waiting import await_true
 from tonnage import images
 from tonnage.errors import ConfigError, ImageRefusedError, JobMemoryError, ModelError
 from tonnage.host.processes import descendants, read_rollup
+from tonnage.images.background.passing import passed
 from tonnage.units import KIB, MIB
 
 #: What a job may hold at its peak, with u2netp and a photo of 12 megapixels.
@@ -167,3 +170,20 @@ async def test_what_is_refused_by_its_header_begins_no_job() -> None:
         images.remove_background.wait(as_bytes(person()), format="JPEG")
     with pytest.raises(TypeError, match="colour"):
         await images.remove_background(as_bytes(person()), colour="white")  # type: ignore[call-arg]
+
+
+def test_a_file_is_passed_on_by_its_place_and_what_is_in_memory_as_bytes(tmp_path: Path) -> None:
+    """Nothing is read that the job can open, and nothing is written to the disk for it."""
+    content = as_bytes(person())
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+    upload = SimpleNamespace(size_bytes=len(content), path=path)
+    assert passed(images.open(upload), is_far=False) == str(path)  # type: ignore[arg-type]
+    with SpooledTemporaryFile(max_size=2 * len(content)) as file:
+        file.write(content)
+        assert passed(images.open(file), is_far=False) == content
+        file.rollover()
+        where = passed(images.open(file), is_far=False)  # type: ignore[arg-type]
+        assert Path(str(where)).read_bytes() == content
+    for source in (path, content):
+        assert passed(images.open(source), is_far=True) == content

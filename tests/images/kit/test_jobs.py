@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.images.kit.photos import Maker, photo
+from tests.support.forking import fork, status_of
 from tests.support.waiting import await_true
 
 from tonnage import images
@@ -23,8 +24,10 @@ from tonnage.errors import (
     RequestRefusedError,
 )
 from tonnage.images.kit import PictureJobs
+from tonnage.images.kit.held import HeldFile
 from tonnage.images.kit.status import State, Status
 from tonnage.problem import Problem
+from tonnage.stores.background import background
 
 BUSY = JobBusyError(Problem(503, "jobs_busy", "no turn"))
 
@@ -40,6 +43,12 @@ def await_state(jobs: PictureJobs, id: str, state: State) -> Status:
     """Wait until a job is there, and return its status."""
     await_true(lambda: told(jobs, id).state is state, f"{state} ({told(jobs, id)})", 10.0)
     return told(jobs, id)
+
+
+def lost(jobs: PictureJobs, id: str) -> bool:
+    """Return whether a job has failed since its process ended."""
+    status = told(jobs, id)
+    return status.problem is not None and status.problem.error == "job_lost"
 
 
 def descriptors_of(path: Path) -> int:
@@ -313,6 +322,66 @@ def test_each_picture_is_handed_on(make_jobs: Callable[..., Any], maker: Maker, 
     await_state(jobs, jobs.submit(path, 7).id, State.DONE)
     await_state(jobs, jobs.submit(path, "nobody").id, State.FAILED)
     assert kept == [(path.read_bytes()[::-1], 7), (path.read_bytes()[::-1], "nobody")]
+
+
+def test_a_job_of_which_nobody_could_be_told_is_not_taken(
+    make_jobs: Callable[..., Any], maker: Maker, path: Path
+) -> None:
+    """Where its status does not fit into what is kept, its client hears that at once."""
+    jobs = make_jobs(keep_bytes="1M")
+    with pytest.raises(RequestRefusedError) as refused:
+        jobs.submit(path, "x" * 100_000)
+    assert (refused.value.problem.status, refused.value.problem.error) == (
+        507,
+        "no_room_for_results",
+    )
+    assert (maker.begun, descriptors_of(path)) == ([], 0)
+
+
+def test_a_photo_is_let_go_of_once(path: Path) -> None:
+    """Any number of times, and never a file that has its number since."""
+    held = HeldFile(path)
+    held.close()
+    with path.open("rb"):
+        assert descriptors_of(path) == 1
+        held.close()
+        assert descriptors_of(path) == 1
+
+
+def test_a_process_that_ends_finishes_what_it_has_begun(
+    make_jobs: Callable[..., Any], maker: Maker, path: Path
+) -> None:
+    """And says of what waited still that it has failed, so that its client sends it again."""
+
+    async def go_on() -> None:
+        maker.may_go_on.set()
+
+    def live() -> None:
+        jobs = make_jobs()
+        begun, waiting = jobs.submit(path).id, jobs.submit(path).id
+        await_state(jobs, begun, State.RUNNING)
+        background().on_close(go_on)
+        background().close(10.0)
+        assert told(jobs, begun).state is State.DONE
+        assert jobs.content(begun) == path.read_bytes()[::-1]
+        assert lost(jobs, waiting)
+
+    assert status_of(fork(live)) == 0
+
+
+def test_what_does_not_end_before_the_process_has_failed(
+    make_jobs: Callable[..., Any], path: Path
+) -> None:
+    """That is said in time, and whoever asks another worker does not wait until it is missed."""
+
+    def live() -> None:
+        jobs = make_jobs()
+        id = jobs.submit(path).id
+        await_state(jobs, id, State.RUNNING)
+        background().close(0.2)
+        await_true(lambda: lost(jobs, id), "it has failed")
+
+    assert status_of(fork(live)) == 0
 
 
 @pytest.mark.parametrize("options", [{"at_once": 0}, {"waiting": -1}, {"keep_bytes": 5}])

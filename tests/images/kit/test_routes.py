@@ -19,6 +19,10 @@ from tests.web.path.uploads.forms import FORM_TYPE, file_part, form
 
 from tonnage import Uploads
 from tonnage.images.kit import PictureApp, PictureJobs
+from tonnage.images.kit.events import Events
+from tonnage.images.kit.request import MountedRequest
+from tonnage.images.kit.status import State, Status
+from tonnage.stores.redis.link import link
 
 PHOTO = photo()
 # The header says 50,000 x 50,000.
@@ -225,6 +229,53 @@ async def test_photos_are_counted(
         assert (await client.get(answers[0].headers["location"])).status_code == 200
 
 
+async def test_a_picture_that_has_left_meanwhile_is_gone(maker: Maker, uploads: Uploads) -> None:
+    """Others took its room after its job was looked up: its client hears that, and no error."""
+
+    class Pushed(PictureJobs):
+        def content(self, id: str) -> bytes | None:
+            return None
+
+    maker.may_go_on.set()
+    jobs = Pushed(maker, name="pushed out", keep_bytes="1M")
+    async with client_of(PictureApp(jobs, uploads)) as client:
+        own = (await client.post("/", content=PHOTO, headers=JPEG)).json()["links"]["self"]
+        await done(client, own)
+        assert error_of(await client.get(f"{own}/picture")) == (410, "picture_gone")
+
+
+async def test_where_redis_is_away_pictures_are_made_all_the_same(
+    make_jobs: Callable[..., PictureJobs],
+    uploads: Uploads,
+    maker: Maker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Workers of this machine know of them; other instances do not."""
+    url = "redis://127.0.0.1:1/0"
+    monkeypatch.setenv("REDIS_URL", url)
+    jobs = make_jobs()
+    assert jobs.may_block
+    maker.may_go_on.set()
+    async with client_of(PictureApp(jobs, uploads)) as client:
+        answer = await client.post("/?wait=9", content=PHOTO, headers=JPEG)
+        assert (answer.status_code, answer.content) == (200, PHOTO[::-1])
+    await link(url).aclose()
+
+
+async def test_no_websocket_is_opened(app: PictureApp) -> None:
+    """There is none here: it is closed before anything is sent."""
+    sent: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await app({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    assert sent == ["websocket.close"]
+
+
 def in_starlette(app: Any) -> Any:
     """Return an application of Starlette with *app* in it, two deep."""
     return Starlette(routes=[Mount("/kit", routes=[Mount("/cutouts", app)])])
@@ -354,6 +405,26 @@ async def test_a_stream_goes_on_where_it_was_left(
     third = Stream(app, f"{own}/events", heard=second.events()[-1][1])
     await third.task
     assert (third.status, third.text) == (204, "")
+
+
+async def test_a_stream_ends_when_nobody_knows_the_job_any_more() -> None:
+    """Its place was needed for others: the client comes back, and is told that there is none."""
+    sent: list[dict[str, Any]] = []
+
+    async def nobody(id: str) -> None:
+        return None
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Future[dict[str, Any]]()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    request = MountedRequest({"method": "GET", "path": "/x/events", "headers": []})
+    async with asyncio.timeout(5):
+        await Events(nobody).serve(request, Status("x", State.WAITING, 0.0), receive, send)
+    assert b"event: waiting" in sent[1]["body"]
+    assert sent[-1] == {"type": "http.response.body", "body": b""}
 
 
 async def test_streams_have_a_bound(app: PictureApp, client: httpx.AsyncClient) -> None:

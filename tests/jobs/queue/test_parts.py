@@ -14,8 +14,10 @@ import pytest
 from redis.asyncio import Redis
 from tests.jobs.queue import work
 from tests.jobs.queue.conftest import call_of
+from tests.support.forking import fork, status_of
 from tests.support.redis import RedisServer
 
+from tonnage import isolated
 from tonnage.errors import ConfigError, JobBusyError, JobError, JobTimeoutError
 from tonnage.jobs import queue
 from tonnage.jobs.queue import news, transport
@@ -24,6 +26,7 @@ from tonnage.jobs.queue.saqueue import client
 from tonnage.jobs.queue.sealing import Sealer
 from tonnage.jobs.queue.shelf import MOST_IN_REDIS_BYTES, SMALL_BYTES, Shelf
 from tonnage.jobs.queue.ticket import Ticket, Where, longest_seconds
+from tonnage.jobs.queue.values import opened
 from tonnage.jobs.queue.watch import Watch
 from tonnage.jobs.wire import Parcel, pack
 
@@ -74,10 +77,44 @@ def test_a_job_is_over_some_time_after_all_its_attempts() -> None:
     assert longest_seconds(call, 2) == 3 * longest_seconds(call, 0) > 3 * 40
 
 
+def test_work_that_got_no_turn_on_its_worker_is_refused_as_busy() -> None:
+    """So that a client is asked to come back, as where the work is done on this machine."""
+    told = News(Kind.ENDED, 1, 0, how="JobBusyError", text="all slots are taken")
+    with pytest.raises(JobBusyError, match="did not get its turn") as caught:
+        opened(TICKET.call, told, Parcel(b""))
+    assert caught.value.problem.status == 503
+
+
+def test_a_worker_of_the_queue_hands_nothing_back_to_it() -> None:
+    """What its jobs isolate further is done beside them, or it would wait for itself."""
+
+    def work_here() -> None:
+        queue.serve_queue()
+        os.environ["TONNAGE_JOBS"] = "redis://127.0.0.1:1/0"
+        assert transport() is None
+
+    assert status_of(fork(work_here)) == 0
+
+
 def test_statistics_are_those_of_this_process_and_none_before_it_hands_anything_over() -> None:
     """Also once all modules of the queue are loaded."""
     assert "tonnage.jobs.queue.producer" in sys.modules
     assert queue.statistics() is None
+
+
+def test_threads_hear_at_once_that_the_queue_cannot_be_reached() -> None:
+    """Whether they ask for a value or for items; an id that is none is their own mistake."""
+
+    def ask() -> None:
+        os.environ["TONNAGE_JOBS"] = "redis://127.0.0.1:1/0"
+        with pytest.raises(JobBusyError):
+            isolated.wait(work.add, 1, 2)
+        with pytest.raises(JobBusyError):
+            list(isolated(work.steps).iterate(3))
+        with pytest.raises(ValueError, match="a job_id has 1 to"):
+            isolated.wait(work.add, 1, 2, job_id="")
+
+    assert status_of(fork(ask)) == 0
 
 
 async def test_news_that_were_changed_or_put_elsewhere_are_refused(client_of: Redis) -> None:
@@ -168,6 +205,19 @@ async def test_values_go_where_they_fit_and_what_is_over_is_swept(
     with pytest.raises(JobError, match="not there any more"):
         await shelf.fetch(places[0])
     large.close()
+
+
+async def test_a_store_that_fails_is_said_without_what_it_is(tmp_path: Path) -> None:
+    """What cannot be removed, and what cannot be opened; there is nothing to sweep without one."""
+    redis = client("redis://127.0.0.1:1/0")
+    where = Where(f"999-{'0' * 32}", 3, "00", True)
+    (tmp_path / where.name).mkdir()
+    with pytest.raises(JobError, match="TONNAGE_JOB_RESULTS could not do what was asked"):
+        await Shelf(redis, str(tmp_path)).remove(where)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="TONNAGE_JOB_RESULTS cannot be used"):
+        await Shelf(redis, str(tmp_path / "file")).remove(where)
+    assert await Shelf(redis, None).sweep() == 0
 
 
 async def test_what_was_changed_on_its_way_is_not_given(client_of: Redis) -> None:

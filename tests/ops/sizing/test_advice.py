@@ -19,6 +19,7 @@ from tests.ops.sizing.histories import (
 from tonnage.budget.plan import LIMIT_STEP_BYTES
 from tonnage.ops.sizing.advice import Advice, Size, advise
 from tonnage.ops.sizing.record import DAY_SECONDS, HOUR_SECONDS, History
+from tonnage.ops.sizing.text import verdict
 from tonnage.units import GIB, MIB
 
 STEADY = (300.0, 301.0, 299.0, 300.0, 302.0, 300.0, 299.0)
@@ -215,4 +216,5 @@ def test_where_thresholds_leave_no_ceiling_there_is_no_advice() -> None:
         return usual_parts(exhausted_share=100 * MIB / limit_bytes)(limit_bytes)
 
     advice = advise(history, whole, 0.1, parts_at, now_seconds=MONDAY)
+    assert verdict(advice).startswith("No limit would do with these thresholds")
     assert advice.limit_bytes is None

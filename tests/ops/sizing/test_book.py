@@ -110,6 +110,7 @@ def test_what_all_instances_saw_is_one_history(book: Book) -> None:
         b'{"format": 1}',
         b" " * (LONGEST_BYTES + 1),
         json.dumps({**HISTORY.to_json(), "format": 0}).encode(),
+        json.dumps({**HISTORY.to_json(), "columns": ["other"]}).encode(),
         json.dumps({**HISTORY.to_json(), "days": [[1, 2]]}).encode(),
         json.dumps({**HISTORY.to_json(), "app": "large"}).encode(),
         json.dumps({**HISTORY.to_json(), "written_seconds": float("inf")}).encode(),

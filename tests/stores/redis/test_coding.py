@@ -13,6 +13,8 @@ import pytest
 
 from tonnage.errors import StoreError
 from tonnage.stores.redis.coding import pack, read, write
+from tonnage.stores.redis.layout import AsOf, Layout
+from tonnage.stores.redis.layout import read as read_answer
 from tonnage.units import KIB, MIB
 
 
@@ -133,3 +135,18 @@ def test_rubbish_is_an_error(packed: bytes) -> None:
     """Rubbish is an error."""
     with pytest.raises((StoreError, json.JSONDecodeError, zlib.error)):
         read(packed, None, MIB)
+
+
+@pytest.mark.parametrize("answer", [[b"E", None, []], [b"E", 5, b"no list"], [None, b"5", []]])
+def test_an_answer_of_another_form_is_an_error(answer: list[Any]) -> None:
+    """Somebody else may have written under such a key."""
+    with pytest.raises(ValueError, match="another form"):
+        read_answer(answer, ())
+
+
+def test_what_was_made_with_a_tag_that_nobody_looked_at_is_not_kept() -> None:
+    """It cannot be told whether that was forgotten meanwhile."""
+    looked = AsOf(b"", b"1", {b"odd": b"2"})
+    layout = Layout("events")
+    assert layout.keep("'a'", b"value", 60, ("odd",), looked) is not None
+    assert layout.keep("'a'", b"value", 60, ("odd", "new"), looked) is None

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,6 +23,7 @@ from tonnage.errors import ConfigError, RedisAwayError, StoreError
 from tonnage.logs.masking import Mask
 from tonnage.stores.redis.connecting import check, connection, redis_client
 from tonnage.stores.redis.link import Link, link
+from tonnage.stores.redis.wire import Request
 
 pytestmark = pytest.mark.real
 
@@ -393,6 +395,35 @@ def test_making_one_starts_nothing(server: RedisServer) -> None:
     code = 'import os, redis.asyncio; print(len(os.listdir("/proc/self/fd")))'
     assert _run(code, server) == _run(code, server)
     assert _run(_LINK_AT_IMPORT, server, *_run(code, server)) == ["1", "0"]
+
+
+async def test_one_that_was_never_used_can_be_closed() -> None:
+    """There is nothing to close, and nothing is begun for it."""
+    made = Link("redis://127.0.0.1:1/0")
+    await made.aclose()
+    made.close()
+    assert made.statistics().state == "new"
+
+
+async def test_an_event_loop_of_another_thread_is_answered_too(server: RedisServer) -> None:
+    """Over the connection that threads have together."""
+    async with linked(server) as redis:
+        assert await redis.execute("INCR", "n") == 1
+
+        async def ask() -> list[Any]:
+            return [await redis.execute("INCR", "n") for _ in range(3)]
+
+        assert await asyncio.to_thread(asyncio.run, ask()) == [2, 3, 4]
+
+
+def test_who_has_stopped_waiting_is_not_told_of_an_error() -> None:
+    """Nor of an answer: it would disturb those who wait still."""
+    future: Future[Any] = Future()
+    request = Request(("PING",), future)
+    future.cancel()
+    request.reject(RedisAwayError("it is gone"))
+    request.resolve(b"PONG")
+    assert future.cancelled()
 
 
 _FORKING = """

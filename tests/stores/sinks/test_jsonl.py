@@ -11,6 +11,7 @@ import signal
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -45,11 +46,13 @@ async def test_each_record_is_a_line(tmp_path: Path) -> None:
     odd = {"at": at, "day": at.date(), "for": at - at, "n": Decimal("1.10"), "c": Colour.RED}
     await sink.write(Batch([{"name": "a\nb", "score": 1.5}, odd]))
     await sink.write(Batch([{"id": UUID(int=7), "tags": {"x"}, "path": Path("a/b"), "none": None}]))
+    await sink.write(Batch([{"held": MappingProxyType({"a": 1})}]))
     await sink.close()
     assert lines(path) == [
         {"name": "a\nb", "score": 1.5},
         {"at": at.isoformat(), "day": "2026-01-02", "for": 0.0, "n": "1.10", "c": "red"},
         {"id": str(UUID(int=7)), "tags": ["x"], "path": "a/b", "none": None},
+        {"held": {"a": 1}},
     ]
 
 
@@ -96,6 +99,15 @@ async def test_none_may_be_kept_and_a_batch_may_be_larger_than_a_file(tmp_path: 
         await sink.write(Batch([{"number": number} for number in range(begin, begin + 10)]))
     assert lines(path) == [{"number": number} for number in range(10, 20)]
     assert files(path) == ["events.jsonl"]
+
+
+async def test_what_is_written_through_follows_what_was_before(tmp_path: Path) -> None:
+    """Each batch is on the disk when it counts as stored; a new file, its name too."""
+    path = tmp_path / "events.jsonl"
+    sink = JsonlSink(path, fsync=True)
+    for number in range(3):
+        await sink.write(Batch([{"number": number}]))
+    assert lines(path) == [{"number": number} for number in range(3)]
 
 
 def test_several_processes_write_to_one_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import datetime
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.forking import await_in_child
 
 from tonnage.errors import ConfigError, RecordsRejectedError
 from tonnage.sinks import Batch, SqlSink
+from tonnage.stores.sinks.verdict import is_rejected
 
 TABLE = """
 CREATE TABLE events (
@@ -82,6 +84,19 @@ async def test_what_cannot_be_stored_is_rejected_and_nothing_of_its_batch_is_sto
     await sink.write(Batch([{"name": "last"}]))
     assert [name for name, _ in ask(file)] == ["first", "last"]
     await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "is_the_rows"), [("ExecWithCheckOptions", True), ("aclcheck", False)]
+)
+def test_a_row_that_a_policy_forbids_is_told_from_a_table(place: str, is_the_rows: bool) -> None:
+    """As psycopg says it: the first is the record's fault, the other for the owner to change."""
+
+    class Forbidden(Exception):  # noqa: N818  (the driver's is called so)
+        sqlstate = "42501"
+        diag = SimpleNamespace(source_function=place)
+
+    assert is_rejected(Forbidden()) is is_the_rows
 
 
 async def test_what_has_an_id_is_stored_once(url: str, file: Path) -> None:

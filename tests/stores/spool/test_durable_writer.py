@@ -46,6 +46,17 @@ class KeptWithIds(Kept):
         self.ids += batch.ids
 
 
+class Looking(Spool):
+    """A spool that counts how often it is looked for journals of the dead."""
+
+    looked = 0
+
+    async def adopt(self) -> bool:
+        """Look for them."""
+        self.looked += 1
+        return await super().adopt()
+
+
 @pytest.fixture
 def sink() -> KeptWithIds:
     """Return a sink that keeps all."""
@@ -181,21 +192,13 @@ async def test_a_directory_that_is_not_fit_is_said_once(
     place = directory / "spool"
     place.write_text("")
     options = WriterOptions("events", 1000, 1 << 20, 0.01, "drop", True, 1.0, None, place, 1 << 20)
-    looked = 0
-
-    class Looking(Spool):
-        async def adopt(self) -> bool:
-            nonlocal looked
-            looked += 1
-            return await super().adopt()
-
     spool = Looking("events", directory=place, max_bytes=1 << 20)
     delivery = Delivery("events", sink, rejected=Rejected("events"))
     writer = DurableWriter(options, delivery, spool, adopt_seconds=0, pause_seconds=0.001)
     for _ in range(3):
         with pytest.raises(SpoolError):
             await writer.add({"n": 1})
-    await until(lambda: looked > 5)
+    await until(lambda: spool.looked > 5)
     (line,) = caplog.messages
     assert line.startswith("writer 'events' cannot keep records in")
     place.unlink()
@@ -244,6 +247,31 @@ async def test_who_waits_for_room_gets_it_when_another_process_makes_some(
             await waiting.flush()
         assert other.numbers == [0, 1, 2, 3]
         await full.close()
+
+
+async def test_what_cannot_be_adopted_is_said_once_and_tried_again(
+    sink: KeptWithIds, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that fails there keeps nobody's own records waiting, nor what others have left."""
+    for number in (1, 3):
+        left = Spool("events", directory=directory, max_bytes=1 << 20)
+        await left.add([{"n": number}])
+        await left.close()
+    position = min(directory.rglob("delivered"))  # noqa: ASYNC240  (some names)
+    position.unlink()
+    position.mkdir()
+    options = WriterOptions(
+        "events", 1000, 1 << 20, 0.01, "drop", True, 1.0, None, directory, 1 << 20
+    )
+    spool = Looking("events", directory=directory, max_bytes=1 << 20)
+    delivery = Delivery("events", sink, rejected=Rejected("events"))
+    writer = DurableWriter(options, delivery, spool, adopt_seconds=0.01, pause_seconds=0.001)
+    await writer.add({"n": 2})
+    await until(lambda: sorted(sink.numbers) == [2, 3] and spool.looked > 2)
+    assert sum("Is a directory" in each for each in caplog.messages) == 1
+    position.rmdir()
+    await until(lambda: sink.numbers[2:] == [1])
+    await writer.close(1)
 
 
 async def test_records_wait_for_others_but_not_for_long(sink: KeptWithIds, directory: Path) -> None:

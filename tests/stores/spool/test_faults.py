@@ -124,6 +124,41 @@ async def test_without_a_sensible_position_records_come_again(tmp_path: Path, te
     assert [each for each, _ in found][:2] == list(chunk.batch.ids)
 
 
+async def _two_segments(directory: Path, delivered: int) -> tuple[Path, Path, bytes]:
+    """Return those of five records, of a process that is gone, and what was in the first one."""
+    spool = spool_in(directory)
+    for number in range(5):
+        await spool.add([{"number": number, "text": "x" * 10_000}])
+    first, second = segments_in(directory)
+    data = first.read_bytes()
+    for _ in range(delivered):
+        chunk = await spool.read(1, MIB)
+        assert chunk is not None
+        await spool.delivered(chunk)
+    await spool.close()
+    return first, second, data
+
+
+async def test_a_file_that_a_crash_left_after_its_delivery_is_removed(tmp_path: Path) -> None:
+    """Nothing of it comes again."""
+    first, _, data = await _two_segments(tmp_path, delivered=4)
+    assert not first.exists()
+    first.write_bytes(data)
+    assert [record["number"] for _, record in await _adopted(tmp_path)] == [4]
+    assert not segments_in(tmp_path)
+
+
+async def test_a_file_that_a_crash_left_without_a_record_is_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is nothing in it that a person would have to look at."""
+    _, second, _ = await _two_segments(tmp_path, delivered=0)
+    os.truncate(second, frames.HEAD_BYTES - 1)
+    assert [record["number"] for _, record in await _adopted(tmp_path)] == [0, 1, 2]
+    assert not segments_in(tmp_path)
+    assert "kept in" not in caplog.text
+
+
 async def test_a_position_that_cannot_be_written_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -296,6 +331,20 @@ async def test_who_waits_for_room_waits_for_that_of_the_disk_too(tmp_path: Path)
     files.sync_errno = 0
     assert [record["number"] for _, record in await drained(spool)] == [1, 2]
     await spool.close()
+
+
+async def test_who_waits_for_room_at_the_end_is_refused_and_counted(tmp_path: Path) -> None:
+    """There is nobody left who would make some."""
+    files = FailingFiles()
+    spool = spool_in(tmp_path, files=files, waits=True)
+    await spool.add([{"number": 1}])
+    files.room_bytes = 10
+    waiting = asyncio.create_task(spool.add([{"number": 2}, {"number": 3}]))
+    await blocked(spool)
+    await spool.close()
+    with pytest.raises(WriterFullError):
+        await waiting
+    assert (spool.books.stored, spool.books.refused, spool.on_the_way) == (1, 2, 0)
 
 
 async def test_failures_are_logged_once_and_so_is_their_end(

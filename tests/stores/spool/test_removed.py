@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.stores.spool.disks import drained, segments_in, spool_in
@@ -32,7 +33,7 @@ def _journal(root: Path) -> Path:
     return segments_in(root)[0].parent
 
 
-async def _after_a_crash(root: Path, copy: Path) -> list[object]:
+async def _after_a_crash(root: Path, copy: Path) -> list[Any]:
     """Return what the next process would find; the lock of this one is not in the copy."""
     shutil.copytree(root, copy)
     successor = spool_in(copy)
@@ -69,6 +70,21 @@ async def test_what_is_added_afterwards_outlives_the_process(
     assert [record["number"] for record in records] == [1, 2]
     assert len(set(ids)) == 2
     assert (spool.waiting, spool.used_bytes, spool.is_empty) == (0, 0, True)
+    await spool.close()
+
+
+async def test_a_file_that_was_replaced_is_added_to_no_more(tmp_path: Path) -> None:
+    """As by a backup that was played back: what is added then is in a file of its own."""
+    root = tmp_path / "spool"
+    spool = spool_in(root)
+    await spool.add([{"number": 0}])
+    (path,) = segments_in(root)
+    shutil.copy(path, tmp_path / "backup")
+    (tmp_path / "backup").replace(path)
+    await spool.add([{"number": 1}])
+    assert len(segments_in(root)) == 2
+    assert sorted(await _after_a_crash(root, tmp_path / "copy")) == [0, 1]
+    assert [record["number"] for _, record in await drained(spool)] == [0, 1]
     await spool.close()
 
 

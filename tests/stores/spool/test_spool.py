@@ -33,6 +33,8 @@ from tonnage.errors import (
     WriterFullError,
 )
 from tonnage.stores.writer.spool import Spool
+from tonnage.stores.writer.spool.marks import Marks
+from tonnage.stores.writer.spool.places import lock
 from tonnage.units import KIB, MIB
 
 
@@ -104,6 +106,43 @@ async def test_what_a_dead_process_has_left_is_adopted_with_its_ids(
     ]
     await other.close()
     assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300])
+async def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    """What was to be kept there is not taken."""
+    spool = Spool(name, directory=tmp_path, max_bytes=MIB, in_memory=True)
+    with pytest.raises(SpoolError, match="cannot be a writer's name"):
+        await spool.add([{"number": 0}])
+    await spool.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_journal_is_let_go_of_once(tmp_path: Path) -> None:
+    """Any number of times, and never what has its number since."""
+    held = lock(tmp_path)
+    assert held is not None
+    assert lock(tmp_path) is None
+    held.close()
+    other = lock(tmp_path)
+    assert other is not None
+    held.close()
+    assert lock(tmp_path) is None
+    other.close()
+
+
+def test_since_when_many_wait_takes_little_to_know() -> None:
+    """The more there are, the less often a time is noted; a queue that is empty begins anew."""
+    marks = Marks()
+    for number in range(1000):
+        marks.add(number, float(number))
+    assert marks.oldest_seconds(5000.0) == 0.0
+    marks.remove(499)
+    assert 499 < marks.oldest_seconds(5000.0) <= 516
+    marks.remove(999)
+    assert marks.oldest_seconds(5000.0) == 5000.0
+    marks.add(1000, 6000.0)
+    assert marks.oldest_seconds(7000.0) == 6000.0
 
 
 async def test_many_who_add_at_once_share_an_fsync(tmp_path: Path) -> None:

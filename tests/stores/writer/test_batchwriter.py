@@ -131,6 +131,18 @@ async def test_without_room_records_are_dropped_and_counted(
     assert sum(each[0] for each in told if isinstance(each, tuple)) == 2990  # type: ignore[misc]
 
 
+async def test_of_many_as_many_are_taken_as_fit(writers: Any, sink: Kept) -> None:
+    """Also where the room ends within some that go in together."""
+    writer = writers(max_records=64, overflow="drop")
+    sink.shut()
+    assert await writer.add_many(numbered(0, 62)) == 62
+    assert await writer.add_many(numbered(62, 66)) == 2
+    assert writer.statistics().total_dropped == 2
+    sink.open()
+    await writer.flush()
+    assert sink.numbers == list(range(64))
+
+
 async def test_bytes_are_bounded_with_records_of_all_sizes(writers: Any, sink: Kept) -> None:
     """What does not fit is dropped, what fits beside it is not."""
     writer = writers(max_bytes="64K", overflow="drop")

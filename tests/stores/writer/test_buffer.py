@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -13,7 +14,24 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tonnage.errors import WriterClosedError
 from tonnage.stores.writer.bounds import Bounds
 from tonnage.stores.writer.buffer import Buffer, Taken
-from tonnage.stores.writer.waiters import Waiter, tell
+from tonnage.stores.writer.waiters import Waiter, refuse, tell
+
+
+def waiters() -> list[Waiter]:
+    """Return two, of whom the first has given up just now."""
+    them = [Waiter(deque(), Future()) for _ in range(2)]
+    them[0].future.cancel()
+    return them
+
+
+def test_who_has_given_up_keeps_nobody_behind_him_waiting() -> None:
+    """Whether there is room now, or there will be none."""
+    told, refused = waiters(), waiters()
+    tell(told)
+    assert told[1].future.result(0) is None
+    refuse(refused)
+    with pytest.raises(WriterClosedError, match="meanwhile"):
+        refused[1].future.result(0)
 
 
 class Bench:

@@ -63,6 +63,24 @@ async def test_who_gives_up_a_flush_leaves_nothing(make: Make) -> None:
     await writer.close()
 
 
+async def test_a_flush_after_the_end_returns_at_once(make: Make) -> None:
+    """There is nothing left that it could wait for."""
+    sink = Kept()
+    writer = make(sink)
+    await writer.add({"n": 1})
+    await writer.close()
+    async with asyncio.timeout(5):
+        await writer.flush()
+    assert sink.numbers == [1]
+
+
+async def test_one_that_was_never_used_lets_go_of_its_sink(make: Make) -> None:
+    """And asks it for nothing."""
+    sink = Kept()
+    await make(sink).close()
+    assert (sink.asked, sink.closed) == (0, 1)
+
+
 async def test_all_who_close_it_wait_until_it_is_closed(make: Make) -> None:
     """All is stored by then, and the sink is closed once."""
     sink = Kept()

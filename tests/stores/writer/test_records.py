@@ -12,7 +12,7 @@ import types
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,7 +22,7 @@ from tests.stores.writer.sinks import Kept
 
 from tonnage import BatchWriter
 from tonnage.stores.writer.records import to_mapping, to_mappings
-from tonnage.stores.writer.weights import Scales
+from tonnage.stores.writer.weights import MOST_SCALES, Scales
 
 
 @dataclass
@@ -54,6 +54,13 @@ class Single:
     """One field."""
 
     n: int
+
+
+@dataclass
+class Keyed:
+    """A dataclass with parts by their names."""
+
+    by_name: dict[str, Inner] = field(default_factory=lambda: {"b": Inner()})
 
 
 @dataclass
@@ -92,6 +99,7 @@ class Named(NamedTuple):
         (Plain(1), {"n": 1, "inner": {"a": 1}, "many": [{"a": 2}]}),
         (Slotted(1), {"n": 1, "text": "x"}),
         (Single(1), {"n": 1}),
+        (Keyed(), {"by_name": {"b": {"a": 1}}}),
         (Empty(), {}),
         (
             Struct(1),
@@ -213,6 +221,15 @@ def test_one_large_value_among_many_small_ones_is_not_missed() -> None:
         assert scales.weigh_one({"n": value}) > large
         assert scales.weigh([{"n": 1}, {"n": value}, {"n": 2}]) > large
         assert scales.weigh([Single(1), Single(value)]) > large
+
+
+def test_kinds_that_are_made_as_it_runs_are_weighed_and_not_kept() -> None:
+    """Who makes a class for each record weighs them all; so many kinds are remembered."""
+    scales = Scales()
+    kinds = [make_dataclass(f"Kind{number}", [("n", int)]) for number in range(MOST_SCALES + 2)]
+    weights = {scales.weigh_one(kind(1)) for kind in (*kinds, *kinds)}
+    assert len(weights) == 1
+    assert len(scales.ready) == MOST_SCALES
 
 
 def test_members_of_an_enumeration_cost_nothing() -> None:

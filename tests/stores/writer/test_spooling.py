@@ -74,6 +74,25 @@ async def test_what_is_left_in_the_end_is_stored_by_the_next(tmp_path: Path) -> 
     assert [n for n in sink.numbers if n >= 5] == list(range(5, 105))
 
 
+async def test_what_cannot_be_taken_over_keeps_nothing_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that fails for a journal of the dead takes new records; it is said, once."""
+    sink = Kept()
+    sink.shut()
+    before = spooling(sink, tmp_path)
+    await before.add_many(numbered(0, 100))
+    await before.close(0.02)
+    (position,) = tmp_path.rglob("delivered")  # noqa: ASYNC240  (some names)
+    position.unlink()
+    position.mkdir()
+    writer = spooling(sink, tmp_path)
+    await writer.add_many(numbered(100, 200))
+    await writer.close(0.02)
+    assert writer.statistics().total_dropped == 0
+    assert sum("Is a directory" in each for each in caplog.messages) == 1
+
+
 async def test_short_memory_has_it_spooled(tmp_path: Path) -> None:
     """All that waits, if the sink stands still."""
     sink = Kept()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.web.virtual import now, run, timers
+from tests.web.virtual import VirtualLoop, now, run, timers, timers_ever
 
 from tonnage.web.path.deadlines import STEP_SECONDS, Deadlines, Timed
 
@@ -104,6 +104,25 @@ def test_it_is_known_whether_somebody_else_cancels_too(by_others: bool) -> None:
     assert (alone, left) == (not by_others, int(by_others))
 
 
+def test_who_was_cancelled_before_counts_no_more() -> None:
+    """A task that has lived through another's cancelling is late like any other."""
+
+    async def story() -> tuple[bool, int]:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        deadline = begin(1.0)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        alone = deadline.is_cancelling_alone
+        deadline.end_time()
+        return alone, task.cancelling()
+
+    assert run(story()) == (True, 1)
+
+
 def test_an_idle_process_has_no_timer() -> None:
     """It sleeps until somebody asks for something."""
 
@@ -133,6 +152,18 @@ def test_a_short_time_among_long_ones_is_not_late() -> None:
         return over[0]
 
     assert 0.1 <= run(story()) <= 0.13
+
+
+def test_times_shorter_than_any_step_share_one_timer() -> None:
+    """However many there are and however short: there is a shortest step."""
+
+    async def story() -> int:
+        deadlines = Deadlines()
+        for number in range(1, 100):
+            begin(0.01 / number, deadlines=deadlines)
+        return timers_ever()
+
+    assert run(story()) == 1
 
 
 def test_a_blocked_loop_takes_nobodys_time() -> None:
@@ -176,6 +207,21 @@ def test_each_event_loop_has_its_own_timer() -> None:
     for thread in threads:
         thread.join()
     assert found == [True, True]
+
+
+def test_a_loop_that_goes_on_after_another_has_its_timer_yet() -> None:
+    """Loops that take turns in one thread do not gather timers."""
+    deadlines = Deadlines()
+
+    async def story() -> int:
+        begin(30.0, deadlines=deadlines)
+        return timers()
+
+    with (
+        asyncio.Runner(loop_factory=VirtualLoop) as one,
+        asyncio.Runner(loop_factory=VirtualLoop) as other,
+    ):
+        assert [loop.run(story()) for loop in (one, other, one, other)] == [1, 1, 1, 1]
 
 
 def test_who_has_a_thread_of_anyios_is_cancelled_when_it_is_done() -> None:

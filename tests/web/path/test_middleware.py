@@ -439,6 +439,26 @@ def test_behind_proxies_each_client_counts() -> None:
     assert statuses == [200, 200, 429]
 
 
+def test_a_websocket_counts_for_the_client_behind_its_proxy() -> None:
+    """And has an id, as a request has."""
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+        await send({"type": "websocket.accept"})
+
+    behind = limited(app, "1/1h", proxy_hops=1, request_ids=True)
+    outcomes = []
+    for address in ("198.51.100.1", "198.51.100.2", "198.51.100.1"):
+        scope = request(headers={"x-forwarded-for": address}, type="websocket", extensions={})
+        outcomes.append(run(talk(behind, scope)).messages[0]["type"])
+
+    assert outcomes == ["websocket.accept", "websocket.accept", "websocket.close"]
+    assert [scope["client"][0] for scope in seen] == ["198.51.100.1", "198.51.100.2"]
+    ids = {scope["tonnage.request_id"] for scope in seen}
+    assert len(ids) == 2
+
+
 # CORS.
 
 

@@ -133,6 +133,16 @@ def test_a_body_within_its_limit_is_read_whole() -> None:
     answer = ask(TonnageWSGI(validator(lines), max_body="1K"), method="POST", body=b"a\nbc\nd\ne\n")
     assert answer.pieces == [b"a\n", b"b", b"c\n", b"d\n", b"e\n"]
 
+    def all_lines(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [TEXT])
+        found: list[bytes] = environ["wsgi.input"].readlines()
+        return found
+
+    assert ask(TonnageWSGI(all_lines, max_body="1K"), method="POST", body=b"a\nb").pieces == [
+        b"a\n",
+        b"b",
+    ]
+
 
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "500 Internal Server Error"])
 def test_what_a_framework_makes_of_a_refused_body_is_replaced(status: str) -> None:
@@ -281,6 +291,30 @@ def test_proxies_are_believed_as_many_as_there_are() -> None:
     assert get("203.0.113.5").status == 429
     assert get("203.0.113.6").status == 200
     assert ask(TonnageWSGI(app), x_forwarded_for="203.0.113.5").body == b"192.0.2.1 http"
+
+
+def test_proxies_are_believed_once() -> None:
+    """By the outermost of two wrappers: the client that it has found is no proxy of the inner."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [TEXT])
+        return [f"{environ['REMOTE_ADDR']} by {environ['tonnage.peer'][0]}".encode()]
+
+    twice = TonnageWSGI(TonnageWSGI(app, proxy_hops=1), proxy_hops=1)
+    assert ask(twice, x_forwarded_for="203.0.113.5").body == b"203.0.113.5 by 192.0.2.1"
+
+
+def test_a_client_without_an_address_has_none() -> None:
+    """As behind a Unix socket, where the proxy says nothing of its client."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [TEXT])
+        return [repr(environ["REMOTE_ADDR"]).encode()]
+
+    behind = TonnageWSGI(app, proxy_hops=1)
+    assert ask(behind, server={"REMOTE_ADDR": ""}).body == b"''"
+    said = ask(behind, server={"REMOTE_ADDR": ""}, x_forwarded_for="203.0.113.5")
+    assert said.body == b"'203.0.113.5'"
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])

@@ -183,6 +183,17 @@ def test_long_and_announced_bodies_are_compressed() -> None:
         assert b"" not in answer.pieces
 
 
+def test_what_comes_beyond_an_announced_length_is_not_sent() -> None:
+    """What was announced is one whole, as it is encoded; and a list may announce it itself."""
+    announced = [TEXT, ("Content-Length", str(len(LONG_TEXT)))]
+    for app in (
+        streaming(LONG_TEXT, b"more", headers=announced),
+        replying(LONG_TEXT, headers=announced),
+    ):
+        answer = ask(TonnageWSGI(app, compress=True), accept_encoding="gzip", is_strict=False)
+        assert gzip.decompress(answer.body) == LONG_TEXT
+
+
 def test_compression_keeps_out_where_it_should() -> None:
     """Short bodies, HEAD, no content, other types, routes without it, and short memory."""
     app = TonnageWSGI(replying(LONG_TEXT), compress=True, routes={"/raw": {"compress": "off"}})

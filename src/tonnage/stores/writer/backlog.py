@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import RecordsRejectedError
-from tonnage.stores.writer.notices import Notice
+from tonnage.stores.writer.notices import Notice, logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +44,7 @@ class Backlog:
     def __init__(self, name: str, spool: Spool | None, delivery: Delivery) -> None:
         #: Records that the disk did not take.
         self.lost = 0
+        self._name = name
         self.not_taken = Notice(f"writer {name}: %d records dropped, not spooled: %s")
         self._spool = spool
         self._delivery = delivery
@@ -77,11 +78,17 @@ class Backlog:
     async def open(self) -> None:
         """Find what earlier processes have left; nothing happens if that is done.
 
+        What of it cannot be read is for the next process, which is said.
+
         Raises:
             StoreError: the disk is not fit.
         """
         if self._spool is not None and not self._is_open:
-            await self._spool.adopt()
+            try:
+                await self._spool.adopt()
+            except OSError as error:
+                # Of what was left before, which stays: no reason to take nothing.
+                logger.error("writer %s: %s", self._name, error)
             self._is_open = True
 
     async def append(self, records: Sequence[Mapping[str, Any]]) -> int:

@@ -46,6 +46,8 @@ class Buffer:
         bounds: how much it holds at most, and from when on that is due.
         wake: called, from whichever thread adds, when the first record begins to wait, and when
             those that wait become due; never under the lock.
+        begin: called before the first record begins to wait, or oftener; what it raises, whoever
+            adds gets, and nothing was taken.
         clock: monotonic seconds.
     """
 
@@ -54,12 +56,14 @@ class Buffer:
         bounds: Bounds,
         *,
         wake: Callable[[], object],
+        begin: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.bounds = bounds
         #: Set by who takes, while it is going to look by itself: then it need not be woken.
         self.is_watched = False
         self._wake = wake
+        self._begin = begin
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: list[Any] = []
@@ -92,6 +96,7 @@ class Buffer:
         Raises:
             WriterClosedError: nothing is taken any more.
         """
+        self._begin()
         with self._lock:
             if self._is_closed:
                 raise WriterClosedError("the writer is closed: it takes no more records")

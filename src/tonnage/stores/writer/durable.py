@@ -175,9 +175,11 @@ class DurableWriter:
 
     def _begin(self) -> None:
         if not self._has_begun:
+            # First: where its thread cannot be started, nothing is taken.
+            here = background()
             self._has_begun = True
             self._spool.on_more = self._on_more
-            background().call(self._begin_here)
+            here.call(self._begin_here)
 
     def _begin_here(self) -> None:
         if self._task is None and not self._is_closed:

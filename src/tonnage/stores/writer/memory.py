@@ -62,6 +62,7 @@ class MemoryWriter:
                 batch_bytes=options.batch_bytes,
             ),
             wake=self._wake,
+            begin=self._begin,
         )
         self._too_full = Notice(f"writer {options.name}: buffer full, dropping: %d records (%s)")
         self._pump = Pump(
@@ -242,6 +243,9 @@ class MemoryWriter:
 
     def _wake(self) -> None:
         self._pump.wake()
+
+    def _begin(self) -> None:
+        self._pump.begin()
 
 
 def _until(timeout_seconds: float | None) -> float | None:

@@ -27,6 +27,7 @@ from tonnage.stores.writer.waiters import tell
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tonnage.stores.background import Background
     from tonnage.stores.sinks.sink import Batch
     from tonnage.stores.writer.backlog import Backlog
     from tonnage.stores.writer.buffer import Buffer, Taken
@@ -91,14 +92,23 @@ class Pump:
         """Records that were lost here: the spool did not take them, or the process ended."""
         return self._lost_here + self._backlog.lost
 
-    def wake(self) -> None:
-        """Have the task look at what has changed; begins it if it was not there yet."""
+    def begin(self) -> Background:
+        """Return the loop beside requests, where this is finished before the process ends.
+
+        Raises:
+            MemoryError: it has not begun, and there is no memory for its thread.
+            RuntimeError: the same, for want of another thread.
+        """
         here = background()
         if not self._is_known:
             # In this thread, since the process may end before the loop gets to it.
             self._is_known = True
             here.on_close(self._close_here)
-        here.call(self._look)
+        return here
+
+    def wake(self) -> None:
+        """Have the task look at what has changed; begins it if it was not there yet."""
+        self.begin().call(self._look)
 
     async def flush(self) -> None:
         """Return when all that is in memory and in the spool now is stored or set aside."""

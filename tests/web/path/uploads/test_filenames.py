@@ -28,6 +28,7 @@ from tonnage.web.path.uploads.filenames import LONGEST_BYTES, safe_name
         ("my photo (1).JPG", "my_photo_1.jpg"),
         ("cafe\u0301.txt", "caf\u00e9.txt"),
         ("写真.png", "写真.png"),
+        ("हिंदी.png", "हिंदी.png"),
         ("photo\u202egnp.exe", "photognp.exe"),
         ("a.b.c.txt", "a_b_c.txt"),
         ("x.thisisnoextension", "x_thisisnoextension"),

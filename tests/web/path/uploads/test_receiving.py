@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from tonnage.units import KIB, MIB
 from tonnage.web.path.uploads import (
     Files,
     UploadCutError,
+    UploadDiskError,
     UploadedFile,
     UploadError,
     UploadMalformedError,
@@ -199,7 +201,8 @@ async def test_a_long_body_is_refused_unread(uploads: Uploads) -> None:
     encoded.headers.append((b"content-encoding", b"gzip"))
     senseless = Request([png()], [(b"content-length", b"-1")])
     twice = Request([png()], [(b"content-length", b"1"), (b"content-length", b"2")])
-    for request in (long, encoded, senseless, twice, raw(png(), "text/html")):
+    boundless = Request([form()], [(b"content-type", b"multipart/form-data")])
+    for request in (long, encoded, senseless, twice, boundless, raw(png(), "text/html")):
         with pytest.raises(UploadError):
             await _receive(uploads, request)
         assert request.asked == 0
@@ -236,6 +239,41 @@ async def test_a_client_that_goes_away(uploads: Uploads) -> None:
         with pytest.raises(error):
             await _receive(uploads, request)
     assert _descriptors() == before
+
+
+async def test_a_servers_own_time_out_passes(uploads: Uploads) -> None:
+    """Only a body that was too slow for us is answered with 408; the file is gone all the same."""
+    before = _descriptors()
+
+    def fail(asked: int) -> None:
+        if asked == 1:
+            raise TimeoutError("the server's")
+
+    request = Request(
+        pieces(png(300 * KIB), 100 * KIB), [(b"content-type", b"image/png")], before_each=fail
+    )
+    with pytest.raises(TimeoutError, match="the server's"):
+        await _receive(uploads, request)
+    assert _descriptors() == before
+    assert uploads.statistics().receiving == 0
+
+
+async def test_a_file_that_may_not_last_is_no_success(uploads: Uploads, tmp_path: Path) -> None:
+    """The block ends with an error where what was moved cannot be seen onto the disk."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    before = _descriptors()
+
+    async def keep() -> None:
+        async with uploads.receive(sent(file_part("a", "a.png", png()))) as files:
+            files["a"].move_to(folder)
+            shutil.rmtree(folder)
+
+    with pytest.raises(UploadDiskError) as caught:
+        await keep()
+    assert caught.value.problem.status == 507
+    assert _descriptors() == before
+    assert uploads.statistics().receiving == 0
 
 
 async def test_the_applications_error_passes(uploads: Uploads, tmp_path: Path) -> None:
@@ -353,6 +391,17 @@ def test_senseless_options(wrong: Mapping[str, Any]) -> None:
     """What makes no sense is found when the program starts."""
     with pytest.raises(ConfigError):
         Uploads(**wrong)
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a file system in memory")
+def test_uploads_in_memory_are_told_with_what_they_may_take(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who has said that it is meant learns what it costs each worker."""
+    Uploads(directory="/dev/shm", in_memory=True, max_bytes="2M", concurrent=3)
+    assert caplog.messages == [
+        "uploads are kept in memory, in /dev/shm: up to 6 MB for each worker"
+    ]
 
 
 async def test_what_is_no_request() -> None:

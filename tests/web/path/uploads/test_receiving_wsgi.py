@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tonnage.web.path.uploads import (
     UploadMalformedError,
     Uploads,
     UploadTooLargeError,
+    UploadTooSlowError,
 )
 
 
@@ -107,3 +109,39 @@ def test_flask(uploads: Uploads, tmp_path: Path) -> None:
     data = {"photo": (io.BytesIO(png()), "../me.png", "image/png")}
     assert client.post("/photos", data=data).json == {"name": "me.png"}
     assert (tmp_path / "me.png").read_bytes() == png()
+
+
+def test_a_full_queue(tmp_path: Path) -> None:
+    """Who finds no place to wait in is refused at once, whatever its wait."""
+    uploads = Uploads(directory=tmp_path, concurrent=1, waiting=0, wait="1h")
+    body = form(file_part("photo", "a.png", png()))
+    with (
+        uploads.receive_wsgi(environ(body)),
+        pytest.raises(UploadBusyError),
+        uploads.receive_wsgi(environ(body)),
+    ):
+        pass
+    assert uploads.statistics().receiving == 0
+
+
+class Late(io.BytesIO):
+    """A body of which each piece takes more than a millisecond."""
+
+    def read(self, *size: int | None) -> bytes:
+        """Read a piece, late."""
+        begun = time.monotonic()
+        while time.monotonic() - begun <= 0.001:
+            pass
+        return super().read(*size)
+
+
+def test_a_slow_body(tmp_path: Path) -> None:
+    """One that has taken longer than it may is refused, with what has come of it already."""
+    uploads = Uploads(directory=tmp_path, within="1ms")
+    body = form(file_part("photo", "a.png", png()))
+    late = environ(body) | {"wsgi.input": Late(body)}
+    with pytest.raises(UploadTooSlowError) as caught, uploads.receive_wsgi(late):
+        pass
+    assert caught.value.problem.status == 408
+    assert uploads.statistics().receiving == 0
+    assert list(tmp_path.iterdir()) == []

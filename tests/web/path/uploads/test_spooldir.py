@@ -56,3 +56,10 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_without_proc_everything_passes(tmp_path: Path) -> None:
     """Where the mounts cannot be read, nothing is known."""
     assert find_directory(tmp_path, mountinfo=tmp_path / "none") == tmp_path
+
+
+def test_no_default_that_can_be_written_is_told(tmp_path: Path) -> None:
+    """Not as if it were memory: the advice is the same, but what is wrong is another thing."""
+    gone = [str(tmp_path / "gone"), str(tmp_path / "too")]
+    with pytest.raises(ConfigError, match=r"gone and .*too cannot be written; name a directory"):
+        find_directory(None, defaults=gone)

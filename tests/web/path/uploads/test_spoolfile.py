@@ -44,6 +44,15 @@ def test_a_directory_that_is_gone(tmp_path: Path) -> None:
     assert caught.value.problem.status == 507
 
 
+def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    """Nor one that has become a file: the client is told, and nothing is made elsewhere."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UploadDiskError) as caught:
+        SpoolFile(tmp_path / "file", flush_bytes=KIB)
+    assert caught.value.problem.status == 507
+    assert isinstance(caught.value.__cause__, NotADirectoryError)
+
+
 def test_a_full_disk_says_so() -> None:
     """The client learns that there is no room."""
     assert "no room left" in str(disk_error(OSError(errno.ENOSPC, "")))
@@ -77,3 +86,15 @@ def test_a_moved_file_is_told_by_its_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         file.move_to(tmp_path / "gone")
     file.close()
+    file.close()
+
+
+def test_a_name_that_the_disk_does_not_take_is_told(tmp_path: Path) -> None:
+    """As the system tells it; what was received is not copied for nothing, and can be named yet."""
+    spool = SpoolFile(tmp_path, flush_bytes=KIB)
+    spool.write(memoryview(b"content"))
+    with pytest.raises(OSError, match=os.strerror(errno.ENAMETOOLONG)):
+        give_name(spool.fileno(), tmp_path, "a" * 300, mode=0o644, overwrite=False, vary=True)
+    path = give_name(spool.fileno(), tmp_path, "a", mode=0o644, overwrite=False, vary=True)
+    spool.close()
+    assert list(tmp_path.iterdir()) == [path]

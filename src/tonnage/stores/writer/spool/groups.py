@@ -63,7 +63,9 @@ class Groups:
         name: the writer's.
         group_bytes: what one takes; a larger parcel goes alone.
         max_bytes: what all take; a larger parcel goes when there is no other.
-        on_new: called for each group that is to begin, in the thread that has added to it.
+        on_new: called for each group that is to begin, in the thread that adds to it, before that
+            is in it; under the lock, which :meth:`begin` waits for. What it raises, whoever adds
+            gets, and nothing was taken.
     """
 
     def __init__(
@@ -95,17 +97,17 @@ class Groups:
                 )
             if self._groups and self.size_bytes + cost > self._max_bytes:
                 return None
-            group = self._groups[-1] if self._groups else None
+            last = group = self._groups[-1] if self._groups else None
             if group is None or group.has_begun or group.size_bytes + cost > self._group_bytes:
                 group = Group()
+            if not group.parcels:
+                self._on_new()
+            if group is not last:
                 self._groups.append(group)
-            is_new = not group.parcels
             group.parcels.append(parcel)
             group.size_bytes += cost
             self.size_bytes += cost
             self.count += len(parcel.payloads)
-        if is_new:
-            self._on_new()
         return group
 
     def leave(self, group: Group, parcel: Parcel) -> bool:

@@ -387,8 +387,14 @@ class Spool:
         except SpoolError as error:
             self._say(error)
             raise
+        failed: OSError | None = None
         for directory in place.free_journals():
-            replay = _replay_of(place, directory)
+            try:
+                replay = _replay_of(place, directory)
+            except OSError as error:
+                # The others are taken over nevertheless.
+                failed = error
+                continue
             if replay.is_exhausted():
                 replay.close()
                 continue
@@ -400,9 +406,13 @@ class Spool:
             )
             self._adopted.append(replay)
             self.books.adopted_bytes += replay.left_bytes
+        if failed is not None:
+            raise failed
         return bool(self._adopted)
 
     def _close(self) -> None:
+        # What finds no room now is refused, and counted as such.
+        self._waits = False
         while (payloads := self._groups.begin()) is not None:
             self._groups.end(self._store(payloads))
         if self._journal is not None:
