@@ -129,7 +129,7 @@ test-cgroup2: install-test
 coverage: install-test
 	$(BIN)/python -m coverage erase
 	-$(BIN)/python -m coverage run -m pytest -m "not real and not soak"
-	-$(BIN)/python -m coverage run -m pytest -m "real and not alone and not paired and not soak" \
+	-$(BIN)/python -m coverage run -m pytest -m "real and not alone and not timed and not soak" \
 		--numprocesses 3 --dist loadfile
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report

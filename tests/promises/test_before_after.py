@@ -14,7 +14,7 @@ from benchmarks.beforeafter.scenario import read
 from tests.support.cgroup import need_cgroup
 from tests.support.server import ROOT
 
-pytestmark = [pytest.mark.real, pytest.mark.paired]
+pytestmark = [pytest.mark.real, pytest.mark.timed]
 
 SCENARIO = f"""
 [load]

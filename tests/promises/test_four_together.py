@@ -16,7 +16,7 @@ from tests.support.cgroup import need_cgroup
 from tests.support.mongo import need_mongo
 from tests.support.postgres import need_postgres
 
-pytestmark = [pytest.mark.real, pytest.mark.paired]
+pytestmark = [pytest.mark.real, pytest.mark.timed]
 
 FAULTS = "photos,no PostgreSQL,killed worker"
 

@@ -15,7 +15,7 @@ from tests.support.waiting import await_true
 
 from tonnage.units import MIB
 
-pytestmark = [pytest.mark.real, pytest.mark.paired]
+pytestmark = [pytest.mark.real, pytest.mark.timed]
 
 APP = "tests.promises.apps:app"
 

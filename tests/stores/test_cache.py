@@ -410,7 +410,7 @@ def test_what_a_thread_and_a_task_make_at_once_is_kept_by_neither_if_it_has_chan
             await asyncio.sleep(0.001)
         return "task"
 
-    async def story() -> tuple[str, str]:
+    async def story() -> list[str]:
         both = asyncio.gather(
             asyncio.to_thread(found.get_or_make, "a", make_in_thread),
             found.get_or_await("a", make),
@@ -418,9 +418,9 @@ def test_what_a_thread_and_a_task_make_at_once_is_kept_by_neither_if_it_has_chan
         await asyncio.to_thread(await_true, lambda: len(begun) == 2, "both have begun")
         found.delete("a")
         may_go_on.set()
-        return await both
+        return list(await both)
 
-    assert asyncio.run(story()) == ("thread", "task")
+    assert asyncio.run(story()) == ["thread", "task"]
     assert found.get("a") is None
 
 

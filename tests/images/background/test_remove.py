@@ -178,10 +178,10 @@ def test_a_file_is_passed_on_by_its_place_and_what_is_in_memory_as_bytes(tmp_pat
     path = tmp_path / "photo.png"
     path.write_bytes(content)
     upload = SimpleNamespace(size_bytes=len(content), path=path)
-    assert passed(images.open(upload), is_far=False) == str(path)  # type: ignore[arg-type]
+    assert passed(images.open(upload), is_far=False) == str(path)
     with SpooledTemporaryFile(max_size=2 * len(content)) as file:
         file.write(content)
-        assert passed(images.open(file), is_far=False) == content
+        assert passed(images.open(file), is_far=False) == content  # type: ignore[arg-type]
         file.rollover()
         where = passed(images.open(file), is_far=False)  # type: ignore[arg-type]
         assert Path(str(where)).read_bytes() == content
