@@ -171,6 +171,7 @@ class Spool:
 
         Raises:
             SpoolError: the directory cannot be used; the log has a line, once.
+            OSError: what one of them has left cannot be read; all else is taken over.
         """
         return await self._on_disk().run(self._adopt)
 
