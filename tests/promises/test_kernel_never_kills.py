@@ -17,6 +17,7 @@ from tonnage.units import MIB
 pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 APP = "tests.promises.apps:app"
+SECONDS = 4.0
 
 # Loads 300 MB in its startup, which no worker shares with another.
 MODEL = """
@@ -39,14 +40,14 @@ def test_more_work_than_memory_waits() -> None:
     """128 clients want 1 GB at once of a server of 512 MB; nothing is declared or known before."""
     need_cgroup()
     with MemoryBox(512 * MIB) as box, Running(APP, box=box) as server:
-        found = storm(server, seconds=6)
+        found = storm(server, seconds=SECONDS)
 
         assert box.kills() == 0
         assert found.count(lambda tally: tally.broken) == 0
         assert found.count(lambda tally: tally.other) == 0
-        assert found.count(lambda tally: tally.ok) > 6 * 60 / SLOWNESS
+        assert found.count(lambda tally: tally.ok) > SECONDS * 60 / SLOWNESS
         assert found.health.failed == 0
-        assert found.health.answered > 30 / SLOWNESS
+        assert found.health.answered > SECONDS * 5 / SLOWNESS
         assert server.health_memory()["kernelKills"] == 0
 
 
@@ -59,7 +60,7 @@ def test_a_mix_with_large_requests_is_served() -> None:
         Kind("40 MB", "/work?mb=40&ms=1000", 0.1, 1.0),
     ]
     with MemoryBox(512 * MIB) as box, Running(APP, box=box) as server:
-        found = storm(server, kinds, seconds=6)
+        found = storm(server, kinds, seconds=SECONDS)
 
         assert box.kills() == 0
         assert found.count(lambda tally: tally.broken) == 0
