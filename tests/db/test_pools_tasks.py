@@ -85,6 +85,17 @@ async def ask_all(pool: AsyncPool, tasks: int = 9) -> None:
     assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(tasks))) == [1] * tasks
 
 
+async def open_all(pool: AsyncPool, tasks: int) -> None:
+    """Have so many connections open: each is held until all are."""
+    meeting = asyncio.Barrier(tasks)
+
+    async def hold() -> None:
+        async with pool.acquire():
+            await meeting.wait()
+
+    await asyncio.gather(*(hold() for _ in range(tasks)))
+
+
 async def fill(server: PostgresServer, others: list[Any]) -> None:
     """Have others open so many connections that there is no room for one more, and another."""
     while True:
@@ -293,8 +304,7 @@ async def test_where_the_server_has_no_room_requests_wait_for_the_connections_th
 )
 async def test_connections_that_rest_are_closed(pool: AsyncPool, other: Any) -> None:
     """Connections that rest are closed."""
-    await asyncio.gather(*tasks_of(pool, 3, 0.01))
-    assert pool.statistics().open == 3
+    await open_all(pool, 3)
     await until(lambda: _is_gone(other, pool))
     assert pool.statistics().open == 0
     await ask_all(pool)
@@ -314,7 +324,7 @@ async def test_a_connection_does_not_live_for_ever(pool: AsyncPool) -> None:
 
 async def test_memory_that_is_wanted_back_closes_what_rests(pool: AsyncPool) -> None:
     """Memory that is wanted back closes what rests."""
-    await asyncio.gather(*tasks_of(pool, 3, 0.01))
+    await open_all(pool, 3)
     async with pool.acquire() as connection:
         assert registry.shrink(pool.name, 2 * CONNECTION_BYTES) == CONNECTION_BYTES
         await until(lambda: pool.statistics().open == 2)

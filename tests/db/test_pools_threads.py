@@ -96,6 +96,17 @@ def held(threads: ThreadPoolExecutor, pool: Pool, many: int, seconds: float) -> 
     return [threads.submit(ask, pool, f"SELECT pg_sleep({seconds})") for _ in range(many)]
 
 
+def open_all(pool: Pool, threads: ThreadPoolExecutor, many: int) -> None:
+    """Have so many connections open: each is held until all are."""
+    meeting = threading.Barrier(many)
+
+    def hold(_: int) -> None:
+        with pool.connection():
+            meeting.wait(20 * SLOWNESS)
+
+    list(threads.map(hold, range(many)))
+
+
 def fill(server: PostgresServer, others: ExitStack) -> None:
     """Have others open so many connections that there is no room for one more, and another."""
     while True:
@@ -226,8 +237,7 @@ def test_connections_that_rest_are_closed(
     pool: Pool, other: Any, threads: ThreadPoolExecutor
 ) -> None:
     """Connections that rest are closed."""
-    wait(held(threads, pool, 3, 0.01))
-    assert pool.statistics().open == 3
+    open_all(pool, threads, 3)
     await_true(lambda: count(other, pool) == 0, "connections to be closed")
     assert pool.statistics().open == 0
     ask_all(pool, threads)
@@ -245,7 +255,7 @@ def test_memory_that_is_wanted_back_closes_what_rests(
     pool: Pool, threads: ThreadPoolExecutor
 ) -> None:
     """Memory that is wanted back closes what rests."""
-    wait(held(threads, pool, 3, 0.01))
+    open_all(pool, threads, 3)
     with pool.connection() as connection:
         assert registry.shrink(pool.name, 0) == 2 * CONNECTION_BYTES
         await_true(lambda: pool.statistics().open == 1, "two to be closed")
