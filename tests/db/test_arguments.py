@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
+from tests.support.waiting import until
 
 from tonnage import db
 from tonnage.db import settings
@@ -33,7 +33,6 @@ SAID = "&application_name=own%20pool&connection_limit=2&schema=shop&pool_timeout
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A database; parameters may follow."""
-    need_postgres()
     with PostgresServer(max_connections="20") as server:
         yield server.url
 
@@ -64,9 +63,7 @@ async def test_asyncpgs_pool_closes_what_rests_and_waits_for_answers(url: str) -
     async with asyncpg.create_pool(**db.arguments_for("asyncpg", said)) as pool:
         await pool.fetchval("SELECT 1")
         assert pool.get_size() == 1
-        async with asyncio.timeout(10):
-            while pool.get_size():  # noqa: ASYNC110 - of the pool
-                await asyncio.sleep(0.01)
+        await until(lambda: not pool.get_size())
     said = f"{url}&pgbouncer=true&socket_timeout=0.1&max_idle_connection_lifetime=0"
     async with asyncpg.create_pool(**db.arguments_for("asyncpg", said)) as pool:
         with pytest.raises(TimeoutError):

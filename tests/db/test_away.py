@@ -6,6 +6,7 @@ import ast
 import logging
 
 import pytest
+from tests.support.clock import Clock
 
 from tonnage.breaker import QUIET_SECONDS
 from tonnage.db.pooling.away import (
@@ -20,16 +21,6 @@ from tonnage.db.pooling.away import (
     lost,
 )
 from tonnage.errors import DatabaseAwayError, PoolBusyError, RequestRefusedError
-
-
-class Clock:
-    """A clock of the test's own."""
-
-    seconds = 100.0
-
-    def __call__(self) -> float:
-        """Return its time."""
-        return self.seconds
 
 
 @pytest.fixture

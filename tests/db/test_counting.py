@@ -30,9 +30,9 @@ def test_shows_each_pool_by_its_name_as_long_as_it_lives() -> None:
     """Shows each pool by its name as long as it lives."""
     before, _ = _before()
     one, other = Counted("counting", 2), Counted("counting", 3)
-    enter(one)
-    enter(other)
-    enter(one)
+    enter(one, "one")
+    enter(other, "other")
+    enter(one, "one")
     found = statistics()
     assert set(found) - before == {"counting", "counting-2"}
     assert {found["counting"].open, found["counting-2"].open} == {2, 3}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.db.drivers_settings import options
 
 from tonnage.db.drivers.sqlalchemy import arguments
+from tonnage.db.sessions import open_session
 from tonnage.db.urls import read_url
+from tonnage.errors import DatabaseError
 
 sqlalchemy = pytest.importorskip("sqlalchemy")
 
@@ -82,3 +87,19 @@ def test_a_unix_socket_is_one() -> None:
     found = told("mysql://u@/shop?unix_socket=/run/mysqld.sock", is_async=False)
     given = of_connection(sqlalchemy.create_engine(**found), found["connect_args"])
     assert pymysql.connect(**given, defer_connect=True).unix_socket == "/run/mysqld.sock"
+
+
+def test_a_command_goes_where_the_url_says(tmp_path: Path) -> None:
+    """As an engine does: to a socket, and with certificates where it names some."""
+    pytest.importorskip("pymysql")
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as server, ThreadPoolExecutor(1) as threads:
+        server.bind(str(path))
+        server.listen()
+        server.settimeout(5)
+        ended = threads.submit(lambda: server.accept()[0].close())
+        url = read_url(f"mysql://app:s3cret@nowhere.invalid/shop?unix_socket={path}")
+        with pytest.raises(DatabaseError, match="Lost connection") as told, open_session(url):
+            pass
+        ended.result()
+    assert "s3cret" not in str(told.value)

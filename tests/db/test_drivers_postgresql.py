@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.db.drivers_settings import options
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 
 from tonnage.db.drivers import asyncpg as asyncpg_table
 from tonnage.db.drivers import psycopg as psycopg_table
@@ -37,7 +37,6 @@ QUICK = options(statement_timeout_seconds=0.1, lock_timeout_seconds=0.05)
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A database; parameters may follow."""
-    need_postgres()
     with PostgresServer(max_connections="20", reserved_connections="2") as server:
         yield server.url
 

@@ -182,6 +182,29 @@ def test_a_pool_says_what_it_may_hold_and_what_it_holds(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_where_no_thread_can_close_them_connections_rest_on(tmp_path: Path) -> None:
+    """They are places of their pool all the same."""
+    run(
+        "import asyncio, resource\n"
+        "from pathlib import Path\n"
+        "from tonnage import db\n"
+        "from tonnage.governor.consumers import registry\n"
+        "from tonnage.stores.background import background\n"
+        f"engine = db.engine({url(tmp_path)!r}, name='it')\n"
+        "engine.connect().close()\n"
+        # As where memory is short, which is when it is wanted back: a stack has no room.
+        "before = resource.getrlimit(resource.RLIMIT_AS)\n"
+        "pages = int(Path('/proc/self/statm').read_text().split()[0])\n"
+        "most_bytes = pages * resource.getpagesize() + 4 * 2**20\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (most_bytes, before[1]))\n"
+        "registry.shrink('it', 0)\n"
+        "background().start(asyncio.sleep(0)).result(5)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, before)\n"
+        "found = db.statistics()['it']\n"
+        "assert (found.in_use, found.idle) == (0, 1), found\n"
+    )
+
+
 def test_after_dispose_an_engine_goes_on_and_old_connections_are_closed(tmp_path: Path) -> None:
     """After dispose an engine goes on and old connections are closed."""
     engine = db.engine(url(tmp_path, "?connection_limit=1"), name="disposed")

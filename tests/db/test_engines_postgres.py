@@ -6,15 +6,16 @@ import asyncio
 import gc
 import logging
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.support.forking import await_in_child
-from tests.support.postgres import PostgresServer, need_postgres, no_room
+from tests.support.forking import await_in_child, fork, status_of
+from tests.support.postgres import PostgresServer, no_room
 from tests.support.slowness import SLOWNESS
+from tests.support.waiting import until
 
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
@@ -25,20 +26,15 @@ from tonnage.governor.consumers import registry
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    """Yield a server with room for 20 connections."""
-    need_postgres()
-    with PostgresServer(max_connections="20") as server:
-        yield server
-
-
 class Tried:
     """An engine of the test's own, whose connections the server knows by their name."""
 
-    def __init__(self, server: PostgresServer, name: str, parameters: str) -> None:
+    def __init__(
+        self, server: PostgresServer, name: str, parameters: str, user: str = "postgres"
+    ) -> None:
         self.name = name
-        url = f"{server.url}&application_name={name}&{parameters}"
+        where = server.url.replace("postgres@", f"{user}@")
+        url = f"{where}&application_name={name}&{parameters}"
         self.engine: AsyncEngine = db.async_engine(url, name=name, guard="off")
 
     async def ask(self, statement: str = "SELECT 1", **values: object) -> Any:
@@ -87,13 +83,6 @@ async def count(other: Tried, tried: Tried) -> int:
     )
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
-    """Wait until *condition* holds."""
-    async with asyncio.timeout(seconds * SLOWNESS):
-        while not await condition():  # noqa: ASYNC110 - of the server, and of other tasks
-            await asyncio.sleep(0.005)
-
-
 async def test_never_more_connections_than_the_limit_and_everybody_is_served(
     tried: Tried, other: Tried
 ) -> None:
@@ -131,7 +120,7 @@ async def test_no_more_than_so_many_wait(tried: Tried) -> None:
     """No more than so many wait."""
     async with tried.engine.connect():
         waiting = [asyncio.create_task(tried.ask()) for _ in range(500)]
-        await until(lambda: _truth(tried.statistics.waiting == 500))
+        await until(lambda: tried.statistics.waiting == 500)
         with pytest.raises(PoolBusyError, match="too many wait"):
             await tried.ask()
     assert await asyncio.gather(*waiting) == [1] * 500
@@ -142,7 +131,7 @@ async def test_whoever_is_cancelled_in_line_leaves_no_gap(tried: Tried) -> None:
     """Whoever is cancelled in line leaves no gap."""
     async with tried.engine.connect():
         waiting = [asyncio.create_task(tried.ask()) for _ in range(10)]
-        await until(lambda: _truth(tried.statistics.waiting == 10))
+        await until(lambda: tried.statistics.waiting == 10)
         for task in waiting[::2]:
             task.cancel()
         # Cancelled in the very moment in which the next one is served.
@@ -159,7 +148,7 @@ async def test_a_statement_that_is_cancelled_costs_its_connection_and_no_place(
 ) -> None:
     """A statement that is cancelled costs its connection and no place."""
     tasks = [asyncio.create_task(tried.sleep(30)) for _ in range(3)]
-    await until(lambda: _truth(tried.statistics.open == 3))
+    await until(lambda: tried.statistics.open == 3)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -205,9 +194,9 @@ async def test_while_the_server_is_away_nobody_waits_and_afterwards_all_is_well(
 ) -> None:
     """While the server is away nobody waits and afterwards all is well."""
     running = [asyncio.create_task(tried.sleep(30)) for _ in range(3)]
-    await until(lambda: _truth(tried.statistics.open == 3))
+    await until(lambda: tried.statistics.open == 3)
     waiting = [asyncio.create_task(tried.ask()) for _ in range(20)]
-    await until(lambda: _truth(tried.statistics.waiting == 20))
+    await until(lambda: tried.statistics.waiting == 20)
     server.kill()
     try:
         async with asyncio.timeout(2 * SLOWNESS):
@@ -269,9 +258,9 @@ async def test_memory_that_is_wanted_back_closes_what_rests(tried: Tried) -> Non
     async with tried.engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
         assert tried.shrink(2 * CONNECTION_BYTES) == CONNECTION_BYTES
-        await until(lambda: _truth(tried.statistics.open == 2))
+        await until(lambda: tried.statistics.open == 2)
         assert tried.shrink(0) == CONNECTION_BYTES
-        await until(lambda: _truth(tried.statistics.open == 1))
+        await until(lambda: tried.statistics.open == 1)
         assert tried.shrink(0) == 0
         assert (await connection.execute(text("SELECT 2"))).scalar() == 2
     assert await asyncio.gather(*(tried.ask() for _ in range(9))) == [1] * 9
@@ -472,8 +461,53 @@ async def test_the_servers_count_is_asked_again_while_the_pool_is_used(
     before = tried.statistics.server_connections
     assert before is not None
     await asyncio.gather(other.sleep(0.01), other.sleep(0.01))
-    await until(lambda: _truth((tried.statistics.server_connections or 0) > before))
+    await until(lambda: (tried.statistics.server_connections or 0) > before)
 
 
-async def _truth(found: object) -> bool:
-    return bool(found)
+async def test_a_server_that_does_not_say_its_count_costs_no_connection(
+    server: PostgresServer, other: Tried
+) -> None:
+    """Whoever may not ask is not taken for a connection that has died."""
+    await _do(other, "CREATE ROLE silent LOGIN", "REVOKE SELECT ON pg_roles FROM PUBLIC")
+    silent = Tried(server, "silent", "max_idle_connection_lifetime=1", user="silent")
+    try:
+        await silent.ask()
+        assert silent.statistics.server_connections is None
+        for _ in range(15):
+            await silent.ask()
+            await asyncio.sleep(0.1)
+        found = silent.statistics
+        assert (found.opened_total, found.closed_total) == (1, 0)
+    finally:
+        await silent.engine.dispose()
+        await _do(other, "GRANT SELECT ON pg_roles TO PUBLIC", "DROP ROLE silent")
+
+
+def test_what_a_loop_has_left_in_use_takes_no_place_of_the_next(server: PostgresServer) -> None:
+    """Nor does it give one back that it never had."""
+    left: list[Any] = []
+
+    async def leave(tried: Tried) -> None:
+        left.append(await tried.engine.connect())
+
+    async def go_on(tried: Tried) -> int:
+        await tried.ask()
+        left.clear()
+        gc.collect()
+        return tried.statistics.in_use
+
+    def run() -> None:
+        warnings.simplefilter("ignore")
+        tried = Tried(server, "left_in_use", "connection_limit=1")
+        first = asyncio.new_event_loop()
+        first.run_until_complete(leave(tried))
+        first.close()
+        assert asyncio.run(go_on(tried)) == 0
+
+    assert status_of(fork(run)) == 0
+
+
+async def _do(tried: Tried, *statements: str) -> None:
+    async with tried.engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))

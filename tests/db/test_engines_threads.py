@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 from tests.support.forking import fork, status_of
-from tests.support.postgres import PostgresServer, need_postgres, no_room
+from tests.support.postgres import PostgresServer, no_room
 from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
 
@@ -22,14 +22,6 @@ from tonnage.errors import DatabaseAwayError, PoolBusyError
 from tonnage.governor.consumers import registry
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    """Yield a server with room for 20 connections."""
-    need_postgres()
-    with PostgresServer(max_connections="20") as server:
-        yield server
 
 
 class Tried:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,7 @@ from sqlalchemy.orm import (
     selectinload,
 )
 from tests.db.reserving import granting, peak_bytes
-from tests.db.watched import DRIVERS, NUMBERS, Watched, bounded, tables
-from tests.support.postgres import postgres_urls
+from tests.db.watched import DRIVERS, NUMBERS, Make, Watched, bounded, maker, tables
 
 from tonnage import db
 from tonnage.db.guard import watch
@@ -71,31 +69,10 @@ class Guest(Base):
     event_id: Mapped[int] = mapped_column(ForeignKey("events.id"))
 
 
-Make = Callable[..., Watched]
-
-
-@pytest.fixture(scope="module")
-def new_postgres() -> Iterator[Callable[[], str]]:
-    """Yield what makes a database and returns its URL."""
-    with postgres_urls() as make:
-        yield make
-
-
-@pytest.fixture(scope="module")
-def postgres(new_postgres: Callable[[], str]) -> str:
-    """Return the URL of one database for all tests."""
-    return new_postgres()
-
-
 @pytest.fixture(params=DRIVERS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Return what makes an engine of one driver, with bounds."""
-    driver: str = request.param
-    if "sqlite" in driver:
-        url = f"sqlite:///{tmp_path}/test.db"
-    else:
-        url = request.getfixturevalue("postgres")
-    return lambda **bounds: Watched(driver, url, **bounds)
+    return maker(request, tmp_path)
 
 
 pytestmark = pytest.mark.real

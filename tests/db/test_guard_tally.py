@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonnage.db.guard import Tally
 from tonnage.db.guard.chunks import fetch_chunk
+from tonnage.db.guard.tally import Tally
 from tonnage.db.guard.texts import MOST_CHARACTERS, shortened
 from tonnage.db.guard.weights import weigh
 from tonnage.errors import ResultTooLargeError

@@ -178,9 +178,7 @@ def test_a_mistake_in_the_migrations_is_not_the_databases(
     assert not database.exists()
 
 
-def test_a_check_is_not_held_up_by_a_writer(
-    database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_check_is_not_held_up_by_a_writer(database: Path) -> None:
     """It reads, and so takes no lock that one has."""
     write_migrations(database.parent / "migrations", EVENTS)
     assert main(["db", "migrate"]) == 0
@@ -256,7 +254,7 @@ def test_an_environment_of_the_projects_own_is_used(database: Path, env: str) ->
 
 @pytest.mark.real
 def test_an_ini_names_migrations_and_database(
-    database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `alembic upgrade head` would use is used; with a driver that its environment can use."""
     monkeypatch.delenv("DATABASE_URL")

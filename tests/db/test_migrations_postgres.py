@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 from tests.support.migrations import ASYNC_ENV, start_migrate, write_migrations
-from tests.support.postgres import postgres_urls
 from tests.support.waiting import await_true
 
 from tonnage.cli.main import main
@@ -26,17 +25,10 @@ LOCKED = (
 )
 
 
-@pytest.fixture(scope="module")
-def make_url() -> Iterator[Callable[[], str]]:
-    """Yield what makes an empty database."""
-    with postgres_urls() as make:
-        yield make
-
-
 @pytest.fixture
-def url(make_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
+def url(new_postgres_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
     """Return a database of the test's own, which DATABASE_URL names."""
-    made = make_url()
+    made = new_postgres_url()
     monkeypatch.setenv("DATABASE_URL", made)
     return made
 

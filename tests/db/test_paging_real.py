@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ from tests.db.paging_lists import (
     read_forwards,
 )
 from tests.db.paging_places import PLACES, made_up_places
-from tests.support.postgres import postgres_urls
 
 from tonnage import db
 from tonnage.db.paging.cursors import Cursors
@@ -64,10 +63,9 @@ BY_SIZE = select(EVENTS).order_by(EVENTS.c.size)
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """Yield the URL of an empty database."""
-    with postgres_urls() as make:
-        yield make()
+def url(new_postgres_url: Callable[[], str]) -> str:
+    """Return the URL of an empty database."""
+    return new_postgres_url()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 from tests.db.reserving import granting
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 
 from tonnage import db
 from tonnage.db.pools.load import Load
@@ -35,7 +35,6 @@ DRIVERS = (str(Path(asyncpg.__file__).parent), str(Path(psycopg.__file__).parent
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Yield a database with a table of many rows."""
-    need_postgres()
     with PostgresServer() as server:
         with psycopg.connect(server.url) as connection:
             connection.execute(

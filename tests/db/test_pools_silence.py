@@ -14,7 +14,7 @@ import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 import sqlalchemy
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 
 from tonnage import db
 from tonnage.db.pools.tasks import AsyncPool
@@ -28,7 +28,6 @@ PID = "SELECT pg_backend_pid()"
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
     """Yield a server."""
-    need_postgres()
     with PostgresServer() as server:
         yield server
 

@@ -7,15 +7,16 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 from tests.support.forking import await_in_child
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 from tests.support.slowness import SLOWNESS
+from tests.support.waiting import until
 
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
@@ -26,14 +27,6 @@ from tonnage.governor.consumers import registry
 pytestmark = pytest.mark.real
 
 PID = "SELECT pg_backend_pid()"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    """Yield a server with room for 20 connections."""
-    need_postgres()
-    with PostgresServer(max_connections="20") as server:
-        yield server
 
 
 def made(server: PostgresServer, name: str, parameters: str) -> AsyncPool:
@@ -62,16 +55,6 @@ async def count(other: Any, pool: AsyncPool) -> int:
     """Return how many connections the server has of *pool*."""
     statement = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
     return int(await other.fetchval(statement, pool.name))
-
-
-async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:
-    """Wait until *condition* holds."""
-    async with asyncio.timeout(5 * SLOWNESS):
-        while True:
-            found = condition()
-            if found is True or (not isinstance(found, bool) and await found):
-                return
-            await asyncio.sleep(0.005)
 
 
 def tasks_of(pool: AsyncPool, tasks: int, seconds: float) -> list[asyncio.Task[Any]]:
@@ -214,7 +197,7 @@ async def test_a_statement_that_is_cancelled_before_it_begins_does_not_run_on(
     assert await count(other, pool) == 1
 
 
-async def test_what_a_request_leaves_behind_is_undone(pool: AsyncPool, other: Any) -> None:
+async def test_what_a_request_leaves_behind_is_undone(pool: AsyncPool) -> None:
     """What a request leaves behind is undone: settings, and a transaction that was left open."""
     await pool.execute("SET application_name = 'somebody'")
     async with pool.acquire() as connection:
@@ -484,3 +467,25 @@ async def test_the_servers_count_is_asked_again_while_the_pool_is_used(
     finally:
         await another.close()
     assert pool.statistics().opened_total == 1
+
+
+@pytest.mark.parametrize(
+    "pool", ["connection_limit=1&max_idle_connection_lifetime=1"], indirect=True
+)
+async def test_a_loop_that_had_connections_leaves_those_of_another_alone(
+    pool: AsyncPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was to look after its own, which are closed."""
+    caplog.set_level(logging.INFO, "tonnage.db")
+    await ask_all(pool)
+    await pool.close()
+
+    async def go_on() -> None:
+        for _ in range(15):
+            assert await pool.fetchval("SELECT 1") == 1
+            await asyncio.sleep(0.1)
+
+    await asyncio.to_thread(asyncio.run, go_on())
+    found = pool.statistics()
+    assert (found.opened_total, found.closed_total, found.in_use) == (2, 2, 0)
+    assert "does not say what it allows" not in caplog.text

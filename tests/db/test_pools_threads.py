@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from tests.support.forking import fork, status_of
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
 
@@ -29,14 +29,6 @@ from tonnage.stores import background
 pytestmark = pytest.mark.real
 
 PID = "SELECT pg_backend_pid()"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    """Yield a server with room for 20 connections."""
-    need_postgres()
-    with PostgresServer(max_connections="20") as server:
-        yield server
 
 
 def made(server: PostgresServer, name: str, parameters: str) -> Pool:
@@ -113,7 +105,7 @@ def fill(server: PostgresServer, others: ExitStack) -> None:
         others.enter_context(psycopg.connect(server.url))
 
 
-def test_it_answers_as_psycopg_does_and_commits(pool: Pool, other: Any) -> None:
+def test_it_answers_as_psycopg_does_and_commits(pool: Pool) -> None:
     """It answers as psycopg does, and commits at the end, or rolls back."""
     with pool.connection() as connection:
         connection.execute("CREATE TABLE kept (id int, name text)")
@@ -145,9 +137,7 @@ def test_never_more_connections_than_the_limit_and_everybody_is_served(
 
 
 @pytest.mark.parametrize("pool", ["connection_limit=1&pool_timeout=0.05"], indirect=True)
-def test_a_wait_is_bounded_and_the_error_says_what_to_do(
-    pool: Pool, threads: ThreadPoolExecutor
-) -> None:
+def test_a_wait_is_bounded_and_the_error_says_what_to_do(pool: Pool) -> None:
     """A wait is bounded, and the error says what to do."""
     with pool.connection():
         with pytest.raises(PoolBusyError, match=r"none came free in 0\.05 s: hold") as caught:
@@ -263,7 +253,7 @@ def test_memory_that_is_wanted_back_closes_what_rests(
     ask_all(pool, threads)
 
 
-def test_prepared_statements_are_bounded(pool: Pool, other: Any) -> None:
+def test_prepared_statements_are_bounded(pool: Pool) -> None:
     """Prepared statements are bounded."""
     with pool.connection() as connection:
         for number in range(40):
@@ -323,9 +313,7 @@ def test_it_is_closed_when_the_process_ends(pool: Pool, other: Any) -> None:
     await_true(lambda: count(other, pool) == 0, "the child's connection to be closed")
 
 
-def test_closed_it_opens_anew_and_what_is_in_use_is_closed_when_it_comes_back(
-    pool: Pool, other: Any
-) -> None:
+def test_closed_it_opens_anew_and_what_is_in_use_is_closed_when_it_comes_back(pool: Pool) -> None:
     """Closed, it opens anew; what is in use is closed when it comes back."""
     with pool.connection() as connection:
         pid = connection.info.backend_pid
@@ -455,3 +443,14 @@ def test_the_servers_count_is_asked_again_while_the_pool_is_used(
             lambda: (pool.statistics().server_connections or 0) > before, "the others to be counted"
         )
     assert pool.statistics().opened_total == 1
+
+
+def test_a_count_that_fails_costs_no_place(server: PostgresServer) -> None:
+    """Not even where an answer of one row is more than may be loaded."""
+    url = f"{server.url}&connection_limit=1&max_idle_connection_lifetime=1"
+    pool = db.pool(url, name="small", max_bytes=100)
+    for _ in range(15):
+        with pool.connection(timeout=2 * SLOWNESS):
+            pass
+        time.sleep(0.1)
+    pool.close()

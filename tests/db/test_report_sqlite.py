@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -211,6 +214,31 @@ def test_what_cannot_be_asked_is_one_line(
     assert told.count("\n") == 1
     assert "s3cret" not in told
     assert [each.name for each in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_a_file_that_may_not_be_read_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """As what cannot be asked is."""
+    with TemporaryDirectory() as directory:
+        path = make(Path(directory) / "app.db", SCHEMA)
+        path.parent.chmod(0o755)
+        path.chmod(0)
+        with _as_nobody():
+            assert main(["db", "report", f"sqlite:///{path}"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("tonnage: error: sqlite:///")
+    assert told.count("\n") == 1
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Have no more rights than others have."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def test_a_question_that_takes_too_long_is_given_up(tmp_path: Path) -> None:

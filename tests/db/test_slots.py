@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from typing import Any
 
 import pytest
+from tests.support.clock import Clock
 
 from tonnage.db.pooling.slots import FULL_SECONDS, Grant, LineFullError, Slots
 
@@ -153,23 +156,13 @@ def test_lends_only_what_nobody_waits_for() -> None:
     take(slots)
     assert slots.borrow() is None
     slots.leave("a", 1.0)
-    assert slots.borrow() == Grant("a", 1.0)
+    assert slots.borrow() == ("a", 1.0)
     assert slots.idle == 0
-
-
-class Clock:
-    """A clock of the test's own."""
-
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        """Return its time."""
-        return self.seconds
 
 
 def test_where_there_is_no_room_for_more_all_wait_for_those_there_are() -> None:
     """First in line is whoever was told to open one."""
-    clock = Clock()
+    clock = Clock(0.0)
     slots = Slots[str](limit=3, most_waiting=9, clock=clock)
     assert take(slots) == take(slots) == Grant()
     first = slots.go_without(Waiting)
@@ -209,7 +202,7 @@ def test_without_any_other_there_is_nothing_to_wait_for() -> None:
 
 def test_whoever_comes_when_there_may_be_room_again_has_the_line_move() -> None:
     """Else those in it would wait for connections that are held for long."""
-    clock = Clock()
+    clock = Clock(0.0)
     slots = Slots[str](limit=2, most_waiting=9, clock=clock)
     assert take(slots) == take(slots) == Grant()
     first = slots.go_without(Waiting)
@@ -217,3 +210,30 @@ def test_whoever_comes_when_there_may_be_room_again_has_the_line_move() -> None:
     clock.seconds = FULL_SECONDS
     last = waiting(slots)
     assert (first.heard, last.heard) == ([Grant()], [])
+
+
+def test_the_collector_may_give_one_back_while_another_enters() -> None:
+    """It runs wherever something is made, in the same thread."""
+    slots = Slots[str](limit=1, most_waiting=9)
+    assert slots.take(Waiting) == Grant()
+
+    class Lost:
+        """A connection in a circle, whose end nobody has seen."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            slots.leave("a", 1.0)
+
+    def make_waiter() -> Waiting:
+        Lost()
+        gc.collect()
+        return Waiting()
+
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(slots.take(make_waiter)), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert [waiter.heard for waiter in found] == [[Grant("a", 1.0)]]
+    assert (slots.in_use, slots.idle, slots.waiting) == (1, 0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
@@ -18,14 +18,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
 from tests.db.reserving import granting, peak_bytes
-from tests.db.watched import DRIVERS, Watched, tables
-from tests.support.postgres import postgres_urls
+from tests.db.watched import DRIVERS, Make, Watched, maker, tables
 
 from tonnage import db
 from tonnage.errors import MemoryShortError
 from tonnage.units import MIB
 
-Make = Callable[..., Watched]
 pytestmark = pytest.mark.real
 
 
@@ -51,32 +49,16 @@ class RowsResponse(StreamingResponse):
             await super().stream_response(send)
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """Yield the URL of one database for all tests."""
-    with postgres_urls() as new:
-        yield new()
-
-
-def _make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    driver: str = request.param
-    if "sqlite" in driver:
-        url = f"sqlite:///{tmp_path}/test.db"
-    else:
-        url = request.getfixturevalue("postgres")
-    return lambda **bounds: Watched(driver, url, **bounds)
-
-
 @pytest.fixture(params=[name for name in DRIVERS if name in ("sqlite", "psycopg")])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Return what makes an engine of one synchronous driver."""
-    return _make(request, tmp_path)
+    return maker(request, tmp_path)
 
 
 @pytest.fixture(params=[name for name in DRIVERS if name not in ("sqlite", "psycopg")])
 def make_async(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Return what makes an engine of one asynchronous driver."""
-    return _make(request, tmp_path)
+    return maker(request, tmp_path)
 
 
 def test_all_rows_come_in_order_whatever_the_guard_allows(make: Make) -> None:

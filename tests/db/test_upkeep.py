@@ -7,26 +7,18 @@ import logging
 import threading
 
 import pytest
+from tests.support.clock import Clock
 from tests.support.waiting import await_true
 
-from tonnage.db.pooling.upkeep import LOOK_SECONDS, ConnectionLog, InLoop, InThreads, look_seconds
-
-
-class Clock:
-    """A clock of the test's own."""
-
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        """Return its time."""
-        return self.seconds
+from tonnage.db.engines.asyncpool import InGreenlets
+from tonnage.db.pooling.upkeep import LOOK_SECONDS, ConnectionLog, InThreads, look_seconds
 
 
 def test_a_storm_of_connections_is_a_line_a_second_of_each_kind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A storm of connections is a line a second of each kind."""
-    clock = Clock()
+    clock = Clock(0.0)
     log = ConnectionLog("shop", "postgresql://app:***@db/shop", clock)
     with caplog.at_level(logging.INFO, "tonnage.db"):
         for number in range(1000):
@@ -57,7 +49,7 @@ async def test_runs_what_uses_connections_in_the_loop_and_tells_of_errors(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Runs what uses connections in the loop and tells of errors."""
-    home = InLoop()
+    home = InGreenlets()
     begun = asyncio.Event()
 
     def fail() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from sqlalchemy import Connection, MetaData, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -37,7 +39,7 @@ def bounded(
     max_rows: int | None = 1000,
     max_bytes: int | None = 2**30,
     mode: str = "stop",
-    slow_seconds: float | None = None,
+    slow_seconds: float = float("inf"),
 ) -> Bounds:
     """Return bounds, wide where nothing is said."""
     return Bounds(max_rows, max_bytes, mode, SlowQueries(slow_seconds))
@@ -92,6 +94,19 @@ class Watched:
                 await self.async_engine.dispose()
 
         return asyncio.run(run())
+
+
+Make = Callable[..., Watched]
+
+
+def maker(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Return what makes engines, with bounds, of the driver that a fixture's parameter names."""
+    driver: str = request.param
+    if "sqlite" in driver:
+        url = f"sqlite:///{tmp_path}/test.db"
+    else:
+        url = request.getfixturevalue("postgres")
+    return lambda **bounds: Watched(driver, url, **bounds)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import threading
 from concurrent.futures import Future
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.stores.background import Background, background, begin, on_begin
 
@@ -107,14 +107,11 @@ def test_what_is_to_begin_with_the_worker_does_while_it_lives() -> None:
 def test_a_child_begins_anew() -> None:
     """A child begins anew."""
     background().start(_where()).result(5)
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            status = background().start(_where()).result(5) != "tonnage-stores"
-        finally:
-            os._exit(int(status))
-    assert os.waitpid(pid, 0)[1] == 0
+
+    def child() -> None:
+        assert background().start(_where()).result(5) == "tonnage-stores"
+
+    assert status_of(fork(child)) == 0
 
 
 def test_at_the_end_of_the_interpreter_stores_are_closed() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.stores import bulletin as module
 from tonnage.stores.bulletin import CLEAR, GRACE_SECONDS, KEY, RECORDS, TAG, Bulletin
@@ -165,16 +166,12 @@ def test_processes_hear_each_other(board: Bulletin) -> None:
     """A child that was forked posts and ends, and its parent obeys, also without a lookup."""
     cache = Listening("of a family")
     board.join(cache)
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            module.announce("nobody here", TAG, "x")
-            module.clear("of a family")
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
+
+    def post() -> None:
+        module.announce("nobody here", TAG, "x")
+        module.clear("of a family")
+
+    assert status_of(fork(post)) == 0
     assert cache.heard == []
     module.catch_up_all()
     assert cache.heard == [(CLEAR, "")]
@@ -186,18 +183,12 @@ def test_many_who_post_at_once_lose_nothing(workers: int, board: Bulletin) -> No
     cache = Listening("busy")
     board.join(cache)
     notices = 400
-    children = []
-    for child in range(workers):
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                for number in range(notices):
-                    board.post("busy", TAG, f"{child}:{number}:" + "x" * (number % 200))
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(pid)
+
+    def post_all(child: int) -> None:
+        for number in range(notices):
+            board.post("busy", TAG, f"{child}:{number}:" + "x" * (number % 200))
+
+    children = [fork(partial(post_all, child)) for child in range(workers)]
     ended = threading.Event()
 
     def read() -> None:
@@ -207,7 +198,7 @@ def test_many_who_post_at_once_lose_nothing(workers: int, board: Bulletin) -> No
     reading = threading.Thread(target=read)
     reading.start()
     try:
-        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * workers
+        assert [status_of(pid) for pid in children] == [0] * workers
     finally:
         ended.set()
         reading.join()

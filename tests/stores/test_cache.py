@@ -7,11 +7,11 @@ import gc
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
+from tests.support.clock import Clock
 from tests.support.waiting import await_true
 
 from tonnage import Cache
@@ -20,17 +20,6 @@ from tonnage.governor.consumers import registry
 from tonnage.stores.shelf import ENTRY_BYTES, LARGE_BYTES, LARGE_HOLES, SMALL_HOLES, TAG_BYTES
 from tonnage.stores.sizes import size_bytes
 from tonnage.units import KIB, MIB
-
-
-@dataclass
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    now_seconds: float = 1000.0
-
-    def __call__(self) -> float:
-        """Return them."""
-        return self.now_seconds
 
 
 @pytest.fixture
@@ -133,7 +122,7 @@ def test_one_entry_is_enough(clock: Clock) -> None:
     found: Cache[str] = Cache(max_entries=1, ttl=60, clock=clock)
     found.set("a", "old")
     while "a" in found:
-        clock.now_seconds += 0.25
+        clock.seconds += 0.25
 
     assert found.get_or_make("a", lambda: "new") == "new"
     assert (found.name, len(found)) == ("cache", 1)
@@ -162,9 +151,9 @@ def test_an_entry_expires(clock: Clock, ttl: float | str) -> None:
     found = cache(clock, ttl=ttl)
     found.set("a", 1)
     found.set("b", 2, ttl="2m")
-    clock.now_seconds += 53.9
+    clock.seconds += 53.9
     assert (found.get("a"), found.get("b")) == (1, 2)
-    clock.now_seconds += 6.2
+    clock.seconds += 6.2
     assert (found.get("a"), found.get("b")) == (None, 2)
     assert "a" not in found
     assert found.statistics().gone == {"expired": 1}
@@ -178,7 +167,7 @@ async def test_without_a_lifetime_it_stays(clock: Clock) -> None:
         return 3
 
     found.set("a", 1)
-    clock.now_seconds += 1e9
+    clock.seconds += 1e9
     assert found.get("a") == 1
     assert found.get_or_make("a", lambda: 2) == 1
     assert await found.get_or_await("a", make) == 1
@@ -190,9 +179,9 @@ def test_lifetimes_differ(clock: Clock) -> None:
     found: Cache[int] = Cache("test", ttl=100, clock=clock)
     for key in range(100):
         found.set(key, key)
-    clock.now_seconds += 95
+    clock.seconds += 95
     left = sum(key in found for key in range(100))
-    clock.now_seconds += 5.01
+    clock.seconds += 5.01
 
     assert 0 < left < 100
     assert not any(key in found for key in range(100))
@@ -210,7 +199,7 @@ def test_nothing_is_kept_for_less_long(clock: Clock) -> None:
 
     for _ in range(2):
         assert (load(-1), load(1)) == (None, 1)
-    clock.now_seconds += 6
+    clock.seconds += 6
     assert (load(-1), load(1)) == (None, 1)
     assert asked == [-1, 1, -1]
 
@@ -255,7 +244,7 @@ def test_a_function_is_asked_once(clock: Clock) -> None:
     assert asked == [("a", 1), ("b", 2)]
     assert (load.__name__, load.__doc__) == ("load", "Load it.")
     found.invalidate("name:a")
-    clock.now_seconds += 61
+    clock.seconds += 61
     assert [load("a"), load("b", size=2)] == ["a", "bb"]
     assert len(asked) == 4
 
@@ -287,7 +276,7 @@ async def test_what_is_given_by_name_counts_too(clock: Clock, awaited: bool) -> 
     assert found.invalidate("a:3") == 1
     assert [await ask(*each) for each in asking] == ["aa", "aa", "aaa", "bbb"]
     assert asked[3:] == [("a", 3)]
-    clock.now_seconds += 61
+    clock.seconds += 61
     await ask("a", 2)
     assert asked[4:] == [("a", 2)]
 
@@ -503,12 +492,12 @@ def test_a_stale_value_is_given_out_while_it_is_made_anew(clock: Clock) -> None:
 
     async def story() -> list[str]:
         got = [await found.get_or_await("k", make)]
-        clock.now_seconds += 61
+        clock.seconds += 61
         got.append(await found.get_or_await("k", make))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         got.append(await found.get_or_await("k", make))
-        clock.now_seconds += 91
+        clock.seconds += 91
         got.append(await found.get_or_await("k", make))
         return got
 
@@ -521,7 +510,7 @@ def test_a_stale_value_is_made_anew_in_a_thread(clock: Clock) -> None:
     found = cache(clock, ttl=60, stale=30)
     made = iter("ab")
     assert found.get_or_make("k", lambda: next(made)) == "a"
-    clock.now_seconds += 61
+    clock.seconds += 61
 
     assert found.get_or_make("k", lambda: next(made)) == "a"
     await_true(lambda: found.get_or_make("k", lambda: "c") == "b", "it is made anew")
@@ -531,7 +520,7 @@ def test_a_stale_value_is_made_anew_once(clock: Clock) -> None:
     """However many get it meanwhile."""
     found = cache(clock, ttl=60, stale=30)
     found.set("k", "a")
-    clock.now_seconds += 61
+    clock.seconds += 61
     asked: list[int] = []
     may_go_on = threading.Event()
 
@@ -553,14 +542,14 @@ def test_a_lookup_leaves_what_is_stale_to_whoever_may_have_it(clock: Clock) -> N
     found = cache(clock, ttl=60, stale=30)
     found.set("k", "old")
     while "k" in found:
-        clock.now_seconds += 0.25
+        clock.seconds += 0.25
     assert found.get("k") is None
     assert len(found) == 1
     assert found.get_or_make("k", lambda: "new") == "old"
     assert found.statistics().stale_hits == 1
     await_true(lambda: found.get("k") == "new", "it is made anew")
 
-    clock.now_seconds += 91
+    clock.seconds += 91
     assert found.get("k") is None
     assert len(found) == 0
 
@@ -577,14 +566,14 @@ def test_what_is_replaced_while_it_is_found_to_be_too_old_stays() -> None:
             now_seconds = super().__call__()
             if self.meddles:
                 self.meddles = False
-                self.now_seconds += 1
+                self.seconds += 1
                 found.set("a", "new")
             return now_seconds
 
     clock = Meddler()
     found = cache(clock, ttl=60)
     found.set("a", "old")
-    clock.now_seconds += 61
+    clock.seconds += 61
     clock.meddles = True
     assert found.get("a") is None
     assert found.get("a") == "new"
@@ -595,7 +584,7 @@ def test_it_gives_memory_back(clock: Clock) -> None:
     found = cache(clock, ttl=60)
     for key in range(100):
         found.set(("old", key), b"x" * 1000)
-    clock.now_seconds += 61
+    clock.seconds += 61
     for key in range(100):
         found.set(key, b"x" * 1000)
     before = found.used_bytes

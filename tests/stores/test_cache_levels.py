@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.stores.test_cache import Clock
+from tests.support.clock import Clock
 from tests.support.redis import RedisServer
 from tests.support.waiting import await_true
 
@@ -346,11 +346,11 @@ def test_it_lasts_no_longer_than_it_was_meant_to(name: str) -> None:
     first.get_or_make("made", lambda: 2)
     assert (second.get("a"), second.get("made")) == (1, 2)
     second.delete("b")  # of no concern
-    clock.now_seconds += 48
+    clock.seconds += 48
     # In its memory; the level has a clock of its own.
     assert Shelf.__contains__(second, "a")
     assert Shelf.__contains__(second, "made")
-    clock.now_seconds += 12
+    clock.seconds += 12
     assert not Shelf.__contains__(second, "a")
     assert not Shelf.__contains__(second, "made")
 
@@ -461,7 +461,7 @@ def test_a_stale_value_is_found_anew_where_another_has_made_it(name: str) -> Non
     clock = Clock()
     first: Cache[str] = Cache(name, shared="1M", ttl=60, stale=30, clock=clock)
     first.set("a", "old")
-    clock.now_seconds += 70
+    clock.seconds += 70
     second: Cache[str] = Cache(name, shared="1M", ttl=60)
     second.set("a", "new")
     assert first.get_or_make("a", lambda: "never") == "new"
@@ -500,11 +500,11 @@ def test_lifetimes_come_from_the_settings_where_nobody_says(
     endless: Cache[int] = Cache(clock=clock, ttl=None)
     for each in (configured, endless):
         each.set("a", 1)
-    clock.now_seconds += 17.9
+    clock.seconds += 17.9
     assert "a" in configured
-    clock.now_seconds += 2.1
+    clock.seconds += 2.1
     assert "a" not in configured
-    clock.now_seconds += 1e9
+    clock.seconds += 1e9
     assert "a" in endless
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, create_engine, text
+from sqlalchemy import Column, Engine, Integer, MetaData, String, create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
+from tests.support.clock import Clock
 from tests.support.forking import await_in_child, fork, status_of
 from tests.support.waiting import await_true
 
@@ -23,17 +24,6 @@ from tonnage.stores.background import background
 from tonnage.stores.heartbeats.sessions import Session
 
 BEGAN = 1_800_000_000.0
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self) -> None:
-        self.seconds = BEGAN
-
-    def __call__(self) -> float:
-        """Return what time it is."""
-        return self.seconds
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
@@ -58,7 +48,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def beating(url: str, clock: Clock, **given: Any) -> AsyncIterator[Heartbeats]:
+async def beating(url: str | Engine, clock: Clock, **given: Any) -> AsyncIterator[Heartbeats]:
     """Yield heartbeats that are closed in the end."""
     heartbeats = Heartbeats(url, clock=clock, **given)
     try:
@@ -84,7 +74,7 @@ async def rows(url: str) -> list[tuple[Any, ...]]:
 
 async def test_a_session_lasts_from_its_first_beat_to_its_last(url: str) -> None:
     """A session lasts from its first beat to its last; silent for longer, it has ended."""
-    clock = Clock()
+    clock = Clock(BEGAN)
     ended: list[Session] = []
     async with beating(url, clock, on_end=ended.append) as heartbeats:
         await heartbeats.beat("a", player=7)
@@ -116,7 +106,7 @@ async def test_a_session_lasts_from_its_first_beat_to_its_last(url: str) -> None
 
 async def test_a_session_that_beats_again_goes_on(url: str) -> None:
     """A session that beats again goes on from its first beat, and ends once more."""
-    clock = Clock()
+    clock = Clock(BEGAN)
     ended: list[str] = []
 
     async def note(session: Session) -> None:
@@ -134,7 +124,7 @@ async def test_a_session_that_beats_again_goes_on(url: str) -> None:
 
 async def test_beats_may_arrive_in_any_order(url: str) -> None:
     """Beats may arrive in any order and twice, from several workers, before and after the end."""
-    early, late = Clock(), Clock()
+    early, late = Clock(BEGAN), Clock(BEGAN)
     late.seconds += 50
     async with beating(url, early) as first, beating(url, late) as second:
         await second.beat("a", city="new")
@@ -153,7 +143,7 @@ async def test_beats_may_arrive_in_any_order(url: str) -> None:
 
 async def test_a_sweep_ends_so_many_and_the_longest_silent_first(url: str) -> None:
     """A sweep ends so many at most, the longest silent first; two at once end none twice."""
-    clock = Clock()
+    clock = Clock(BEGAN)
     ended: list[str] = []
     given: dict[str, Any] = {"most_a_sweep": 20, "on_end": lambda each: ended.append(each.id)}
     async with beating(url, clock, **given) as first, beating(url, clock, **given) as second:
@@ -173,7 +163,7 @@ async def test_a_sweep_ends_so_many_and_the_longest_silent_first(url: str) -> No
 
 async def test_by_itself_it_sweeps_and_hurries_when_there_are_more(url: str) -> None:
     """By itself it sweeps, and again soon when there are more."""
-    clock = Clock()
+    clock = Clock(BEGAN)
     last = threading.Event()
     ended: list[str] = []
 
@@ -194,7 +184,7 @@ async def test_by_itself_it_sweeps_and_hurries_when_there_are_more(url: str) -> 
 
 async def test_what_does_not_fit_is_dropped_and_counted(url: str) -> None:
     """Beats of more sessions than there is room for are dropped and counted; known ones are not."""
-    clock = Clock()
+    clock = Clock(BEGAN)
     async with beating(url, clock, max_sessions=10, flush_seconds=60) as heartbeats:
         async with held(heartbeats):
             taken = [await heartbeats.beat(str(number)) for number in range(25)]
@@ -220,7 +210,7 @@ async def held(heartbeats: Heartbeats) -> AsyncIterator[None]:
 
 async def test_a_forked_worker_has_sessions_of_its_own(url: str) -> None:
     """A forked worker has sessions of its own; nothing is stored twice, and nothing lost."""
-    clock = Clock()
+    clock = Clock(BEGAN)
     async with beating(url, clock, flush_seconds=60) as heartbeats:
         await heartbeats.beat("parent")
 
@@ -238,7 +228,7 @@ async def test_a_forked_worker_has_sessions_of_its_own(url: str) -> None:
 
 async def test_a_child_that_has_taken_no_beat_closes_nothing_of_its_parents(url: str) -> None:
     """What the parent has taken is stored by the parent."""
-    async with beating(url, Clock(), flush_seconds=60) as heartbeats:
+    async with beating(url, Clock(BEGAN), flush_seconds=60) as heartbeats:
         await heartbeats.beat("parent")
         assert await await_in_child(heartbeats.close) == 0
         assert await rows(url) == []
@@ -250,7 +240,7 @@ async def test_nobody_is_ended_for_an_outage(tmp_path: Path) -> None:
     """Nobody is ended for an outage of the database: others may still hold beats."""
     file = tmp_path / "app.db"
     url = f"sqlite:///{file}"
-    clock = Clock()
+    clock = Clock(BEGAN)
     async with beating(url, clock, flush_seconds=0.01) as heartbeats:
         await heartbeats.beat("a")
         # There is no table yet.
@@ -277,9 +267,38 @@ async def test_nobody_is_ended_for_an_outage(tmp_path: Path) -> None:
         assert await heartbeats.sweep() == 1
 
 
+async def test_who_is_not_told_of_has_not_ended(tmp_path: Path) -> None:
+    """A sweep that is cut short by a stop ends nobody: the next one does, and tells."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+    metadata = MetaData()
+    Heartbeats.table(metadata)
+    metadata.create_all(engine)
+    clock = Clock(BEGAN)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(connection: object, cursor: object, statement: str, *others: object) -> None:
+        if "duration_seconds=" in statement and not statement.startswith("INSERT"):
+            begun.set()
+            go_on.wait(10)
+
+    async with beating(engine, clock, sweep_seconds=0.02) as heartbeats:
+        await heartbeats.beat("a")
+        await heartbeats.writer.flush()
+        event.listen(engine, "after_cursor_execute", hold)
+        clock.seconds += 121
+        assert await asyncio.to_thread(begun.wait, 10)
+    assert heartbeats.statistics().ended == 0
+    go_on.set()
+    told: list[str] = []
+    async with beating(engine, clock, on_end=lambda session: told.append(session.id)) as heartbeats:
+        assert await heartbeats.sweep() == 1
+    assert told == ["a"]
+    engine.dispose()
+
+
 async def test_an_error_of_on_end_is_logged(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """An error of on_end is logged, and the others are told."""
-    clock = Clock()
+    clock = Clock(BEGAN)
     told: list[str] = []
 
     def fail(session: Session) -> None:
@@ -326,7 +345,7 @@ async def test_a_sweep_that_fails_is_one_short_line(
     """A sweep that fails is one short line, without the statement."""
     table = Heartbeats.table(MetaData(), name="elsewhere")
     given: dict[str, Any] = {"silence_seconds": 60, "sweep_seconds": 0.01}
-    async with beating(url, Clock(), table=table, **given) as heartbeats:
+    async with beating(url, Clock(BEGAN), table=table, **given) as heartbeats:
         heartbeats.start()
         await asyncio.to_thread(await_true, lambda: caplog.messages, "a line")
     line = caplog.messages[0]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.stores.spool.disks import drained, spool_in
-from tests.stores.test_cache import Clock
 from tests.stores.writer.sinks import Kept
+from tests.support.clock import Clock
 from tests.support.disk import on_a_disk
 from tests.support.forking import fork, status_of
 from tests.support.threadroom import ThreadRoom
@@ -29,7 +29,7 @@ def test_a_stale_value_is_given_out_and_made_anew_when_there_is_room() -> None:
         clock = Clock()
         cache: Cache[str] = Cache(ttl=60, stale=60, clock=clock)
         cache.set("a", "old")
-        clock.now_seconds += 70
+        clock.seconds += 70
         room = ThreadRoom()
         for _ in range(MOST_REFRESHING + 1):
             assert cache.get_or_make("a", lambda: "new") == "old"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.stores.cache import Cache
 from tonnage.stores.roster import LONGEST_BYTES, MOST_NAMES, enter, others_than
@@ -24,13 +23,7 @@ def test_a_name_that_nobody_has_is_told_from_those_there_are() -> None:
 def test_a_cache_enters_its_name_for_all_processes() -> None:
     """Also one that another worker makes while it serves."""
     assert others_than("anything") == []
-    pid = os.fork()
-    if pid == 0:
-        try:
-            Cache[int]("made by a worker")
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+    assert status_of(fork(lambda: Cache[int]("made by a worker"))) == 0
     assert others_than("anything") == ["made by a worker"]
 
 

@@ -12,13 +12,14 @@ import resource
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.clock import Clock
+from tests.support.forking import fork, status_of
 from tests.support.waiting import await_true
 
 from tonnage.errors import ConfigError, StoreError
@@ -32,16 +33,6 @@ from tonnage.stores.shared.store import TURN_SECONDS, Tables, open_store
 from tonnage.units import KIB, MIB
 
 _serial = itertools.count()
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    now_seconds = 1000.0
-
-    def __call__(self) -> float:
-        """Return them."""
-        return self.now_seconds
 
 
 @pytest.fixture
@@ -61,26 +52,6 @@ def value_of(level: SharedLevel, key: str) -> Any:
     return found and found.value
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Run *work* in a fork; return its pid."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:  # noqa: BLE001  (pytest must not go on in here)
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return pid
-
-
-def status_of(pid: int) -> int:
-    """Wait for a child; return how it ended."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 # What is kept.
 
 
@@ -93,12 +64,12 @@ def test_what_was_kept_is_found(name: str, value: object) -> None:
     level = SharedLevel(name, MIB, clock=clock)
     assert level.look("'a'").found is None
     assert keep(level, "'a'", value, tags=("one", "zwölf"))
-    clock.now_seconds += 30
+    clock.seconds += 30
     found = level.look("'a'").found
     assert found is not None
     assert (found.value, found.left_seconds, found.tags) == (value, 70, ("one", "zwölf"))
     assert type(found.value) is type(value)
-    clock.now_seconds += 70
+    clock.seconds += 70
     assert level.look("'a'").found is None
 
 
@@ -314,7 +285,7 @@ def test_processes_have_it_in_common(name: str) -> None:
         level.forget_key("'of the parent'")
 
     for _ in range(3):
-        assert status_of(in_child(work)) == 0
+        assert status_of(fork(work)) == 0
         assert value_of(level, "'of the child'") == {"a": 1}
         assert level.look("'of the parent'").found is None
         assert keep(level, "'of the parent'")
@@ -394,14 +365,14 @@ def test_killed_processes_leave_it_whole(name: str) -> None:
     """Thirty of them, at any moment, four at a time; what they had locked is free."""
     level = SharedLevel(name, MIB)
     dice = random.Random(7)
-    running = [in_child(lambda: write_for_ever(level)) for _ in range(4)]
+    running = [fork(lambda: write_for_ever(level)) for _ in range(4)]
     try:
         for _ in range(30):
             time.sleep(dice.uniform(0.005, 0.03))
             pid = running.pop(0)
             os.kill(pid, signal.SIGKILL)
             assert status_of(pid) == -signal.SIGKILL
-            running.append(in_child(lambda: write_for_ever(level)))
+            running.append(fork(lambda: write_for_ever(level)))
             # Four write all the time: a turn may not come at once.
             await_true(lambda: keep(level, "'mine'", 7), "a turn to write")
     finally:
@@ -428,7 +399,7 @@ def test_a_reader_that_was_killed_keeps_no_pages(name: str) -> None:
         os.write(told, b"x")
         signal.pause()
 
-    pid = in_child(read)
+    pid = fork(read)
     try:
         os.read(ready, 1)
     finally:
@@ -454,7 +425,7 @@ def stopped_while_it_writes(level: SharedLevel) -> Iterator[int]:
 
         level._store.write(stop)
 
-    pid = in_child(write)
+    pid = fork(write)
     try:
         assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
         yield pid
@@ -531,7 +502,7 @@ def test_what_is_let_go_of_is_found_again(name: str, size_bytes: int) -> None:
 
     write(range(10))
     assert mapped_bytes() == 0
-    assert status_of(in_child(lambda: write(range(10, 20)))) == 0
+    assert status_of(fork(lambda: write(range(10, 20)))) == 0
     assert level._store is not None
     tables = level._store.begin()
     mapped._let_go(*level._store.maps[0])
@@ -594,7 +565,7 @@ def test_a_full_disk_is_a_miss(name: str) -> None:
         assert not kept[-1]
         level.forget_tags(["tag"])
 
-    assert status_of(in_child(work)) == 0
+    assert status_of(fork(work)) == 0
     assert level.look("'a'").found is None
     assert keep(level, "'a'", "new")
     assert value_of(level, "'a'") == "new"

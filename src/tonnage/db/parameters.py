@@ -231,11 +231,9 @@ def read_parameters(
             options.append((name, value))
         else:
             raise ConfigError(_complaint(dialect, name, is_doubtful=is_doubtful))
-    pool = PoolOptions(**ours)
-    if pool.is_pgbouncer:
+    if ours.get("is_pgbouncer"):
         ours["statement_cache_size"] = 0
-        pool = PoolOptions(**ours)
-    return options, pool
+    return options, PoolOptions(**ours)
 
 
 def _complaint(dialect: str, name: str, *, is_doubtful: bool) -> str:

@@ -4,8 +4,9 @@
         rows = session.rows("SELECT relname FROM pg_class")
 
 Promises: the driver alone, without SQLAlchemy: PostgreSQL by asyncpg, or else psycopg; SQLite by
-Python's own module, in which case the file must exist; MySQL by PyMySQL. Every statement commits
-by itself, and may take as long as was said. No password is in any error.
+Python's own module, in which case the file must exist. MySQL, for which there are only locks, by
+PyMySQL, as SQLAlchemy would call it. Every statement commits by itself, and may take as long as was
+said. No password is in any error.
 
 Not for applications: there is no pool, calls block, and with asyncpg the thread may not run an
 event loop meanwhile. Bounded by its statements: all rows of one are in memory at a time.
@@ -20,7 +21,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from tonnage.db.drivers import asyncpg as asyncpg_table
 from tonnage.db.drivers import psycopg as psycopg_table
@@ -167,14 +168,17 @@ class _Sqlite:
         path = sqlite_path(url)
         if path is None:
             raise ConfigError("a database in memory is gone when its process ends: name a file")
-        if not path.is_file():
-            raise DatabaseError(f"there is no database {path}")
-        self._connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro",
-            uri=True,
-            timeout=statement_seconds,
-            isolation_level=None,
-        )
+        try:
+            if not path.is_file():
+                raise DatabaseError(f"there is no database {path}")
+            self._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                timeout=statement_seconds,
+                isolation_level=None,
+            )
+        except (*self._errors, OSError) as error:
+            raise refusal(error, url.shown) from error
         self._connection.row_factory = sqlite3.Row
 
     def rows(self, statement: str) -> list[Row]:
@@ -207,19 +211,15 @@ class _Mysql:
             raise ConfigError("a driver for MySQL is needed: pip install pymysql") from error
         from pymysql.cursors import DictCursor  # type: ignore[import-untyped]
 
+        from tonnage.db.drivers import sqlalchemy as sqlalchemy_table
+
         self._errors = (pymysql.MySQLError, OSError)
-        where = urlsplit(url.address)
+        # Who migrates has SQLAlchemy, which knows what PyMySQL calls all that a URL may say.
+        given = sqlalchemy_table.arguments(url, _settings(statement_seconds), 1, is_async=False)
+        _, named = given["url"].get_dialect()().create_connect_args(given["url"])
         try:
             self._connection = pymysql.connect(
-                host=where.hostname or "localhost",
-                port=where.port or 3306,
-                user=unquote(where.username or "") or None,
-                password=unquote(where.password or ""),
-                database=unquote(where.path[1:]) or None,
-                connect_timeout=max(1, int(url.pool.connect_timeout_seconds)),
-                read_timeout=statement_seconds,
-                autocommit=True,
-                cursorclass=DictCursor,
+                **{**named, **given["connect_args"]}, autocommit=True, cursorclass=DictCursor
             )
         except self._errors as error:
             raise refusal(error, url.shown) from error

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast, overload
 
-from tonnage.db.guard.chunks import MOST_ROWS, following
+from tonnage.db.guard.chunks import MOST_ROWS, Pace
 from tonnage.db.guard.holding import held
 from tonnage.db.guard.weights import weigh
 from tonnage.governor.reservations import reserved
@@ -72,37 +72,16 @@ def stream(
         raise TypeError(
             f"stream() reads from a connection or a session, not from {type(source).__name__}"
         )
-    plan = _Plan(chunk_rows, is_session=hasattr(source, "get_bind"))
+    if chunk_rows is not None and (type(chunk_rows) is not int or chunk_rows < 1):
+        raise ValueError(f"chunk_rows must be a whole number of at least 1, not {chunk_rows!r}")
+    is_session = hasattr(source, "get_bind")
+    pace = Pace(chunk_rows, first_rows=1, most_rows=MOST_OBJECTS if is_session else MOST_ROWS)
+    # A session has to know at the beginning that not all rows are to be had at once.
+    options = {"stream_results": True} | ({"yield_per": pace.next_rows} if is_session else {})
     if hasattr(source, "stream"):
-        return _stream_async(cast("AsyncConnection | AsyncSession", source), statement, plan)
-    return _stream(source, statement, plan)
-
-
-class _Plan:
-    """How many rows to fetch next."""
-
-    def __init__(self, chunk_rows: int | None, *, is_session: bool) -> None:
-        if chunk_rows is not None and (type(chunk_rows) is not int or chunk_rows < 1):
-            raise ValueError(f"chunk_rows must be a whole number of at least 1, not {chunk_rows!r}")
-        self._is_adapting = chunk_rows is None
-        self._most_rows = MOST_OBJECTS if is_session else MOST_ROWS
-        self._row_bytes = 0
-        self.rows = chunk_rows or 1
-        #: A session has to know at the beginning that not all rows are to be had at once.
-        self.options: dict[str, Any] = {"stream_results": True}
-        if is_session:
-            self.options["yield_per"] = self.rows
-
-    @property
-    def size_bytes(self) -> int:
-        """About how much they will take; known when some have been read."""
-        return self._row_bytes * self.rows
-
-    def learn(self, rows: Sequence[Row[Any]]) -> None:
-        """Learn from the last chunk what the next one may have."""
-        self._row_bytes = max(1, _weigh(rows) // len(rows))
-        if self._is_adapting:
-            self.rows = min(following(self.rows, 1, self._row_bytes), self._most_rows)
+        asynchronous = cast("AsyncConnection | AsyncSession", source)
+        return _stream_async(asynchronous, statement, options, pace)
+    return _stream(source, statement, options, pace)
 
 
 def _weigh(rows: Sequence[Row[Any]]) -> int:
@@ -135,18 +114,21 @@ def _let_grow(result: Any) -> None:
 
 
 async def _stream_async(
-    source: AsyncConnection | AsyncSession, statement: Executable, plan: _Plan
+    source: AsyncConnection | AsyncSession,
+    statement: Executable,
+    options: dict[str, Any],
+    pace: Pace,
 ) -> AsyncGenerator[Row[Any], None]:
-    result = await source.stream(statement, execution_options=plan.options)
+    result = await source.stream(statement, execution_options=options)
     _let_grow(result._real_result)
     try:
-        rows = await result.fetchmany(plan.rows)
+        rows = await result.fetchmany(pace.next_rows)
         while rows:
-            plan.learn(rows)
+            pace.note(rows, _weigh(rows))
             for row in rows:
                 yield row
-            async with reserved(plan.size_bytes):
-                rows = await result.fetchmany(plan.rows)
+            async with reserved(pace.next_bytes):
+                rows = await result.fetchmany(pace.next_rows)
     finally:
         # One that was left by break or an error is closed by the event loop, perhaps when others
         # use its connection already.
@@ -155,16 +137,16 @@ async def _stream_async(
 
 
 def _stream(
-    source: Connection | Session, statement: Executable, plan: _Plan
+    source: Connection | Session, statement: Executable, options: dict[str, Any], pace: Pace
 ) -> Generator[Row[Any], None, None]:
-    result = source.execute(statement, execution_options=plan.options)
+    result = source.execute(statement, execution_options=options)
     _let_grow(result)
     try:
-        rows = result.fetchmany(plan.rows)
+        rows = result.fetchmany(pace.next_rows)
         while rows:
-            plan.learn(rows)
+            pace.note(rows, _weigh(rows))
             yield from rows
-            with held(plan.size_bytes):
-                rows = result.fetchmany(plan.rows)
+            with held(pace.next_bytes):
+                rows = result.fetchmany(pace.next_rows)
     finally:
         result.close()

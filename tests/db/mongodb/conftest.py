@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from tests.support.mongo import mongo_urls
+from tests.support.waiting import until
 
 from tonnage import db
 from tonnage.db.mongodb.client import Mongo
+from tonnage.db.mongodb.gate import MongoAwayError
 from tonnage.db.mongodb.named import Collection
 
 
@@ -33,6 +36,19 @@ async def events(mongo: Mongo) -> Collection:
     made = mongo.database["events"]
     await made.insert_many({"_id": n, "kind": n % 7, "title": f"no. {n}"} for n in range(1000))
     return made
+
+
+async def until_it_answers(things: Any) -> None:
+    """Wait for a server that comes back."""
+
+    async def answers() -> bool:
+        try:
+            await things.find_one()
+        except MongoAwayError:
+            return False
+        return True
+
+    await until(answers, 20)
 
 
 def _limited(url: str) -> str:

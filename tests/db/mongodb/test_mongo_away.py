@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pymongo.errors import AutoReconnect, DuplicateKeyError, ServerSelectionTimeoutError
+from tests.db.mongodb.conftest import until_it_answers
 from tests.support.mongo import MongoServer, direct
 from tests.support.waiting import await_true
 
@@ -30,17 +31,6 @@ def server() -> Iterator[MongoServer]:
 def _url(server: MongoServer, **parameters: object) -> str:
     said = {"connect_timeout": 0.5, **parameters}
     return f"{server.database()}?{'&'.join(f'{name}={said[name]}' for name in said)}"
-
-
-async def _until_it_is_back(things: Any) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await things.find_one()
-            except MongoAwayError:
-                await asyncio.sleep(0.02)
-            else:
-                return
 
 
 async def test_it_goes_and_comes_back(
@@ -73,7 +63,7 @@ async def test_it_goes_and_comes_back(
     # All but one at once; that one looks for as long as it may.
     assert took < 5
     server.start()
-    await _until_it_is_back(things)
+    await until_it_answers(things)
     assert await things.find_one() == {"_id": 1}
     said = [each.message.split(":")[0] for each in caplog.records]
     # Before that connections broke, or not: it was found out by then.
@@ -166,7 +156,7 @@ async def test_every_kind_of_operation_passes_the_gate(server: MongoServer) -> N
             await operation()
     await session.end_session()
     server.start()
-    await _until_it_is_back(things)
+    await until_it_answers(things)
     assert len(await things.find().to_list()) == 300
     await mongo.close()
 
@@ -190,7 +180,7 @@ async def test_a_cancelled_operation_leaves_the_door_to_others(server: MongoServ
     with pytest.raises(asyncio.CancelledError):
         await looking
     server.start()
-    await _until_it_is_back(things)
+    await until_it_answers(things)
     await mongo.close()
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from bson import SON
 from pymongo.errors import ServerSelectionTimeoutError
 from pymongo.monitoring import CommandStartedEvent
+from tests.db.mongodb.conftest import until_it_answers
 from tests.support.mongo import MongoServer
+from tests.support.waiting import until
 
 from tonnage import db
 from tonnage.db.guard.slow import LINES_PER_SECOND, SlowQueries
@@ -36,32 +37,15 @@ async def _idle(mongo: Mongo) -> None:
     things = mongo.database["things"]
     await asyncio.gather(*(things.find_one() for _ in range(20)))
     # The server itself is asked for its count once, by a connection too.
-    await _until(
+    await until(
         lambda: not mongo.statistics().in_use and mongo.statistics().server_connections is not None
     )
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("not within 20 s")
-
-
-async def _until_it_answers(things: Any) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            with suppress(MongoAwayError):
-                await things.find_one()
-                return
-            await asyncio.sleep(0.02)
 
 
 async def _close(server: MongoServer, mongo: Mongo) -> None:
     """Close a pool whose server is there: PyMongo leaves a socket that it was about to open."""
     server.start()
-    await _until_it_answers(mongo.database["things"])
+    await until_it_answers(mongo.database["things"])
     await mongo.close()
 
 
@@ -115,7 +99,7 @@ async def test_not_all_may_wait_for_a_server_that_is_gone(server: MongoServer) -
     assert mongo.statistics().waiting <= MOST_WAITING
     await asyncio.gather(*waiting, return_exceptions=True)
     # Whoever asks the server for its count may wait, too.
-    await _until(lambda: mongo.statistics().waiting == 0)
+    await until(lambda: mongo.statistics().waiting == 0)
     assert mongo.statistics().server_connections is None
     await _close(server, mongo)
 
@@ -136,7 +120,7 @@ async def test_a_write_that_was_sent_may_have_been_done(
         asyncio.ensure_future(things.database.command("ping")),
         asyncio.ensure_future(things.find_one()),
     ]
-    await _until(lambda: server.unread() >= 3)
+    await until(lambda: server.unread() >= 3)
     server.kill()
     refusals: list[Any] = await asyncio.gather(*sent, return_exceptions=True)
     assert {type(each) for each in refusals} == {MongoAwayError}

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 from bson import Decimal128, ObjectId
 from tests.support.server import clean_environment
+from tests.support.waiting import until
 
 from tonnage import db
 from tonnage.budget.connections import CONNECTION_BYTES
@@ -58,13 +59,20 @@ def test_the_url_is_that_of_the_options(monkeypatch: pytest.MonkeyPatch) -> None
         db.mongo()
 
 
-def test_pools_without_a_limit_share() -> None:
+async def test_pools_without_a_limit_share() -> None:
     """What the worker may have, which is not known before there are workers."""
     gc.collect()
     made = [db.mongo(NOWHERE, name=name) for name in "ab"]
     settings.use_share(7)
     try:
-        assert sorted(each.statistics().limit for each in made) == [3, 4]
+        # To look at it decides nothing; their first use does.
+        assert [each.statistics().limit for each in made] == [3, 3]
+        assert [each.max_bytes for each in made] == [3 * CONNECTION_BYTES] * 2
+        sizes = [each.client.options.pool_options.max_pool_size for each in made]
+        assert sorted(sizes) == [3, 4]
+        assert [each.statistics().limit for each in made] == sizes
+        for each in made:
+            await each.close()
     finally:
         settings.use_share(None)
 
@@ -114,7 +122,7 @@ async def test_there_are_never_more_connections(mongo: Mongo, events: Collection
     now = mongo.statistics()
     assert (now.limit, now.open, now.in_use, now.waiting) == (3, 3, 0, 0)
     assert now.name in statistics()
-    await _until(lambda: (mongo.statistics().server_connections or 0) >= 1)
+    await until(lambda: (mongo.statistics().server_connections or 0) >= 1)
 
 
 @real
@@ -139,7 +147,7 @@ async def test_unused_connections_give_way(mongo: Mongo, events: Collection) -> 
     assert 3 * CONNECTION_BYTES in [use.used_bytes for use in registry.uses()]
     assert mongo.shrink(3 * CONNECTION_BYTES) == 0
     assert mongo.shrink(0) == 3 * CONNECTION_BYTES
-    await _until(lambda: mongo.statistics().open == 0)
+    await until(lambda: mongo.statistics().open == 0)
     assert mongo.shrink(0) == 0
     assert await events.find_one({"_id": 3}) is not None
     # Where no event loop runs, nothing can be closed.
@@ -222,20 +230,11 @@ async def test_the_server_is_asked_now_and_then(mongo: Mongo, events: Collection
     now_seconds = 0.0
     census = Census(lambda: mongo.client, lambda: now_seconds)
     census.look()
-    await _until(lambda: census.connections is not None)
+    await until(lambda: census.connections is not None)
     census.connections = -1
     census.look()
     await asyncio.sleep(0.05)
     assert census.connections == -1
     now_seconds = 31.0
     census.look()
-    await _until(lambda: census.connections != -1)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Wait for what the event loop does meanwhile."""
-    for _ in range(5000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("not within 5 s")
+    await until(lambda: census.connections != -1)

@@ -136,7 +136,7 @@ async def test_what_is_made_anew_after_it_was_forgotten_is_kept(level: RedisLeve
         assert await value_of(level, "'a'") == number
 
 
-async def test_lifetimes_end_and_are_a_day_at_most(level: RedisLevel, server: RedisServer) -> None:
+async def test_lifetimes_end_and_are_a_day_at_most(level: RedisLevel) -> None:
     """Lifetimes end, and are a day at most."""
     level.keep("'a'", 1, as_of=None, lasts_seconds=0.05)
     level.keep("'b'", 1, as_of=None, lasts_seconds=float("inf"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
+
+from tests.support.forking import fork, status_of
 
 from tonnage.host.commons import Commons
 from tonnage.stores.security.events import MOST_KEPT, RECORD_BYTES, RING_BYTES, EventRing
@@ -152,20 +153,18 @@ def test_it_holds_as_many_as_it_says() -> None:
 def test_writers_in_processes_and_threads_lose_nothing() -> None:
     """Each event has its own number, and each record is whole."""
     site = Site(keep=1000)
-    children = []
-    for child in range(2):
-        pid = os.fork()
-        if pid == 0:
-            for each in range(100):
-                site.ring.add("login_failed", f"child {child}", "", str(each), "failed")
-            os._exit(0)
-        children.append(pid)
+
+    def fail() -> None:
+        for each in range(100):
+            site.ring.add("login_failed", "child", "", str(each), "failed")
+
+    children = [fork(fail) for _ in range(2)]
     threads = [threading.Thread(target=site.add, args=(50,)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    assert [status_of(pid) for pid in children] == [0, 0]
 
     assert site.numbers() == list(range(300, 0, -1))
     assert site.ring.counts()["failed"] == 300

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.support.forking import fork, status_of
 
 import tonnage
 from tonnage.errors import ConfigError, RequestRefusedError
@@ -316,11 +316,7 @@ def test_a_client_can_be_let_in_again() -> None:
 def test_all_workers_are_one() -> None:
     """What one notes, another acts on; and it outlives the worker that noted it."""
     site = Site()
-    pid = os.fork()
-    if pid == 0:
-        site.fail(3)
-        os._exit(0)
-    os.waitpid(pid, 0)
+    assert status_of(fork(lambda: site.fail(3))) == 0
 
     other = site.open(rules=RULES)
     assert site.monitor.is_blocked(CLIENT) == other.is_blocked(CLIENT) == 600

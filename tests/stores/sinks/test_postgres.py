@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 from tests.support.forking import await_in_child
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 
 from tonnage.errors import ConfigError, RecordsRejectedError
 from tonnage.sinks import Batch, PostgresSink
@@ -203,7 +203,6 @@ async def test_a_forked_process_has_a_connection_of_its_own(postgres_url: str) -
 
 async def test_a_server_that_was_away_is_found_again() -> None:
     """A server that was away is found again; meanwhile each try fails at once."""
-    need_postgres()
     with PostgresServer() as server:
         async with sink_of(server.url) as sink:
             await sink.write(Batch([{"name": "a"}]))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import datetime
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, event
 from sqlalchemy.exc import NoSuchTableError, ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import Pool
 from tests.support.forking import await_in_child
 
 from tonnage.errors import ConfigError, RecordsRejectedError
@@ -194,6 +196,35 @@ async def test_a_locked_file_is_of_the_moment(file: Path) -> None:
         other.execute("COMMIT")
     await sink.write(Batch([{"name": "b"}]))
     assert ask(file) == [("a", 5), ("b", 5)]
+    await sink.close()
+
+
+async def test_a_connection_that_is_given_up_and_fails_holds_up_nobody(file: Path) -> None:
+    """Where making a connection fails that nobody waits for any more, the next write makes one."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold_the_first(connection: object, record: object) -> None:
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(10)
+            raise sqlite3.OperationalError("database is locked")
+
+    sink = SqlSink(f"sqlite:///{file}", "events")
+    event.listen(Pool, "connect", hold_the_first)
+    try:
+        given_up = asyncio.create_task(sink.write(Batch([{"name": "given up"}])))
+        assert await asyncio.to_thread(begun.wait, 10)
+        given_up.cancel()
+        next_one = asyncio.create_task(sink.write(Batch([{"name": "a"}])))
+        # It may not be stored yet.
+        await asyncio.sleep(0.1)
+        go_on.set()
+        async with asyncio.timeout(10):
+            await next_one
+    finally:
+        go_on.set()
+        event.remove(Pool, "connect", hold_the_first)
+    assert ask(file) == [("a", 5)]
     await sink.close()
 
 

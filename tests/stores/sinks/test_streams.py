@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.js.api import StorageType
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from tests.support.nats import NatsServer, need_nats
+from tests.support.nats import NatsServer
 from tests.support.redis import RedisServer
 
 from tonnage.errors import ConfigError, RecordsRejectedError
@@ -33,7 +33,6 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def nats_server() -> Iterator[NatsServer]:
     """Yield a server of NATS."""
-    need_nats()
     with NatsServer() as server:
         yield server
 
@@ -192,7 +191,6 @@ async def test_a_subject_that_nobody_keeps_is_of_the_moment(
 
 async def test_nats_that_was_away_is_found_again() -> None:
     """NATS that was away is found again."""
-    need_nats()
     with NatsServer() as server:
         first = await nats.connect(server.url)
         await first.jetstream().add_stream(name="stats", subjects=["stats.>"])

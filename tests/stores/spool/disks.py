@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import threading
@@ -99,15 +98,6 @@ async def filled(spool: Spool) -> int:
             taken += 1
     except WriterFullError:
         return taken
-
-
-async def blocked(spool: Spool) -> None:
-    """Return when somebody waits for room."""
-    for _ in range(5000):
-        if spool.is_blocked:
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("nobody waits for room")
 
 
 def files_in(directory: Path) -> list[str]:

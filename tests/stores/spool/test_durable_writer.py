@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stores.writer.sinks import Kept, numbered, until
+from tests.stores.writer.sinks import Kept, numbered
 from tests.support.disk import on_a_disk
+from tests.support.waiting import until
 
 from tonnage import BatchWriter
 from tonnage.errors import (

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stores.spool.disks import FailingFiles, blocked, drained, files_in, segments_in, spool_in
+from tests.stores.spool.disks import FailingFiles, drained, files_in, segments_in, spool_in
+from tests.support.forking import fork, status_of
+from tests.support.waiting import until
 
 from tonnage.errors import SpoolError, StoreError, WriterFullError
 from tonnage.stores.writer.spool import frames
@@ -226,15 +228,13 @@ async def test_nothing_is_acknowledged_before_its_fsync(tmp_path: Path) -> None:
     size_bytes = path.stat().st_size
     files.may_sync.clear()
     adding = asyncio.create_task(spool.add([{"number": 2}]))
-    async with asyncio.timeout(5):
-        while path.stat().st_size == size_bytes:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await until(lambda: path.stat().st_size > size_bytes)
     await asyncio.sleep(0.01)
     assert not adding.done()
-    assert spool.waiting == 1
+    assert spool.books.waiting == 1
     files.may_sync.set()
     await adding
-    assert spool.waiting == 2
+    assert spool.books.waiting == 2
     await spool.close()
 
 
@@ -259,9 +259,7 @@ async def test_a_disk_that_is_slow_holds_up_who_adds_and_not_the_memory(tmp_path
     spool = spool_in(tmp_path, files=files, max_bytes=64 * MIB)
     files.may_sync.clear()
     adding = [asyncio.create_task(spool.add([{"text": "x" * 10_000}])) for _ in range(300)]
-    async with asyncio.timeout(5):
-        while spool.on_the_way_bytes <= 0.9 * ON_THE_WAY_BYTES:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await until(lambda: spool.on_the_way_bytes > 0.9 * ON_THE_WAY_BYTES)
     await asyncio.sleep(0.01)  # for more, if it were let
     assert not any(each.done() for each in adding)
     assert spool.on_the_way_bytes <= ON_THE_WAY_BYTES
@@ -269,7 +267,7 @@ async def test_a_disk_that_is_slow_holds_up_who_adds_and_not_the_memory(tmp_path
         await asyncio.to_thread(spool.put, [{"text": "y" * 100_000}], 0.01)
     files.may_sync.set()
     await asyncio.gather(*adding)
-    assert spool.waiting == 300
+    assert spool.books.waiting == 300
     assert spool.on_the_way_bytes == 0
     await spool.close()
 
@@ -321,7 +319,7 @@ async def test_who_waits_for_room_waits_for_that_of_the_disk_too(tmp_path: Path)
     await spool.add([{"number": 1}])
     files.room_bytes = 10
     waiting = asyncio.create_task(spool.add([{"number": 2}]))
-    await blocked(spool)
+    await until(lambda: spool.is_blocked)
     files.room_bytes = 1 << 40
     await spool.retry()
     await waiting
@@ -340,7 +338,7 @@ async def test_who_waits_for_room_at_the_end_is_refused_and_counted(tmp_path: Pa
     await spool.add([{"number": 1}])
     files.room_bytes = 10
     waiting = asyncio.create_task(spool.add([{"number": 2}, {"number": 3}]))
-    await blocked(spool)
+    await until(lambda: spool.is_blocked)
     await spool.close()
     with pytest.raises(WriterFullError):
         await waiting
@@ -377,24 +375,22 @@ def test_a_forked_child_does_not_keep_its_parents_journal(tmp_path: Path) -> Non
         await spool.close()
 
     ready, go = os.pipe(), os.pipe()
-    parent = os.fork()
-    if parent == 0:
-        status = 1
-        try:
-            # Else the child would wait for itself if the test fails.
-            os.close(go[1])
-            spool = spool_in(tmp_path)
-            asyncio.run(spool.add([{"number": 1}]))
-            if os.fork() == 0:
-                os.write(ready[1], b"x")
-                os.read(go[0], 1)
-                asyncio.run(leave_one(2))
-                os.write(ready[1], b"x")
-            status = 0
-        finally:
-            os._exit(status)
+
+    def child() -> None:
+        os.write(ready[1], b"x")
+        os.read(go[0], 1)
+        asyncio.run(leave_one(2))
+        os.write(ready[1], b"x")
+
+    def parent() -> None:
+        # Else the child would wait for itself if the test fails.
+        os.close(go[1])
+        spool = spool_in(tmp_path)
+        asyncio.run(spool.add([{"number": 1}]))
+        fork(child)
+
     try:
-        os.waitpid(parent, 0)
+        assert status_of(fork(parent)) == 0
         os.read(ready[0], 1)
         # The child lives, and the parent is dead: its journal is free.
         assert [record["number"] for _, record in asyncio.run(_adopted(tmp_path))] == [1]

@@ -69,7 +69,7 @@ async def test_what_is_added_afterwards_outlives_the_process(
     ids, records = zip(*await drained(spool), strict=True)
     assert [record["number"] for record in records] == [1, 2]
     assert len(set(ids)) == 2
-    assert (spool.waiting, spool.used_bytes, spool.is_empty) == (0, 0, True)
+    assert (spool.books.waiting, spool.books.used_bytes, spool.is_empty) == (0, 0, True)
     await spool.close()
 
 
@@ -101,7 +101,7 @@ async def test_what_is_being_delivered_goes_on(tmp_path: Path) -> None:
     await spool.delivered(chunk)
     found = [record["number"] for _, record in await drained(spool)]
     assert found == [2, 3, 4]
-    assert (spool.waiting, spool.used_bytes, spool.is_empty) == (0, 0, True)
+    assert (spool.books.waiting, spool.books.used_bytes, spool.is_empty) == (0, 0, True)
     await spool.close()
 
 
@@ -112,7 +112,7 @@ async def test_what_is_left_of_a_removed_journal_counts_beside_that_of_the_dead(
     dead = spool_in(tmp_path)
     for number in range(2):
         await dead.add([{"number": number}])
-    each_bytes = dead.used_bytes // 2
+    each_bytes = dead.books.used_bytes // 2
     await dead.close()
     spool = spool_in(tmp_path)
     await spool.adopt()
@@ -121,9 +121,9 @@ async def test_what_is_left_of_a_removed_journal_counts_beside_that_of_the_dead(
     (own,) = {path.parent for path in segments_in(tmp_path)} - {_journal(tmp_path)}
     shutil.rmtree(own)
     await spool.add([{"number": 5}])
-    assert spool.used_bytes == 6 * each_bytes
+    assert spool.books.used_bytes == 6 * each_bytes
     await drained(spool)
-    assert spool.used_bytes == 0
+    assert spool.books.used_bytes == 0
     await spool.close()
 
 

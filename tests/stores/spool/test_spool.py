@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from tests.stores.spool.disks import (
     FailingFiles,
-    blocked,
     drained,
     files_in,
     filled,
@@ -24,6 +23,7 @@ from tests.stores.spool.disks import (
     segments_in,
     spool_in,
 )
+from tests.support.waiting import until
 
 from tonnage.errors import (
     ConfigError,
@@ -49,15 +49,15 @@ async def test_what_was_added_comes_out_in_order_until_it_is_delivered(tmp_path:
     assert again is not None
     assert first.batch == again.batch
     assert [record["number"] for record in first.batch.records] == [0, 1, 2]
-    assert spool.waiting == 5
-    all_bytes = spool.used_bytes
+    assert spool.books.waiting == 5
+    all_bytes = spool.books.used_bytes
     await spool.delivered(first)
-    assert (spool.waiting, spool.used_bytes) == (2, all_bytes * 2 // 5)
+    assert (spool.books.waiting, spool.books.used_bytes) == (2, all_bytes * 2 // 5)
     found = await drained(spool)
     assert [record["number"] for _, record in found] == [3, 4]
     assert first.batch.ids is not None
     assert len({*first.batch.ids, *(each for each, _ in found)}) == 5
-    assert (spool.waiting, spool.used_bytes, spool.is_empty) == (0, 0, True)
+    assert (spool.books.waiting, spool.books.used_bytes, spool.is_empty) == (0, 0, True)
     await spool.close()
     assert os.listdir(tmp_path / "events") == []
 
@@ -94,11 +94,11 @@ async def test_what_a_dead_process_has_left_is_adopted_with_its_ids(
 
     await other.add([{"number": 4}])
     assert await other.adopt()
-    assert other.used_bytes > 100
+    assert other.books.used_bytes > 100
     found = await drained(other)
     assert [record["number"] for _, record in found] == [2, 3, 4]
     assert [each for each, _ in found][:2] == list(left.batch.ids)
-    assert other.used_bytes == 0
+    assert other.books.used_bytes == 0
     assert caplog.messages == [
         "spool of writer events: a process ended before its records were delivered; they are now,"
         f" from {journal}",
@@ -255,7 +255,7 @@ async def test_who_waits_for_room_gets_it(tmp_path: Path) -> None:
         return number
 
     filling = asyncio.create_task(fill())
-    await blocked(spool)
+    await until(lambda: spool.is_blocked)
     impatient = asyncio.create_task(spool.add([{"number": "impatient"}]))
     await asyncio.sleep(0.01)
     impatient.cancel()
@@ -277,7 +277,7 @@ async def test_all_who_wait_go_on_together(tmp_path: Path) -> None:
     """All who wait go on together, when there is room for all of them."""
     spool = spool_in(tmp_path, waits=True)
     full = asyncio.create_task(filled(spool))
-    await blocked(spool)
+    await until(lambda: spool.is_blocked)
     adding = [asyncio.create_task(spool.add([{"text": "x" * 10_000}])) for _ in range(2)]
     await asyncio.sleep(0)
     chunk = await spool.read(1000, 12 * MIB)
@@ -297,7 +297,7 @@ async def test_who_waits_is_told_when_another_process_makes_room(tmp_path: Path)
     other, spool = spool_in(tmp_path), spool_in(tmp_path, waits=True)
     await filled(other)
     waiting = asyncio.create_task(spool.add([{"text": "y" * 10_000}]))
-    await blocked(spool)
+    await until(lambda: spool.is_blocked)
     await spool.retry()
     assert spool.is_blocked
     await drained(other)
@@ -356,7 +356,7 @@ async def test_a_record_that_is_too_large_is_refused(tmp_path: Path) -> None:
         await spool.add([{"number": 1}, {"text": "x" * 20 * KIB}])
     with pytest.raises(RecordsRejectedError, match="object"):
         await spool.add([{"number": 1}, {"it": object()}])
-    assert spool.waiting == 0
+    assert spool.books.waiting == 0
     await spool.close()
 
 

@@ -61,14 +61,3 @@ class Kept:
 def numbered(begin: int, end: int) -> list[dict[str, Any]]:
     """Return records with ``n`` from *begin* to before *end*."""
     return [{"n": n} for n in range(begin, end)]
-
-
-async def until(condition: Callable[[], object], within_seconds: float = 10.0) -> None:
-    """Return as soon as *condition* is so; tasks of this loop go on meanwhile.
-
-    Raises:
-        TimeoutError: it was not so *within_seconds*.
-    """
-    async with asyncio.timeout(within_seconds):
-        while not condition():  # noqa: ASYNC110 - of another thread
-            await asyncio.sleep(0.001)

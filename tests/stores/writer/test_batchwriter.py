@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -12,7 +11,9 @@ from typing import Any
 
 import pytest
 from tests.stores.beside import settled
-from tests.stores.writer.sinks import Kept, numbered, until
+from tests.stores.writer.sinks import Kept, numbered
+from tests.support.forking import fork, status_of
+from tests.support.waiting import until
 
 from tonnage import BatchWriter
 from tonnage.errors import ConfigError, WriterClosedError
@@ -155,7 +156,7 @@ async def test_bytes_are_bounded_with_records_of_all_sizes(writers: Any, sink: K
     assert taken > 10
 
 
-async def test_what_is_larger_than_the_buffer_is_never_taken(writers: Any, sink: Kept) -> None:
+async def test_what_is_larger_than_the_buffer_is_never_taken(writers: Any) -> None:
     """Nor waited with."""
     for overflow in ("drop", "wait"):
         writer = writers(max_bytes="64K", overflow=overflow)
@@ -316,17 +317,14 @@ def test_a_child_begins_with_an_empty_one(sink: Kept) -> None:
     """What its parent has added is the parent's; nothing is stored twice."""
     writer = BatchWriter("test", sink, flush_seconds=60)
     writer.put_many(numbered(0, 5))
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            assert writer.statistics().buffer_size == 0
-            writer.put({"n": 100})
-            asyncio.run(writer.close())
-            status = sink.numbers != [100]
-        finally:
-            os._exit(int(status))
-    assert os.waitpid(pid, 0)[1] == 0
+
+    def child() -> None:
+        assert writer.statistics().buffer_size == 0
+        writer.put({"n": 100})
+        asyncio.run(writer.close())
+        assert sink.numbers == [100]
+
+    assert status_of(fork(child)) == 0
     assert writer.statistics().buffer_size == 5
     asyncio.run(writer.close())
     assert sink.numbers == [0, 1, 2, 3, 4]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.stores.beside import settled
-from tests.stores.writer.sinks import Kept, numbered, until
+from tests.stores.writer.sinks import Kept, numbered
 from tests.support.disk import on_a_disk
+from tests.support.waiting import until
 
 from tonnage import BatchWriter
 

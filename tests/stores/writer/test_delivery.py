@@ -6,13 +6,17 @@ import asyncio
 import json
 import logging
 import re
+import resource
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stores.writer.sinks import Kept, numbered, until
+from tests.stores.writer.sinks import Kept, numbered
+from tests.support.forking import fork, status_of
+from tests.support.waiting import until
 
 from tonnage.errors import ConfigError, RecordsRejectedError
 from tonnage.stores.sinks.sink import Batch
@@ -491,6 +495,22 @@ def test_that_file_is_bounded(tmp_path: Path) -> None:
     assert len(numbers) > 10
     rejected.set_aside({"text": "x" * 2000}, None, RecordsRejectedError("long"))
     assert json.loads(file.read_text().splitlines()[-1])["record"] == {}
+
+
+def test_of_a_line_that_does_not_fit_on_the_disk_nothing_is_left(tmp_path: Path) -> None:
+    """And the next one is whole again."""
+    file = tmp_path / "rejected.jsonl"
+
+    def fill() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        rejected = setting_aside(file)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        rejected.set_aside({"text": "x" * 100}, None, RecordsRejectedError("bad"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        rejected.set_aside({"n": 2}, None, RecordsRejectedError("bad"))
+
+    assert status_of(fork(fill)) == 0
+    assert [json.loads(line)["record"] for line in file.read_text().splitlines()] == [{"n": 2}]
 
 
 def test_a_file_that_cannot_be_written_is_said_once(

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stores.writer.sinks import Kept, numbered, until
+from tests.stores.writer.sinks import Kept, numbered
 from tests.support.disk import on_a_disk
+from tests.support.waiting import until
 
 from tonnage import BatchWriter
 from tonnage.stores.sinks.sink import Batch

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stores.writer.sinks import Kept, numbered, until
+from tests.stores.writer.sinks import Kept, numbered
 from tests.support.forking import await_in_child
+from tests.support.waiting import until
 
 from tonnage import BatchWriter
 from tonnage.stores.background import begin
@@ -231,9 +232,7 @@ async def test_a_sink_that_is_now_fast_now_slow_gets_all_in_order(tmp_path: Path
     assert sink.numbers == list(range(1500))
 
 
-async def test_a_record_that_cannot_be_written_is_set_aside_by_itself(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_record_that_cannot_be_written_is_set_aside_by_itself(tmp_path: Path) -> None:
     """Its neighbours go to disk, and are stored in order."""
     sink = Kept()
     sink.shut()

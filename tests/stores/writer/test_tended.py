@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from tests.stores.writer.sinks import until
+from tests.support.waiting import until
 
 from tonnage.stores.writer.closing import LEAST_SECONDS, SINK_SECONDS, Deadline
 from tonnage.stores.writer.notices import told

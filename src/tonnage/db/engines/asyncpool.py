@@ -9,76 +9,67 @@ it gets connections of its own.
 from __future__ import annotations
 
 import asyncio
-import weakref
+import logging
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from tonnage.db.engines.boundedpool import BoundedPool, Entry
-from tonnage.db.pooling.upkeep import InLoop, until_loop_ends
+from tonnage.db.pooling.kept import LoopPool
+from tonnage.db.pooling.upkeep import InLoop
 from tonnage.db.pooling.waiters import TaskWaiter
-from tonnage.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Callable
 
-    from tonnage.db.pooling.keeper import Keeper
-    from tonnage.db.pooling.slots import Slots
+logger = logging.getLogger("tonnage.db")
 
 #: How long a connection that is asked whether it lives may take to answer.
 PING_SECONDS: Final = 5.0
 
 
-class AsyncBoundedPool(BoundedPool):
+class InGreenlets(InLoop):
+    """For what uses connections as if it blocked: in one of SQLAlchemy's greenlets it waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The loop itself holds tasks weakly. As many as there are reasons to look.
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def run(self, function: Callable[[], object]) -> None:
+        """See :class:`~tonnage.db.pooling.upkeep.Home`; from any thread."""
+        super().run(lambda: self._begin(function))
+
+    def _begin(self, function: Callable[[], object]) -> None:
+        # Not by way of the loop's factory, which would have it belong to a request.
+        task = asyncio.Task(greenlet_spawn(function), loop=self.loop, context=Context())
+        self._running.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("connections could not be looked after", exc_info=error)
+
+
+class AsyncBoundedPool(LoopPool[Entry], BoundedPool):
     """The connections of one engine, for one event loop at a time."""
 
     _is_asyncio = True  # what SQLAlchemy goes by
+    _home: InLoop | None = None
+    _waiter = TaskWaiter
 
-    def __init__(self, creator: Any, keeper: Keeper, **given: Any) -> None:
-        self._home: InLoop | None = None
-        self._until_end: AsyncGenerator[None, None] | None = None
-        super().__init__(creator, keeper, **given)
+    async def close(self) -> None:
+        """Close the connections that rest."""
+        await greenlet_spawn(self.close_those, self.slots.take_out())
 
-    def home(self) -> InLoop:
-        """Return the event loop to which the connections belong."""
-        home = self._home
-        if home is None or home.loop.is_closed():
-            home = self._home = InLoop()
-        return home
+    def _new_home(self) -> InLoop:
+        return InGreenlets()
 
-    def begin_anew(self) -> None:
-        """Forget what there was: it is the parent's; called in a forked child."""
-        super().begin_anew()
-        # They would close the parent's connections in the name of the child.
-        self._parents += [self._home, self._until_end]
-        self._home = self._until_end = None
-
-    def _own_slots(self) -> Slots[Entry]:
-        loop = asyncio.get_running_loop()
-        home = self._home
-        if home is not None and home.loop is loop:
-            return self.slots
-        if home is not None:
-            if not home.loop.is_closed() and (self.slots.in_use or self.slots.idle):
-                raise DatabaseError(
-                    f"{self._keeper.name} has connections in another event loop, which has not"
-                    " ended: make an engine for each, or dispose of it there first"
-                )
-            for _ in self.slots.take_out(lambda _: True):
-                self._keeper.closed()  # it ended without closing them
-            self.slots = self._new_slots()
-        self._home = InLoop()
-        self._is_looking = False
-        self._until_end = until_loop_ends(weakref.ref(self), AsyncBoundedPool._close)
-        # Begun, so that the loop knows of it, and closes it in the end.
-        await_only(self._until_end.__anext__())
-        return self.slots
-
-    def _new_waiter(self) -> TaskWaiter:
-        return TaskWaiter()
+    def _do_get(self) -> Entry:
+        self._come_home()
+        return super()._do_get()
 
     def _ping(self, connection: Any) -> None:
         await_only(asyncio.wait_for(greenlet_spawn(super()._ping, connection), PING_SECONDS))
-
-    async def _close(self) -> None:
-        await greenlet_spawn(self.close_those, self.slots.take_out(lambda _: True))

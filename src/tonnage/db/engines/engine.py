@@ -126,18 +126,15 @@ def _make(
     from tonnage.db.engines.boundedpool import BoundedPool
     from tonnage.db.engines.events import EngineEvents
     from tonnage.db.guard import watch
-    from tonnage.db.pooling.counting import enter
     from tonnage.db.pooling.keeper import Keeper
-    from tonnage.governor.consumers import register
 
-    keeper = Keeper(name, url, settings, is_async=is_async)
+    keeper = Keeper("sqlalchemy", name, url, settings, is_async=is_async)
     made = _create(
         given | {"poolclass": AsyncBoundedPool if is_async else BoundedPool, "keeper": keeper},
         is_async=is_async,
     )
     EngineEvents(keeper).listen(made)
-    enter(keeper, url.shown)
-    register(keeper)
+    keeper.show(url.shown)
     watch(made, bounds)
     return made
 

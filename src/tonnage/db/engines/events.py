@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tonnage.db.pooling.away import is_away, is_locked, locked, lost
+from tonnage.db.pooling.away import is_locked, locked, lost
 from tonnage.db.pooling.serverlimits import read, statement
 
 if TYPE_CHECKING:
@@ -36,25 +36,13 @@ class EngineEvents:
         event.listen(engine, "do_connect", self._connect)
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "close", self._closed)
-        event.listen(engine, "close_detached", self._closed_detached)
+        event.listen(engine, "close_detached", self._closed)
         event.listen(engine, "handle_error", self._on_error, retval=True)
 
     def _connect(self, dialect: Any, record: object, given: Any, named: dict[str, Any]) -> Any:
         """Open a connection, as the event may do in place of the engine."""
-        door = self._keeper.door
-        door.check()
-        try:
-            connection = dialect.connect(*given, **named)
-        except Exception as error:
-            if is_away(error, self._keeper.dialect):
-                raise self._keeper.refusal(error) from error
-            door.gave_up()
-            raise
-        except BaseException:  # cancelled
-            door.gave_up()
-            raise
-        door.came()
-        return connection
+        with self._keeper.connecting():
+            return dialect.connect(*given, **named)
 
     def _connected(self, connection: Any, record: object) -> None:
         self._keeper.opened(self._told(connection) if self._keeper.wants_count else None)
@@ -66,11 +54,8 @@ class EngineEvents:
             self._keeper.not_counted(error)
             return None
 
-    def _closed(self, connection: object, record: object) -> None:
-        self._keeper.closed()
-
-    def _closed_detached(self, connection: object) -> None:
-        self._keeper.closed()
+    def _closed(self, *_: object) -> None:
+        self._keeper.counts.went()
 
     def _on_error(self, context: ExceptionContext) -> BaseException | None:
         """Have a lost connection be what it is; SQLAlchemy raises it from the driver's error."""

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.db.guard.tally import Tally
 from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from tonnage.db.guard.bounds import Bounds
-
-__all__ = ["Tally", "watch"]
 
 #: The first one whose asynchronous cursors load as those here have it.
 OLDEST_SQLALCHEMY: Final = (2, 1)

@@ -70,24 +70,34 @@ class Pace:
 
     Args:
         chunk_rows: how many to ask for each time; None: it follows from what has come.
+        first_rows: how many to ask for first, where that is None.
+        most_rows: how many to ask for at most, then.
     """
 
-    __slots__ = ("_chunk_rows", "asked_rows", "next_bytes", "next_rows")
+    __slots__ = ("_is_adapting", "_most_rows", "asked_rows", "next_bytes", "next_rows")
 
-    def __init__(self, chunk_rows: int | None = None) -> None:
-        self._chunk_rows = chunk_rows
-        self.next_rows = chunk_rows or FIRST_ROWS
+    def __init__(
+        self,
+        chunk_rows: int | None = None,
+        first_rows: int = FIRST_ROWS,
+        most_rows: int = MOST_ROWS,
+    ) -> None:
+        self._is_adapting = chunk_rows is None
+        self._most_rows = most_rows
+        self.next_rows = chunk_rows or first_rows
         #: How many were asked for when the last came.
         self.asked_rows = 0
         #: What the next will take, as far as it is known.
         self.next_bytes = 0
 
-    def note(self, rows: Sequence[Any]) -> None:
-        """Learn from *rows*, which have come."""
+    def note(self, rows: Sequence[Any], size_bytes: int | None = None) -> None:
+        """Learn from *rows*, which have come, and take *size_bytes*; None: it is found out."""
         self.asked_rows = self.next_rows
         if not rows:
             return
-        size_bytes = weigh(rows)
-        if self._chunk_rows is None:
-            self.next_rows = following(self.next_rows, len(rows), size_bytes)
+        if size_bytes is None:
+            size_bytes = weigh(rows)
+        if self._is_adapting:
+            wanted = following(self.next_rows, len(rows), size_bytes)
+            self.next_rows = min(wanted, self._most_rows)
         self.next_bytes = size_bytes * self.next_rows // len(rows)

@@ -50,7 +50,7 @@ _limit = LineLimit()
 
 
 class SlowQueries:
-    """Notes queries that take longer than *threshold_seconds*; None: none.
+    """Notes queries that take longer than *threshold_seconds*.
 
     Args:
         now: the clock, in seconds.
@@ -61,12 +61,12 @@ class SlowQueries:
 
     def __init__(
         self,
-        threshold_seconds: float | None,
+        threshold_seconds: float,
         *,
         now: Callable[[], float] = time.monotonic,
         limit: LineLimit = _limit,
     ) -> None:
-        self._threshold_seconds = float("inf") if threshold_seconds is None else threshold_seconds
+        self._threshold_seconds = threshold_seconds
         self._limit = limit
         self.now = now
 

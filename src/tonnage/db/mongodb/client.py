@@ -118,7 +118,7 @@ class Mongo:
         return PoolStatistics(
             name=self.name,
             kind="pymongo",
-            limit=self._member.limit(),
+            limit=self._member.planned(),
             open=open_now,
             in_use=in_use,
             idle=max(0, open_now - in_use),
@@ -135,7 +135,7 @@ class Mongo:
     @property
     def max_bytes(self) -> int:
         """What its connections may hold, in bytes."""
-        return self._member.limit() * CONNECTION_BYTES
+        return self._member.planned() * CONNECTION_BYTES
 
     @property
     def used_bytes(self) -> int:

@@ -56,7 +56,7 @@ _lock = threading.Lock()
 _entered: list[tuple[weakref.ref[Counted], str]] = []
 
 
-def enter(pool: Counted, server: str = "") -> None:
+def enter(pool: Counted, server: str) -> None:
     """Have *pool* be shown, as long as it lives.
 
     Args:
@@ -103,8 +103,7 @@ def connections() -> tuple[int, dict[str, int]]:
         if each.server_connections is None:
             own += each.open
         else:
-            where = server or f"{each.name} {id(pool)}"
-            told[where] = max(told.get(where, 0), each.server_connections)
+            told[server] = max(told.get(server, 0), each.server_connections)
     return own, told
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # A role without rights sees that there are other sessions, and not of which kind they are. Before
 # PostgreSQL 16 there was no second reserve, nor a role for it.
-_POSTGRESQL: Final = """
+POSTGRESQL: Final = """
 SELECT current_setting('max_connections')::int,
        CASE WHEN rolsuper THEN 0 ELSE current_setting('superuser_reserved_connections')::int END,
        CASE WHEN rolsuper
@@ -43,7 +43,7 @@ SELECT @@GLOBAL.max_connections, 0, 0,
        CASE @@SESSION.max_user_connections WHEN 0 THEN -1 ELSE @@SESSION.max_user_connections END,
        -1, (SELECT count(*) FROM information_schema.processlist)
 """
-_STATEMENTS: Final = {"postgresql": _POSTGRESQL, "mysql": _MYSQL}
+_STATEMENTS: Final = {"postgresql": POSTGRESQL, "mysql": _MYSQL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,8 @@ class Slots(Generic[T]):
     def __init__(
         self, limit: int, most_waiting: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: while it is held, the collector may find a connection, which comes back then.
+        self._lock = threading.RLock()
         self._clock = clock
         # As many as the server has room for, and until when that is taken for true.
         self._room, self._full_until_seconds = limit, float("-inf")
@@ -112,10 +113,10 @@ class Slots(Generic[T]):
             others = self.in_use + len(self._resting) - 1
             if others < 1:
                 return None
+            waiter = make_waiter()
             self._room = others
             self._full_until_seconds = self._clock() + FULL_SECONDS
             self.in_use -= 1
-            waiter = make_waiter()
             self._line.appendleft(waiter)
             self._serve()
             return waiter
@@ -138,9 +139,10 @@ class Slots(Generic[T]):
         with self._lock:
             if item is not None and self.in_use + len(self._resting) > self.limit:
                 return False
+            resting = None if item is None else Grant(item, now_seconds)
             self.in_use -= 1
-            if item is not None:
-                self._resting.append(Grant(item, now_seconds))
+            if resting is not None:
+                self._resting.append(resting)
             self._serve()
             return True
 
@@ -156,7 +158,9 @@ class Slots(Generic[T]):
             self._serve()
             return gone
 
-    def take_out(self, is_due: Callable[[Grant[T]], bool], most: int | None = None) -> list[T]:
+    def take_out(
+        self, is_due: Callable[[Grant[T]], bool] = lambda _: True, most: int | None = None
+    ) -> list[T]:
         """Return those at rest for which *is_due*, the longest first; they are to be closed.
 
         Each counts as in use until ``leave(None, ...)`` says that it is closed: its place is taken
@@ -175,10 +179,14 @@ class Slots(Generic[T]):
             )
         )
 
-    def borrow(self) -> Grant[T] | None:
-        """Return a grant of one that rests, if one does and nobody waits."""
+    def borrow(self) -> tuple[T, float] | None:
+        """Return one that rests, if one does and nobody waits, and since when it has rested."""
         with self._lock:
-            return self._grant() if self._resting and not self._line else None
+            if not self._resting or self._line:
+                return None
+            grant = self._grant()
+            assert grant.item is not None  # as it has rested
+            return grant.item, grant.since_seconds
 
     def turn_away(self, error: Callable[[], BaseException]) -> None:
         """Have everybody who waits hear an *error* instead, each one of its own."""
@@ -194,9 +202,13 @@ class Slots(Generic[T]):
         return min(self.limit, self._room) if is_full else self.limit
 
     def _take(self, grants: list[Grant[T]]) -> list[T]:
-        self._resting = [each for each in self._resting if each not in grants]
-        self.in_use += len(grants)
-        return [each.item for each in grants if each.item is not None]
+        gone = []
+        for each in grants:
+            if each in self._resting and each.item is not None:
+                self._resting.remove(each)
+                self.in_use += 1
+                gone.append(each.item)
+        return gone
 
     def _grant(self) -> Grant[T]:
         self.in_use += 1

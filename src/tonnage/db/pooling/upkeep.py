@@ -2,9 +2,9 @@
 
     log = ConnectionLog("database", "postgresql://app:***@db/shop")
     log.opened(3)                      # database connection opened: database (...): 3 open
-    home = InLoop() or InThreads()
+    home = InThreads()                 # or InLoop(), where connections belong to an event loop
     home.later(15.0, look)             # look() is called there, once
-    home.run(close_them)               # may block, for what is awaited or for a socket
+    home.run(close_them)               # in threads it may block
 
 Promises: of each pool the log has a line a second at most for connections that come, and one for
 those that go, with how many of these there were since the last. What is done later knows nothing of
@@ -21,16 +21,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-
-P = TypeVar("P")
+    from collections.abc import AsyncGenerator, Callable
 
 logger = logging.getLogger("tonnage.db")
 
@@ -91,7 +90,7 @@ class Home(Protocol):
         """Have *function* called in *seconds*; it must be quick."""
 
     def run(self, function: Callable[[], object]) -> None:
-        """Have *function* called soon; it may use connections, and so take its time."""
+        """Have *function* called soon, to use connections."""
 
 
 class InLoop:
@@ -99,8 +98,6 @@ class InLoop:
 
     def __init__(self) -> None:
         self.loop: Final = asyncio.get_running_loop()
-        # The loop itself holds tasks weakly. As many as there are reasons to look.
-        self._running: set[asyncio.Task[Any]] = set()
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
         """See :class:`Home`."""
@@ -109,20 +106,7 @@ class InLoop:
     def run(self, function: Callable[[], object]) -> None:
         """See :class:`Home`; from any thread."""
         if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._run, function, context=Context())
-
-    def _run(self, function: Callable[[], object]) -> None:
-        from sqlalchemy.util import greenlet_spawn
-
-        # Not by way of the loop's factory, which would have it belong to a request.
-        task = asyncio.Task(greenlet_spawn(function), loop=self.loop)
-        self._running.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("connections could not be looked after", exc_info=error)
+            self.loop.call_soon_threadsafe(function, context=Context())
 
 
 class InThreads:
@@ -146,17 +130,31 @@ class InThreads:
             logger.warning("connections could not be looked after", exc_info=True)
 
 
-async def until_loop_ends(
-    reference: weakref.ref[P], close: Callable[[P], Awaitable[object]]
-) -> AsyncGenerator[None, None]:
-    """Close a pool's connections when its event loop closes its asynchronous generators.
+class Closing(Protocol):
+    """What is to be closed with its event loop."""
+
+    async def close(self) -> None:
+        """Close the connections that rest."""
+
+
+def until_loop_ends(reference: weakref.ref[Closing]) -> AsyncGenerator[None, None]:
+    """Have a pool closed when the running event loop closes its asynchronous generators.
 
     That is the last that a loop does in an orderly end (:func:`asyncio.run`, every server, pytest's
-    plugins), after it has cancelled its tasks; there is no other word for it.
+    plugins), after it has cancelled its tasks; there is no other word for it. What is returned has
+    to be kept until then.
     """
+    waiting = _wait(reference)
+    # Begun, so that the loop knows of it: it gets to its yield at once.
+    with suppress(StopIteration):
+        waiting.asend(None).send(None)
+    return waiting
+
+
+async def _wait(reference: weakref.ref[Closing]) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
         pool = reference()
         if pool is not None:
-            await close(pool)
+            await pool.close()

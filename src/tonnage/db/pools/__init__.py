@@ -8,11 +8,12 @@ Promises: each imports its driver when it is made, and nothing else; no connecti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tonnage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tonnage.db.guard.bounds import Bounds
     from tonnage.db.pools.tasks import AsyncPool
     from tonnage.db.pools.threads import Pool
     from tonnage.db.urls import DatabaseUrl, UrlLike
@@ -42,12 +43,10 @@ def pool(
     Raises:
         ConfigError: psycopg is missing, or an argument makes no sense.
     """
-    found, settings = _settled(url, "psycopg")
-    from tonnage.db.guard.bounds import Bounds
+    settled = _settled(url, "psycopg", max_rows, max_bytes, guard, slow_seconds)
     from tonnage.db.pools.threads import Pool
 
-    bounds = Bounds.of(settings, max_rows, max_bytes, guard, slow_seconds)
-    return Pool(name, found, settings, bounds)
+    return Pool(name, *settled)
 
 
 def async_pool(
@@ -72,16 +71,17 @@ def async_pool(
     Raises:
         ConfigError: asyncpg is missing, or an argument makes no sense.
     """
-    found, settings = _settled(url, "asyncpg")
-    from tonnage.db.guard.bounds import Bounds
+    settled = _settled(url, "asyncpg", max_rows, max_bytes, guard, slow_seconds)
     from tonnage.db.pools.tasks import AsyncPool
 
-    bounds = Bounds.of(settings, max_rows, max_bytes, guard, slow_seconds)
-    return AsyncPool(name, found, settings, bounds)
+    return AsyncPool(name, *settled)
 
 
-def _settled(text: UrlLike | None, driver: str) -> tuple[DatabaseUrl, DatabaseSettings]:
-    """Return where the database is and what the options say; *driver* is there."""
+def _settled(
+    text: UrlLike | None, driver: str, *given: Any
+) -> tuple[DatabaseUrl, DatabaseSettings, Bounds]:
+    """Return where the database is, what the options say, and the bounds; *driver* is there."""
+    from tonnage.db.guard.bounds import Bounds
     from tonnage.db.settings import current
     from tonnage.db.urls import wanted_url
     from tonnage.stores.sinks.onlyone import needed
@@ -91,4 +91,5 @@ def _settled(text: UrlLike | None, driver: str) -> tuple[DatabaseUrl, DatabaseSe
     if url.dialect != "postgresql":
         raise ConfigError(f"{url.shown} is no database for {driver}: use db.engine() for it")
     needed(driver, {"asyncpg": "postgres"}.get(driver, driver))
-    return url, current()
+    settings = current()
+    return url, settings, Bounds.of(settings, *given)

@@ -29,9 +29,9 @@ from asyncpg import (  # type: ignore[import-untyped]
 )
 
 from tonnage.db.guard.tally import Tally
+from tonnage.db.pooling.keeper import Life
 from tonnage.db.pooling.quiet import is_quiet
 from tonnage.db.pools.load import ADVICE
-from tonnage.db.pools.poolkeeper import Life
 from tonnage.db.pools.wire import Wire
 from tonnage.errors import ResultTooLargeError
 from tonnage.units import MIB

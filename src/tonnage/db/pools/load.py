@@ -8,7 +8,7 @@ again, and held until :attr:`Load.holding` is left.
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.db.guard.weights import weigh
@@ -16,6 +16,8 @@ from tonnage.governor.reservations import reserved
 from tonnage.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tonnage.db.guard.tally import Tally
 
 #: What an error says can be done about it.
@@ -75,6 +77,16 @@ class Load:
 
     def _ask(self) -> None:
         self._granted_bytes += self._tally.size_bytes
-        # The thread of an event loop must not wait; whoever blocks it has other worries.
-        if asyncio._get_running_loop() is None:
-            self.holding.enter_context(reserved(self._tally.size_bytes))
+        self.holding.enter_context(held(self._tally.size_bytes))
+
+
+@contextmanager
+def held(size_bytes: int) -> Iterator[None]:
+    """Keep *size_bytes* free for what runs inside.
+
+    Raises:
+        MemoryShortError: on entering, when so much did not come free in time.
+    """
+    # The thread of an event loop must not wait; whoever blocks it has other worries.
+    with reserved(size_bytes) if asyncio._get_running_loop() is None else nullcontext():
+        yield

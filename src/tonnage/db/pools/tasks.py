@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import weakref
 from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -34,25 +33,24 @@ import asyncpg  # type: ignore[import-untyped]
 from tonnage.db.drivers.asyncpg import connect_arguments
 from tonnage.db.guard.chunks import Pace
 from tonnage.db.pooling.away import NoRoomError
-from tonnage.db.pooling.serverlimits import ServerLimits, read
+from tonnage.db.pooling.keeper import Keeper
+from tonnage.db.pooling.kept import LoopPool
+from tonnage.db.pooling.serverlimits import POSTGRESQL, ServerLimits, read
 from tonnage.db.pooling.slots import Grant
-from tonnage.db.pooling.upkeep import until_loop_ends
 from tonnage.db.pooling.waiters import TaskWaiter
 from tonnage.db.pools.asyncpgconnection import BoundedConnection
-from tonnage.db.pools.base import PoolBase
-from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
-from tonnage.errors import DatabaseError
+from tonnage.db.pools.base import PlainPool
 from tonnage.governor.reservations import reserved
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.urls import DatabaseUrl
     from tonnage.settings import DatabaseSettings
 
 
-class AsyncPool(PoolBase[BoundedConnection]):
+class AsyncPool(PlainPool[BoundedConnection], LoopPool[BoundedConnection]):
     """Made by :func:`tonnage.db.async_pool`.
 
     Args:
@@ -67,11 +65,10 @@ class AsyncPool(PoolBase[BoundedConnection]):
     ) -> None:
         self._bounds = bounds
         self._arguments = connect_arguments(url, settings)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._until_end: AsyncGenerator[None, None] | None = None
         # On their way back; as many as the limit.
         self._returning: set[asyncio.Task[None]] = set()
-        super().__init__(PoolKeeper("asyncpg", name, url, settings, is_async=True))
+        super().__init__(Keeper("asyncpg", name, url, settings, is_async=True))
+        self._keeper.show(url.shown)
 
     # For the application.
 
@@ -102,7 +99,8 @@ class AsyncPool(PoolBase[BoundedConnection]):
             raise
         finally:
             if self._is_ours(connection):
-                await self._return(connection)
+                # Also where this task is cancelled.
+                await asyncio.shield(self._return(self._give_back(connection)))
             else:
                 self._parents.append(connection)
 
@@ -168,7 +166,7 @@ class AsyncPool(PoolBase[BoundedConnection]):
         The next use opens new ones.
         """
         self._keeper.expire()
-        await self._close_gently(self.slots.take_out(lambda _: True))
+        await self._close_gently(self.slots.take_out())
         if self._returning:
             await asyncio.wait(self._returning)
 
@@ -183,33 +181,22 @@ class AsyncPool(PoolBase[BoundedConnection]):
     def begin_anew(self) -> None:
         """Forget what there was: it is the parent's; called in a forked child."""
         super().begin_anew()
-        # They would close the parent's connections in the name of the child.
-        self._parents += [self._loop, self._until_end, self._returning]
-        self._loop = self._until_end = None
+        self._parents.append(self._returning)
         self._returning = set()
 
-    def _life(self, connection: BoundedConnection) -> Life:
-        return connection.life
-
-    def _run(self, function: Callable[[], None]) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, context=Context())
-
-    def _later(self, seconds: float, function: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(seconds, function, context=Context())
-
-    def _ask_beside(self, grant: Grant[BoundedConnection]) -> None:
-        asking = asyncio.Task(self._ask(grant), loop=asyncio.get_running_loop(), context=Context())
-        self._returning.add(asking)
-        asking.add_done_callback(self._returning.discard)
+    def _count(self, connection: BoundedConnection, since_seconds: float) -> None:
+        self._return(self._ask(connection, since_seconds))
 
     # Inside.
 
-    async def _ask(self, grant: Grant[BoundedConnection]) -> None:
-        connection = grant.item
-        if connection is None:
-            self.slots.leave(None, time.monotonic())
-            return
+    def _return(self, returning: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Return what gives a connection back, in a task that is of no request."""
+        task = asyncio.Task(returning, loop=asyncio.get_running_loop(), context=Context())
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
+        return task
+
+    async def _ask(self, connection: BoundedConnection, since_seconds: float) -> None:
         try:
             found = await self._told(connection)
             if found is not None:
@@ -217,18 +204,17 @@ class AsyncPool(PoolBase[BoundedConnection]):
         except asyncpg.ConnectionFailureError:
             connection.terminate()  # it has died while it rested
         except BaseException:
-            connection.terminate()
-            self.slots.leave(None, time.monotonic())
+            self.close_those([connection])
             raise
         if connection.is_closed():
             self.slots.leave(None, time.monotonic())
-        elif self._keeper.is_over(connection.life) or not self.slots.leave(
-            connection, grant.since_seconds
-        ):
+        elif self._is_over(connection):
             self.close_those([connection])
+        else:
+            self._rest(connection, since_seconds)
 
     async def _take(self, seconds: float | None) -> BoundedConnection:
-        await self._come_home()
+        self._come_home()
         ends_seconds = None if seconds is None else time.monotonic() + seconds
         found: Grant[BoundedConnection] | TaskWaiter | BoundedConnection = self._enter(TaskWaiter)
         while not isinstance(found, BoundedConnection):
@@ -256,7 +242,7 @@ class AsyncPool(PoolBase[BoundedConnection]):
         try:
             connection = grant.item
             if connection is not None:
-                if connection.is_alive and not self._keeper.is_over(connection.life):
+                if connection.is_alive and not self._is_over(connection):
                     return connection
                 await connection.close_gently()
             try:
@@ -290,7 +276,7 @@ class AsyncPool(PoolBase[BoundedConnection]):
             ConnectionFailureError: the connection was lost by it, whatever asyncpg calls that.
         """
         try:
-            return read(await connection.fetchrow(STATEMENT))
+            return read(await connection.fetchrow(POSTGRESQL))
         except Exception as error:
             if connection.is_lost_by(error):
                 raise asyncpg.ConnectionFailureError(str(error)) from error
@@ -299,22 +285,13 @@ class AsyncPool(PoolBase[BoundedConnection]):
 
     def _on_terminated(self, connection: BoundedConnection) -> None:
         """Count it; asyncpg calls this when a connection has ended, however that was."""
-        self._keeper.closed()
+        self._keeper.counts.went()
         for _ in self.slots.take_out(lambda grant: grant.item is connection):
             self.slots.leave(None, time.monotonic())
 
-    async def _return(self, connection: BoundedConnection) -> None:
-        """Give it back, also where this task is cancelled."""
-        returning = asyncio.Task(
-            self._give_back(connection), loop=asyncio.get_running_loop(), context=Context()
-        )
-        self._returning.add(returning)
-        returning.add_done_callback(self._returning.discard)
-        await asyncio.shield(returning)
-
     async def _give_back(self, connection: BoundedConnection) -> None:
         try:
-            if connection.is_worn or self._keeper.is_over(connection.life):
+            if connection.is_worn or self._is_over(connection):
                 await connection.close_gently()
             else:
                 await connection.reset_or_end()
@@ -332,23 +309,3 @@ class AsyncPool(PoolBase[BoundedConnection]):
         for connection in connections:
             await connection.close_gently()
             self.slots.leave(None, time.monotonic())
-
-    async def _come_home(self) -> None:
-        """Make sure that the connections belong to this event loop."""
-        loop = asyncio.get_running_loop()
-        if self._loop is loop:
-            return
-        slots = self.slots
-        if self._loop is not None:
-            if not self._loop.is_closed() and (slots.in_use or slots.idle):
-                raise DatabaseError(
-                    f"{self.name} has connections in another event loop, which has not ended: make"
-                    " a pool for each, or close it there first"
-                )
-            for _ in slots.take_out(lambda _: True):
-                self._keeper.closed()  # it ended without closing them
-            self.slots = self._new_slots()
-        self._loop, self._is_looking = loop, False
-        self._until_end = until_loop_ends(weakref.ref(self), AsyncPool.close)
-        # Begun, so that the loop knows of it, and closes it in the end.
-        await self._until_end.__anext__()

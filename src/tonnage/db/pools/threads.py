@@ -24,8 +24,6 @@ four threads in every worker.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -35,19 +33,17 @@ from psycopg.pq import TransactionStatus
 
 from tonnage.db.drivers.psycopg import configured, connect_arguments
 from tonnage.db.guard.chunks import Pace
-from tonnage.db.pooling.away import NoRoomError
+from tonnage.db.pooling.keeper import Keeper, Life
+from tonnage.db.pooling.kept import BlockingPool
 from tonnage.db.pooling.quiet import is_quiet
-from tonnage.db.pooling.serverlimits import ServerLimits, read
-from tonnage.db.pooling.slots import Grant
-from tonnage.db.pooling.waiters import ThreadWaiter
-from tonnage.db.pools.base import PoolBase
+from tonnage.db.pooling.serverlimits import POSTGRESQL, ServerLimits, read
+from tonnage.db.pooling.upkeep import InThreads
+from tonnage.db.pools.base import PlainPool
 from tonnage.db.pools.cursor import BoundedCursor
-from tonnage.db.pools.poolkeeper import STATEMENT, Life, PoolKeeper
-from tonnage.governor.reservations import reserved
-from tonnage.stores.background import background
+from tonnage.db.pools.load import held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
     from tonnage.db.guard.bounds import Bounds
     from tonnage.db.urls import DatabaseUrl
@@ -85,7 +81,7 @@ class BoundedConnection(psycopg.Connection[Any]):
                 setattr(self, name, value)
 
 
-class Pool(PoolBase[BoundedConnection]):
+class Pool(PlainPool[BoundedConnection], BlockingPool[BoundedConnection]):
     """Made by :func:`tonnage.db.pool`.
 
     Args:
@@ -95,13 +91,16 @@ class Pool(PoolBase[BoundedConnection]):
         bounds: what a query may load.
     """
 
+    _home = InThreads()
+
     def __init__(
         self, name: str, url: DatabaseUrl, settings: DatabaseSettings, bounds: Bounds | None
     ) -> None:
         self._bounds = bounds
         self._arguments = connect_arguments(url, settings)
         self._configure = configured(url, settings)
-        super().__init__(PoolKeeper("psycopg", name, url, settings, is_async=False))
+        super().__init__(Keeper("psycopg", name, url, settings, is_async=False))
+        self._keeper.show(url.shown)
 
     @contextmanager
     def connection(self, *, timeout: float | None = None) -> Iterator[BoundedConnection]:
@@ -138,7 +137,7 @@ class Pool(PoolBase[BoundedConnection]):
         with self.connection() as connection, connection.cursor("tonnage_stream") as cursor:
             cursor.execute(query, params)
             while True:
-                with _held(pace.next_bytes):
+                with held(pace.next_bytes):
                     rows = cursor.fetchmany(pace.next_rows)
                     pace.note(rows)
                 yield from rows
@@ -151,89 +150,12 @@ class Pool(PoolBase[BoundedConnection]):
         The next use opens new ones.
         """
         self._keeper.expire()
-        self.close_those(self.slots.take_out(lambda _: True))
+        self.close_those(self.slots.take_out())
 
     # As the base wants it.
 
-    def close_those(self, connections: list[BoundedConnection]) -> None:
-        """See :class:`PoolBase`."""
-        for connection in connections:
-            try:
-                self._close(connection)
-            finally:
-                self.slots.leave(None, time.monotonic())
-
-    def _life(self, connection: BoundedConnection) -> Life:
-        return connection.life
-
-    def _run(self, function: Callable[[], None]) -> None:
-        background().start(asyncio.to_thread(function))
-
-    def _later(self, seconds: float, function: Callable[[], None]) -> None:
-        there = background()
-        there.call(there.loop.call_later, seconds, function)
-
-    def _ask_beside(self, grant: Grant[BoundedConnection]) -> None:
-        self._run(partial(self._ask, grant))
-
-    # Inside.
-
-    def _ask(self, grant: Grant[BoundedConnection]) -> None:
-        connection = grant.item
-        if connection is None:
-            self.slots.leave(None, time.monotonic())
-            return
-        try:
-            found = self._told(connection)
-            if found is not None:
-                self._keeper.counted(found)
-        except psycopg.Error:
-            self.close_those([connection])  # it has died while it rested
-        else:
-            is_over = self._keeper.is_over(connection.life)
-            if is_over or not self.slots.leave(connection, grant.since_seconds):
-                self.close_those([connection])
-
-    def _take(self, seconds: float | None) -> BoundedConnection:
-        ends_seconds = None if seconds is None else time.monotonic() + seconds
-        found: Grant[BoundedConnection] | ThreadWaiter | BoundedConnection = self._enter(
-            ThreadWaiter
-        )
-        while not isinstance(found, BoundedConnection):
-            if isinstance(found, ThreadWaiter):
-                left = None if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
-                found = self._granted(found, left, seconds)
-            found = self._used(found)
-        return found
-
-    def _granted(
-        self, waiter: ThreadWaiter, left: float | None, seconds: float | None
-    ) -> Grant[BoundedConnection]:
-        """Return what *waiter* gets in the *left* of all *seconds*."""
-        try:
-            granted = waiter.wait(left)
-        except BaseException:  # interrupted, or woken with an error
-            self._give_up(waiter)
-            raise
-        if granted is None and self.slots.forget(waiter):
-            raise self._keeper.busy(self.slots.waiting, seconds)
-        return granted if granted is not None else waiter.granted()
-
-    def _used(self, grant: Grant[BoundedConnection]) -> BoundedConnection | ThreadWaiter:
-        """Return a connection, or who waits for another since the server has no room for one."""
-        try:
-            connection = grant.item
-            if connection is not None:
-                if is_quiet(connection.pgconn.socket) and not self._keeper.is_over(connection.life):
-                    return connection
-                self._close(connection)
-            try:
-                return self._open()
-            except NoRoomError as error:
-                return self._keeper.wait_instead(error, self.slots, ThreadWaiter)
-        except BaseException:
-            self.slots.leave(None, time.monotonic())
-            raise
+    def _is_living(self, connection: BoundedConnection, since_seconds: float) -> bool:
+        return is_quiet(connection.pgconn.socket) and not self._is_over(connection)
 
     def _open(self) -> BoundedConnection:
         with self._keeper.connecting():
@@ -249,10 +171,10 @@ class Pool(PoolBase[BoundedConnection]):
         return connection
 
     def _told(self, connection: BoundedConnection) -> ServerLimits | None:
-        """Return what the server says that it allows; None where it does not."""
         try:
-            return read(connection.execute(STATEMENT).fetchone() or ())
-        except psycopg.Error as error:
+            # Without bounds: it is no query of the application's.
+            return read(psycopg.Cursor(connection).execute(POSTGRESQL).fetchone() or ())
+        except Exception as error:
             if connection.closed:
                 raise
             self._keeper.not_counted(error)
@@ -268,27 +190,17 @@ class Pool(PoolBase[BoundedConnection]):
         with suppress(psycopg.Error):
             connection.restore()
         is_well = connection.pgconn.transaction_status == TransactionStatus.IDLE
-        if is_well and not connection.is_worn and not self._keeper.is_over(connection.life):
+        if is_well and not connection.is_worn and not self._is_over(connection):
             self._rest(connection)
         else:
             self.close_those([connection])
 
     def _close(self, connection: BoundedConnection) -> None:
         connection.close()
-        self._keeper.closed()
+        self._keeper.counts.went()
 
 
 def _is_ended(connection: BoundedConnection, error: Exception) -> bool:
     return connection.broken and isinstance(
         error, psycopg.OperationalError | psycopg.InterfaceError
     )
-
-
-@contextmanager
-def _held(size_bytes: int) -> Iterator[None]:
-    """Ask for memory, unless this is the thread of an event loop, which must not wait."""
-    if asyncio._get_running_loop() is not None:
-        yield
-        return
-    with reserved(size_bytes):
-        yield

@@ -45,8 +45,6 @@ class Wire(asyncio.Protocol):
         self._protocol = protocol
         self._transport = transport
         self._answer: Answer | None = None
-        #: Received since the connection began.
-        self.received_bytes = 0
         transport.set_protocol(self)
 
     def answer(self, most_bytes: int | None) -> Answer:
@@ -84,7 +82,6 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Count *data*, and hand it on unless it is too much."""
-        self.received_bytes += len(data)
         answer = self._answer
         if answer is None or answer.take(len(data)):
             self._protocol.data_received(data)

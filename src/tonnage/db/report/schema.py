@@ -69,11 +69,11 @@ def ask(session: Session, is_checked: bool = False) -> Answers:
     """
     answers = Answers()
     tables = session.rows(
-        "SELECT name, rootpage FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         f" AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name LIMIT {MOST_TABLES}"
     )
     answers.facts["version"] = _only(session.rows("SELECT sqlite_version()"))
-    for name in ("page_size", "page_count", "freelist_count", "journal_mode", "auto_vacuum"):
+    for name in ("page_size", "page_count", "freelist_count", "journal_mode"):
         answers.facts[name] = _only(session.rows(f"PRAGMA {name}"))
     answers.facts["log_bytes"] = _log_bytes(session)
     answers.sizes = _sizes(session, answers.unknown)

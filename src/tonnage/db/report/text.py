@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Final
 
+from tonnage.logs.texts import printable
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
@@ -93,7 +94,6 @@ def _wrapped(before: str, text: str, indent: int | None = None) -> list[str]:
         subsequent_indent=" " * (len(before) if indent is None else indent),
         break_long_words=False,
         break_on_hyphens=False,
-        drop_whitespace=True,
     ) or [before.rstrip()]
 
 
@@ -104,8 +104,3 @@ def _short(name: str) -> str:
 
 def _size(count: int | None) -> str:
     return "-" if count is None else format_bytes(count)
-
-
-def printable(text: str) -> str:
-    """Return *text* with what would steer a terminal spelled out."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

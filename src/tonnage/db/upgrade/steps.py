@@ -148,7 +148,7 @@ class Steps:
         environment = EnvironmentContext(
             self._config, self._script, fn=steps, dont_mutate=dont_mutate
         )
-        with environment, _flag(IS_MIGRATING):
+        with environment, _migrating():
             if self._place.environment is not None:
                 self._script.run_env()
                 return
@@ -194,7 +194,7 @@ def _read(config: Config, place: Place) -> ScriptDirectory:
     script = ScriptDirectory.from_config(config)
     try:
         # They may import the application, which may call us.
-        with _flag(IS_MIGRATING), warnings.catch_warnings():
+        with _migrating(), warnings.catch_warnings():
             # One that is wanted and not there is an error all the same, of less words.
             warnings.filterwarnings("error", message="Revision .* is not present")
             script.get_heads()
@@ -214,15 +214,15 @@ def _line_in(directory: Path, error: Exception) -> str:
 
 
 @contextmanager
-def _flag(name: str) -> Iterator[None]:
-    """Have the variable *name* set meanwhile."""
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+def _migrating() -> Iterator[None]:
+    """Have it be known meanwhile that migrations run."""
+    before = os.environ.get(IS_MIGRATING)
+    os.environ[IS_MIGRATING] = "1"
     try:
         yield
     finally:
         if before is None:
-            del os.environ[name]
+            del os.environ[IS_MIGRATING]
 
 
 def _configuration(place: Place) -> Config:

@@ -108,22 +108,22 @@ class SessionSink(SqlSink):
 
         table = self._known(connection)
         known = table.c
-        # What another one ends at this moment is passed over; SQLite has one writer at a time.
         silent = (
             select(known.id)
             .where(known.ended_at.is_(None), known.last_beat_at < since)
             .order_by(known.last_beat_at)
             .limit(most)
-            .with_for_update(skip_locked=True)
-            .cte("silent")
         )
         if self._database.dialect == "sqlite":
+            # It has one writer at a time; and Python begins no transaction for WITH.
             lasted = (func.julianday(known.last_beat_at) - func.julianday(known.started_at)) * 86400
         else:
+            # Looked for once; what another one ends at this moment is passed over.
+            silent = select(silent.with_for_update(skip_locked=True).cte("silent").c.id)
             lasted = extract("epoch", known.last_beat_at - known.started_at)
         statement = (
             update(table)
-            .where(known.id.in_(select(silent.c.id)))
+            .where(known.id.in_(silent))
             .values(ended_at=known.last_beat_at, duration_seconds=lasted)
             .returning(known.id, known.started_at, known.ended_at, known.duration_seconds)
         )

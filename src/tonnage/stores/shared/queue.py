@@ -98,10 +98,10 @@ def empty(tables: Tables) -> None:
 
 def _pieces(tables: Tables, place: int) -> list[bytes]:
     cursor = tables.transaction.cursor(tables.queue)
+    cursor.set_range(pack_piece(place, 0))
     found = []
-    if cursor.set_key(pack_piece(place, 0)):
-        for key, piece in cursor.iternext():
-            if unpack_piece(key)[0] != place:
-                break
-            found.append(piece)
+    for key, piece in cursor.iternext():
+        if unpack_piece(key)[0] != place:
+            break
+        found.append(piece)
     return found

@@ -5,7 +5,9 @@
 
 Promises: what is run sees one connection and is one transaction, whole or not at all, also where
 who waits for it is cancelled. An asynchronous engine runs in the event loop, any other in a thread.
-One thing at a time: one connection. A forked process leaves its parent's connection alone.
+One thing at a time: one connection, and one for each thread whose work was given up and has not
+ended; these are as many as the event loop has threads. A forked process leaves its parent's
+connection alone.
 
 An engine of the application's own keeps its settings. Where it is asynchronous, its pool belongs to
 the application's event loop, so that a pool of the same kind is made for this one.
@@ -157,7 +159,8 @@ def _engine_of(text: str) -> Engine:
 
             engine = create_async_engine(url, **given).sync_engine
         else:
-            engine = create_engine(url, poolclass=QueuePool, **given)
+            # Whoever waits for a pool is not told when a connection that another one makes fails.
+            engine = create_engine(url, poolclass=QueuePool, **given | {"max_overflow": -1})
     except (ImportError, ArgumentError) as error:
         raise ConfigError(f"no database can be reached by {url.drivername}: {error}") from error
     if engine.dialect.name == "sqlite":

@@ -68,12 +68,12 @@ class Backlog:
     @property
     def count(self) -> int:
         """How many records are there; those that other processes have left count as one."""
-        return 0 if self._spool is None else self._spool.waiting + self._spool.adopting
+        return 0 if self._spool is None else self._spool.books.waiting + self._spool.adopting
 
     @property
     def used_bytes(self) -> int:
         """What they take on disk."""
-        return 0 if self._spool is None else self._spool.used_bytes
+        return 0 if self._spool is None else self._spool.books.used_bytes
 
     async def open(self) -> None:
         """Find what earlier processes have left; nothing happens if that is done.

@@ -68,7 +68,9 @@ class Buffer:
         self._lock = threading.Lock()
         self._waiting: list[Any] = []
         self._waiting_bytes = 0
-        self._taken_records = self._taken_bytes = self._released = 0
+        self._taken_records = self._taken_bytes = 0
+        #: How many records ever left.
+        self.released = 0
         self._is_due = self._is_closed = False
         self._since_seconds = 0.0
         self._taken_since_seconds: float | None = None
@@ -149,12 +151,7 @@ class Buffer:
     @property
     def total(self) -> int:
         """How many records ever came in."""
-        return self.count + self._released
-
-    @property
-    def released(self) -> int:
-        """How many records ever left."""
-        return self._released
+        return self.count + self.released
 
     @property
     def is_full(self) -> bool:
@@ -218,7 +215,7 @@ class Buffer:
         with self._lock:
             self._taken_records -= len(taken.records)
             self._taken_bytes -= taken.used_bytes
-            self._released += len(taken.records)
+            self.released += len(taken.records)
             if not self._taken_records:
                 self._taken_since_seconds = None
             is_to_wake, served = self._admit()
@@ -249,7 +246,7 @@ class Buffer:
                 return None
             waiter = self._waiters.first
             (records, _), served = self._waiters.pop()
-            self._released += len(records)
+            self.released += len(records)
             self._ease()
             return records, waiter, served is not None
 
@@ -266,7 +263,7 @@ class Buffer:
                 each.parcels.clear()
                 each.refused += left
                 refused += left
-            self._released += refused
+            self.released += refused
             self._ease()
         tell(waiters)
         return refused

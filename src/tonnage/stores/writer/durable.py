@@ -160,8 +160,8 @@ class DurableWriter:
             total_flushed=delivery.total_flushed,
             total_failed=delivery.total_failed,
             total_dropped=spool.books.refused,
-            spooled=spool.waiting,
-            spooled_bytes=spool.used_bytes,
+            spooled=spool.books.waiting,
+            spooled_bytes=spool.books.used_bytes,
             waiting=on_the_way if spool.is_blocked else 0,
             lag_seconds=spool.lag_seconds,
             is_failing=delivery.is_failing,
@@ -232,8 +232,8 @@ class DurableWriter:
             self._flushes
             or spool.adopting
             or spool.is_blocked
-            or not 0 < spool.waiting < self._options.batch_records
-            or spool.used_bytes >= self._options.batch_bytes
+            or not 0 < spool.books.waiting < self._options.batch_records
+            or spool.books.used_bytes >= self._options.batch_bytes
         ):
             return
         left_seconds = self._options.flush_seconds - spool.lag_seconds
@@ -246,7 +246,7 @@ class DurableWriter:
         self._awaited = count
         if self._spool.is_blocked:
             seconds = min(seconds, RETRY_SECONDS)
-        if self._spool.waiting < count and not (self._flushes and count > 1) and seconds > 0:
+        if self._spool.books.waiting < count and not (self._flushes and count > 1) and seconds > 0:
             try:
                 async with asyncio.timeout(seconds):
                     await self._wake.wait()
@@ -256,7 +256,9 @@ class DurableWriter:
 
     def _on_more(self) -> None:
         # In the disk's thread, after each fsync: it wakes the loop only when that is needed.
-        if self._awaited > 0 and (self._awaited <= self._spool.waiting or self._spool.is_blocked):
+        if self._awaited > 0 and (
+            self._awaited <= self._spool.books.waiting or self._spool.is_blocked
+        ):
             self._awaited = 0
             background().call(self._wake.set)
 
@@ -295,10 +297,10 @@ class DurableWriter:
             await self._task.stop(deadline.for_sink_seconds)
         self._answer(self._spool.books.stored)
         await self._spool.close()
-        if self._spool.waiting:
+        if self._spool.books.waiting:
             logger.warning(
                 "writer %s: %d records are left on disk, for the next process",
                 self._options.name,
-                self._spool.waiting,
+                self._spool.books.waiting,
             )
         await self._delivery.close(deadline.for_sink_seconds)

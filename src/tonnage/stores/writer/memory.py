@@ -61,8 +61,8 @@ class MemoryWriter:
                 batch_records=options.batch_records,
                 batch_bytes=options.batch_bytes,
             ),
-            wake=self._wake,
-            begin=self._begin,
+            wake=lambda: self._pump.wake(),
+            begin=lambda: self._pump.begin(),
         )
         self._too_full = Notice(f"writer {options.name}: buffer full, dropping: %d records (%s)")
         self._pump = Pump(
@@ -240,12 +240,6 @@ class MemoryWriter:
             lag_seconds=buffer.lag_seconds(),
             is_failing=delivery.is_failing,
         )
-
-    def _wake(self) -> None:
-        self._pump.wake()
-
-    def _begin(self) -> None:
-        self._pump.begin()
 
 
 def _until(timeout_seconds: float | None) -> float | None:

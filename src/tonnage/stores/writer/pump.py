@@ -114,7 +114,7 @@ class Pump:
         """Return when all that is in memory and in the spool now is stored or set aside."""
         await background().run(self._flush_here())
 
-    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+    async def close(self, seconds: float) -> None:
         """Deliver what is there within *seconds* of the first call, and let go of the sink."""
         await background().run(self._close_here(seconds))
 

@@ -10,15 +10,14 @@ on.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.stores.rotated import RotatedFile
 from tonnage.stores.sizes import size_bytes
 from tonnage.stores.writer.notices import Notice, later, told
 from tonnage.units import KIB, MIB
@@ -70,8 +69,10 @@ class Rejected:
     ) -> None:
         #: How many there were.
         self.total = 0
-        self._file = file
         self._most_file_bytes = most_file_bytes
+        self._file: RotatedFile | None = None
+        if file is not None:
+            self._file = RotatedFile(file, file_bytes=most_file_bytes, files_kept=1, mode=0o600)
         self._now = now
         self._kept: deque[tuple[RejectedRecord, int]] = deque()
         self._kept_bytes = 0
@@ -110,30 +111,11 @@ class Rejected:
         while len(self._kept) > MOST_KEPT or self._kept_bytes > MOST_KEPT_BYTES:
             self._kept_bytes -= self._kept.popleft()[1]
 
-    def _append(self, file: Path, found: RejectedRecord) -> None:
+    def _append(self, file: RotatedFile, found: RejectedRecord) -> None:
         line = _line(found, found.record)
         if len(line) > self._most_file_bytes:
             line = _line(found, {})
-        while True:
-            fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                size_now = os.fstat(fd).st_size
-                if not size_now or size_now + len(line) <= self._most_file_bytes:
-                    os.write(fd, line)
-                    return
-                # Another process may have renamed it while this one waited for the lock.
-                if _is_at(fd, file):
-                    os.replace(file, file.with_name(file.name + ".1"))
-            finally:
-                os.close(fd)
-
-
-def _is_at(fd: int, file: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(file))
-    except FileNotFoundError:
-        return False
+        file.append(line)
 
 
 def _line(found: RejectedRecord, record: Mapping[str, Any]) -> bytes:

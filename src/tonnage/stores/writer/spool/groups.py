@@ -110,16 +110,15 @@ class Groups:
             self.count += len(parcel.payloads)
         return group
 
-    def leave(self, group: Group, parcel: Parcel) -> bool:
-        """Take *parcel* out of *group* again; return False where it is too late for that."""
+    def leave(self, group: Group, parcel: Parcel) -> None:
+        """Take *parcel* out of *group* again, unless it is too late for that."""
         with self._lock:
             if group.has_begun or parcel not in group.parcels:
-                return False
+                return
             group.parcels.remove(parcel)
             group.size_bytes -= parcel.size_bytes
             self.size_bytes -= parcel.size_bytes
             self.count -= len(parcel.payloads)
-            return True
 
     def begin(self) -> list[bytes] | None:
         """Return the payloads of the oldest, which from now on takes no more; None: none is there.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tonnage.errors import RecordsRejectedError, StoreError, WriterFullError
 from tonnage.stores.writer.spool import frames
@@ -33,7 +33,7 @@ class Intake:
     def __init__(self, name: str, groups: Groups, parcel_bytes: int) -> None:
         self._name = name
         self._groups = groups
-        self.parcel_bytes: Final = parcel_bytes
+        self._parcel_bytes = parcel_bytes
 
     async def add(self, records: Sequence[Mapping[str, Any]], *, one_by_one: bool = False) -> None:
         """Return when *records* are on the disk.
@@ -86,13 +86,13 @@ class Intake:
         for record in records:
             payload = encode(record)
             cost = len(payload) + frames.FRAME_BYTES
-            if cost > self.parcel_bytes:
+            if cost > self._parcel_bytes:
                 raise RecordsRejectedError(
                     f"a record of {format_bytes(len(payload))} is too large for the spool of writer"
-                    f" {self._name!r}: it takes {format_bytes(self.parcel_bytes)} at most, which"
+                    f" {self._name!r}: it takes {format_bytes(self._parcel_bytes)} at most, which"
                     " grows with spool_bytes"
                 )
-            if not parcels or parcels[-1].size_bytes + cost > self.parcel_bytes:
+            if not parcels or parcels[-1].size_bytes + cost > self._parcel_bytes:
                 parcels.append(Parcel([], 0))
             parcels[-1].payloads.append(payload)
             parcels[-1].size_bytes += cost

@@ -18,13 +18,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from tonnage.stores.writer.spool import frames
-from tonnage.stores.writer.spool.files import FILES, Files
 from tonnage.stores.writer.spool.places import segment_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tonnage.stores.writer.spool.files import Files
     from tonnage.stores.writer.spool.places import LockedDirectory, Place
 
 
@@ -57,9 +57,9 @@ class Journal:
         self,
         place: Place,
         directory: LockedDirectory,
-        files: Files = FILES,
+        files: Files,
         *,
-        first_number: int = 1,
+        first_number: int,
     ) -> None:
         self._place = place
         self.directory: Final = directory
@@ -69,16 +69,6 @@ class Journal:
         self.segments: Final[deque[Segment]] = deque()
         self._next_segment = 1
         self._next_number = first_number
-
-    @property
-    def name(self) -> str:
-        """What its records' ids begin with."""
-        return self.directory.name
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a segment that takes more."""
-        return self._fd >= 0
 
     def append(self, payloads: Sequence[bytes]) -> int:
         """Add *payloads*, of at most a segment's size together; return the bytes they take.
@@ -117,11 +107,6 @@ class Journal:
                 # Some say only now what has failed; what was confirmed is there all the same.
                 os.close(fd)
 
-    def release_pages(self) -> None:
-        """Have the kernel forget what it caches of the newest segment."""
-        if self._fd >= 0:
-            self._files.forget_pages(self._fd)
-
     @property
     def _end(self) -> int:
         return self.segments[-1].end
@@ -133,8 +118,8 @@ class Journal:
     def _begin_segment(self) -> None:
         if self._fd >= 0 and len(self.segments) > 1:
             # Its reader is not here yet, and its pages count as this container's memory.
-            self.release_pages()
-        head = frames.head(self.name, self._next_number)
+            self._files.forget_pages(self._fd)
+        head = frames.head(self.directory.name, self._next_number)
         with self._place.room_for_segment():
             # A number of its own for each attempt: not even the name of a failed one comes again.
             number, self._next_segment = self._next_segment, self._next_segment + 1

@@ -108,8 +108,10 @@ class Spool:
         # The dead ones' first, each oldest first; then our own.
         self._adopted: deque[Replay] = deque()
         self._own: Replay | None = None
-        # Whether records wait for room; and whether it was said why none are taken.
-        self._is_blocked = self._is_failing = False
+        #: Whether records wait for room on the disk.
+        self.is_blocked = False
+        # Whether it was said why none are taken.
+        self._is_failing = False
         self._marks = Marks()
         self.books: Final = Books()
 
@@ -177,7 +179,7 @@ class Spool:
 
     async def retry(self) -> None:
         """Try again to write what waits for room; needed where another process makes it."""
-        if self._is_blocked:
+        if self.is_blocked:
             await self._on_disk().run(self._commit)
 
     async def close(self) -> None:
@@ -191,14 +193,9 @@ class Spool:
     # What it holds.
 
     @property
-    def waiting(self) -> int:
-        """Records of this process that are not delivered; of adopted journals nobody counts."""
-        return self.books.waiting
-
-    @property
     def is_empty(self) -> bool:
         """Whether all that is known of was delivered."""
-        return not self._adopted and self.waiting == 0
+        return not self._adopted and self.books.waiting == 0
 
     @property
     def adopting(self) -> bool:
@@ -214,16 +211,6 @@ class Spool:
     def on_the_way_bytes(self) -> int:
         """What they take."""
         return self._groups.size_bytes
-
-    @property
-    def used_bytes(self) -> int:
-        """What records that are not delivered take on the disk, those of the dead included."""
-        return self.books.used_bytes
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether records wait for room on the disk."""
-        return self._is_blocked
 
     @property
     def lag_seconds(self) -> float:
@@ -299,16 +286,16 @@ class Spool:
         error = self._store(payloads)
         if error is not None and self._waits and isinstance(error, WriterFullError):
             self._groups.postpone()
-            if not self._is_blocked:
-                self._is_blocked = True
+            if not self.is_blocked:
+                self.is_blocked = True
                 self.on_more()
             return
         more = self._groups.end(error)
-        if more and self._is_blocked:
+        if more and self.is_blocked:
             # Those whose turn came meanwhile.
             self._on_disk().submit(self._commit)
         else:
-            self._is_blocked = False
+            self.is_blocked = False
         if error is None:
             self.on_more()
 
@@ -379,7 +366,7 @@ class Spool:
             self._note_delivered(chunk.last_number, self.books.delivered_bytes + chunk.size_bytes)
         else:
             self.books.adopted_bytes -= chunk.size_bytes
-        if self._is_blocked:
+        if self.is_blocked:
             self._commit()
 
     def _adopt(self) -> bool:
