@@ -88,9 +88,9 @@ def test_a_name_imports_what_it_needs(name: str, expected: set[str]) -> None:
 
 @pytest.mark.parametrize("name", ["Uploads", "UploadError"])
 def test_uploads_import_their_own_room(name: str) -> None:
-    """And of the others only what refuses, and what knows disks from memory."""
+    """And of the others only what refuses, checks options, and knows disks from memory."""
     room = "tonnage.web.path.uploads"
-    others = _PATH | {"tonnage.host", "tonnage.host.filesystems"}
+    others = _PATH | {"tonnage.checks", "tonnage.host", "tonnage.host.filesystems"}
     assert {module for module in ours(imported(name)) if not module.startswith(room)} <= others
 
 

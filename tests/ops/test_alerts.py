@@ -14,6 +14,7 @@ from contextlib import ExitStack
 
 import pytest
 from tests.ops.receiver import Receiver, receiving, reports
+from tests.support.forking import fork
 from tests.support.waiting import Ends, await_true
 
 from tonnage.budget.sizes import ALERTER_BYTES
@@ -318,13 +319,15 @@ def test_the_sender_ends_with_a_supervisor_that_is_killed() -> None:
     """Nothing is left behind, not even while it waits for an answer."""
     reader, writer = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        supervisor = os.fork()
-        if not supervisor:
+
+        def live() -> None:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
             alerter = Alerter.start(reports(url), "api", STANDARD)
             alerter.alert(WORKER_DIED, "it died", {})
             os.write(writer, str(alerter.pid).encode())
             signal.pause()
+
+        supervisor = fork(live)
         ends = Ends([int(os.read(reader, 20))])
         with listening.accept()[0] as connection:
             connection.recv(10)

@@ -190,6 +190,7 @@ def test_pauses_double_up_to_a_minute() -> None:
         ("soon", 0.0),
         ("-5", 0.0),
         ("Sun, 99 Nov 2026 05:02:00 GMT", 0.0),
+        ("Sun, 22 Nov 99999999999999999999 05:02:00 GMT", 0.0),
         ("", 0.0),
     ],
 )

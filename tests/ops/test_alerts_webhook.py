@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 from tests.ops.receiver import receiving, reports
+from tests.support.certificate import localhost
 
 from tonnage.errors import ConfigError
 from tonnage.ops.alertpolicy import CRITICAL, make_alert
@@ -190,6 +189,12 @@ def test_what_precedes_the_answer_is_skipped() -> None:
             ),
             id="endless head",
         ),
+        pytest.param(
+            lambda connection: connection.sendall(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+            ),
+            id="another protocol",
+        ),
     ],
 )
 def test_what_is_no_answer_is_an_error(talk: Callable[[socket.socket], Any]) -> None:
@@ -224,20 +229,7 @@ def test_a_receiver_that_trickles_is_left_at_the_deadline() -> None:
 @pytest.fixture
 def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """Return what a server named localhost needs; its certificate is trusted."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-keyout", key, "-out", certificate),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, certificate = localhost(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     return context
 

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.logs.context import current
 from tonnage.logs.outflow import WAIT_SECONDS
@@ -263,13 +264,9 @@ def test_colour_is_for_terminals(environ: dict[str, str], colored: bool) -> None
 def test_lines_of_forked_processes_do_not_mix(pipe: Pipe) -> None:
     """Two processes that log at the same time write whole lines."""
     configure(settings("json"), fd=pipe.fd)
-    child = os.fork()
-    try:
-        _log_lines("parent" if child else "child")
-    finally:
-        if not child:
-            os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    child = fork(lambda: _log_lines("child"))
+    _log_lines("parent")
+    assert status_of(child) == 0
 
     lines = pipe.objects()
     assert len(lines) == 100
@@ -397,13 +394,7 @@ def test_a_child_does_not_tell_of_what_its_parent_dropped(full: FullPipe) -> Non
     logging.getLogger("tonnage").warning("dropped")
     full.text()
 
-    child = os.fork()
-    if not child:
-        try:
-            logging.getLogger("tonnage").warning("child")
-        finally:
-            os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    assert status_of(fork(lambda: logging.getLogger("tonnage").warning("child"))) == 0
     assert full.text().count("\n") == 1
     logging.getLogger("tonnage").warning("parent")
     assert "1 line(s) of this log were dropped" in full.text()

@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, Self
 
 from tests.server.test_actions import Hand
@@ -76,12 +75,7 @@ class Backstage:
         self._turning = asyncio.create_task(self._turn())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._turning.cancel()
         self._stack.close()
 

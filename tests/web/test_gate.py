@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from tests.web.virtual import now, run
-from tests.web.world import World, each, growing, holding, turns
+from tests.web.world import World, costs_in, each, growing, holding, turns
 
 from tonnage.governor.costs import LATE_KNOWN_AFTER
 from tonnage.units import MIB
@@ -284,8 +284,7 @@ def test_the_frameworks_template_takes_over_from_the_folded_path() -> None:
             world.handlers[f"/users/{name}"] = handle
             await world.get(f"/users/{name}")
 
-        known = {cost.name: cost.observations for cost in world.routes.known()}
-        assert known["GET /users/{name}"] == 6
+        assert costs_in(world.page)["GET /users/{name}"].observations == 6
         assert world.cost("/users/a").is_known
 
     run(story())

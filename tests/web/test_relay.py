@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.web.backstage import LOCAL, REMOTE, TOKEN, Backstage
-from tests.web.world import Response, call, until
+from tests.web.world import Response, call, http, until
 
 from tonnage.answer import Answer
 from tonnage.ops.login import COOKIE, HIDDEN, SHOWN, issue
@@ -96,6 +96,17 @@ async def test_without_page_and_metrics_all_is_the_applications() -> None:
     async with Backstage(places=Places()) as stage:
         for path in ("/ops", "/ops/state", "/metrics", "", "\n"):
             assert (await stage.ask(path, LOCAL)).status == 299
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/ops/state", "/health/memory"])
+@pytest.mark.parametrize("first", ["eyJhbGciOi.J9.x", "guess"])
+async def test_of_two_tokens_the_one_that_is_counted_opens(path: str, first: str) -> None:
+    """Else the second could be a guess that nobody counts, behind an application's own."""
+    async with Backstage() as stage:
+        scope = {**http(path), "client": REMOTE, "query_string": b""}
+        given = [(b"authorization", f"Bearer {each}".encode()) for each in (first, TOKEN)]
+        for headers, status in ((given, 403), (given[::-1], 200)):
+            assert (await call(stage.app, {**scope, "headers": headers})).status == status
 
 
 @pytest.mark.parametrize("query", ["worker=1&worker=2", "x=1", "worker"])

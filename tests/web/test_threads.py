@@ -3,116 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from anyio import to_thread
-from tests.support.forking import fork, status_of
 from tests.web.virtual import run
 from tests.web.world import World, turns, until
 
 from tonnage.units import MIB
 from tonnage.web.meter import current_request
 from tonnage.web.respond import Scope
-from tonnage.web.threads import (
-    PULSE_SECONDS,
-    STACK_BYTES,
-    AnyioThreads,
-    MeteredExecutor,
-    Stacks,
-    bound_stacks,
-)
-
-Run = Callable[[Callable[[], object]], object]
-
-
-@pytest.fixture
-def stack_size() -> Iterator[None]:
-    """Put the size of threads' stacks back."""
-    before = threading.stack_size()
-    yield
-    threading.stack_size(before)
-
-
-@pytest.mark.usefixtures("stack_size")
-def test_stacks_are_bounded() -> None:
-    """Threads started from now on have 1 MB."""
-    bound_stacks()
-
-    assert threading.stack_size() == STACK_BYTES == MIB
-
-
-def test_stacks_stay_reserved_when_their_threads_have_ended() -> None:
-    """The C library keeps them for the next ones; a thread more is a stack more."""
-
-    def story() -> None:
-        stacks, leave = Stacks(), threading.Event()
-        assert stacks.reserved_bytes() == STACK_BYTES
-        thread = threading.Thread(target=leave.wait)
-        thread.start()
-        assert stacks.reserved_bytes() == 2 * STACK_BYTES
-        leave.set()
-        thread.join()
-        assert stacks.reserved_bytes() == 2 * STACK_BYTES
-
-    # Without the threads of other tests, which may be about to end.
-    assert status_of(fork(story)) == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="counted in /proc")
-def test_stacks_of_threads_that_are_not_pythons_are_counted_too() -> None:
-    """uvloop's, which it starts for the first look-up of a name, have 8 MB each."""
-    pytest.importorskip("uvloop")
-    code = """
-import asyncio, uvloop
-from tonnage.web.threads import Stacks
-
-async def main():
-    stacks = Stacks()
-    print(stacks.foreign_bytes())
-    await asyncio.get_running_loop().getaddrinfo("localhost", 80)
-    await asyncio.to_thread(lambda: None)
-    print(stacks.foreign_bytes())
-
-uvloop.run(main())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    before, after = (int(line) for line in done.stdout.split())
-
-    assert before == 0
-    assert after == 4 * resource.getrlimit(resource.RLIMIT_STACK)[0]
-
-
-@pytest.mark.parametrize("way", [asyncio.to_thread, to_thread.run_sync])
-def test_growth_in_a_thread_is_charged_to_its_request(way: Run) -> None:
-    """Both asyncio's pool and anyio's are watched."""
-
-    async def story() -> None:
-        world = World()
-        world.install()
-        go_on = threading.Event()
-
-        def work() -> None:
-            go_on.wait(5)
-            world.memory.take(8)
-
-        async def handle(world: World, scope: Scope) -> None:
-            await way(work)  # type: ignore[misc]
-
-        world.handlers["/work"] = handle
-        task = world.start("/work")[0]
-        await turns()
-        go_on.set()
-        await task
-
-        assert world.cost("/work").worst_bytes == 8 * MIB
-
-    run(story())
+from tonnage.web.threads import PULSE_SECONDS, AnyioThreads, MeteredExecutor
 
 
 def test_growth_is_shared_by_those_who_are_in_a_thread() -> None:
@@ -142,33 +45,6 @@ def test_growth_is_shared_by_those_who_are_in_a_thread() -> None:
 
         assert world.cost("/one").worst_bytes == 6 * MIB
         assert world.cost("/two").worst_bytes == 6 * MIB
-
-    run(story())
-
-
-def test_a_synchronous_route_behind_middleware_is_charged() -> None:
-    """Starlette's middleware runs the application in a task of its own."""
-
-    async def story() -> None:
-        world = World()
-        world.install()
-
-        go_on = threading.Event()
-
-        def work() -> None:
-            go_on.wait(5)
-            world.memory.take(8)
-
-        async def handle(world: World, scope: Scope) -> None:
-            await asyncio.create_task(to_thread.run_sync(work))
-
-        world.handlers["/work"] = handle
-        task = world.start("/work")[0]
-        await turns()
-        go_on.set()
-        await task
-
-        assert world.cost("/work").worst_bytes == 8 * MIB
 
     run(story())
 

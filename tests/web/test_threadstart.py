@@ -6,10 +6,9 @@ import _thread
 import os
 import resource
 import threading
-import traceback
-from collections.abc import Callable
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.host.processes import StatmSample
 from tonnage.units import MIB
@@ -18,21 +17,6 @@ from tonnage.web.threadstart import make_room_for_threads
 from tonnage.web.witness import listen
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-
-def in_child(story: Callable[[], None]) -> None:
-    """Run *story* where it may replace a method of threading and set limits."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            story()
-            status = 0
-        except BaseException:  # noqa: BLE001 - the parent sees the status.
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 class Stillborn(threading.Thread):
@@ -80,7 +64,7 @@ def test_without_room_the_start_fails_instead_of_hanging() -> None:
             start_one()
         assert told == [True]
 
-    in_child(story)
+    assert status_of(fork(story)) == 0
 
 
 def test_a_memory_error_that_is_being_handled_is_freed_first() -> None:
@@ -110,7 +94,7 @@ def test_a_memory_error_that_is_being_handled_is_freed_first() -> None:
         except MemoryError:
             assert start_one()
 
-    in_child(story)
+    assert status_of(fork(story)) == 0
 
 
 def test_one_that_ends_before_it_begins_is_a_memory_error() -> None:
@@ -124,7 +108,7 @@ def test_one_that_ends_before_it_begins_is_a_memory_error() -> None:
         assert thread not in threading.enumerate()
         assert start_one()
 
-    in_child(story)
+    assert status_of(fork(story)) == 0
 
 
 def test_it_is_found_beside_threads_that_python_does_not_know() -> None:
@@ -143,7 +127,7 @@ def test_it_is_found_beside_threads_that_python_does_not_know() -> None:
             WithAnother().start()
         leave.set()
 
-    in_child(story)
+    assert status_of(fork(story)) == 0
 
 
 def test_a_thread_is_not_started_twice() -> None:
@@ -157,4 +141,4 @@ def test_a_thread_is_not_started_twice() -> None:
         with pytest.raises(RuntimeError, match="once"):
             thread.start()
 
-    in_child(story)
+    assert status_of(fork(story)) == 0

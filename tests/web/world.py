@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from tonnage.governor.admission import Desk
 from tonnage.governor.costs import RouteCost
 from tonnage.governor.flight import Flight
 from tonnage.governor.ledger import Holding, Ledger
-from tonnage.governor.page import SharedPage
+from tonnage.governor.page import MAX_ROUTES, SharedPage
 from tonnage.host.processes import StatmSample
 from tonnage.units import MIB
 from tonnage.web.gate import Gate
@@ -31,6 +32,14 @@ from tonnage.web.strays import Strays
 from tonnage.web.threads import AnyioThreads, MeteredExecutor
 
 Handler = Callable[["World", Scope], Awaitable[None]]
+
+
+def costs_in(page: SharedPage) -> dict[str, RouteCost]:
+    """Return what is learned of each route, of whichever worker, by name."""
+    names = [page.cost_name(row) for row in range(MAX_ROUTES)]
+    return {
+        name: RouteCost(name, page.cost_numbers(row), row) for row, name in enumerate(names) if name
+    }
 
 
 @dataclass
@@ -249,6 +258,12 @@ async def turns(count: int = 5) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until *condition* holds: for what another thread is about to do."""
-    while not condition():  # noqa: ASYNC110 - nothing in this loop could set an event.
+    """Let the loop turn until *condition* holds: for what another thread is about to do.
+
+    Raises:
+        AssertionError: it did not, in so much real time.
+    """
+    deadline = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < deadline, "what another thread was to do is not done"
         await asyncio.sleep(0)

@@ -40,18 +40,8 @@ LONGEST_TEXT_CHARS: Final = 1000
 LONGEST_FIELDS_BYTES: Final = 3072
 
 _MONTHS: Final = (
-    "jan",
-    "feb",
-    "mar",
-    "apr",
-    "may",
-    "jun",
-    "jul",
-    "aug",
-    "sep",
-    "oct",
-    "nov",
-    "dec",
+    *("jan", "feb", "mar", "apr", "may", "jun"),
+    *("jul", "aug", "sep", "oct", "nov", "dec"),
 )
 
 
@@ -287,6 +277,6 @@ def retry_after_seconds(value: str, now: datetime) -> float:
         then = datetime(
             int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=UTC
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return max((then - now).total_seconds(), 0.0)

@@ -101,7 +101,7 @@ def _look_up(webhook: Webhook) -> None:
 
 
 class Sender:
-    """The loop: listen → deliver the first → wait. Time, and what posts, are handed in."""
+    """The loop: listen → deliver the first → wait. What posts is handed in."""
 
     def __init__(
         self,
@@ -110,15 +110,11 @@ class Sender:
         *,
         where: str,
         patience: Patience,
-        clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = lambda: os.urandom(1)[0] / 256,
     ) -> None:
         self._channel = channel
         self._post = post
         self._where = where
         self._patience = patience
-        self._clock = clock
-        self._jitter = jitter
         self._outbox = Outbox()
         self._failures = 0
         self._not_before = 0.0
@@ -129,7 +125,7 @@ class Sender:
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         while self._listen():
-            now = self._clock()
+            now = time.monotonic()
             if now >= self._stop_at or (not len(self._outbox) and self._stop_at < float("inf")):
                 return
             alert = self._outbox.first()
@@ -143,7 +139,7 @@ class Sender:
         try:
             for message in self._channel.messages():
                 if isinstance(message, Finish):
-                    self._stop_at = self._clock() + message.within_seconds
+                    self._stop_at = time.monotonic() + message.within_seconds
                 else:
                     dropped = self._outbox.add(message)
                     if dropped is not None:
@@ -177,10 +173,11 @@ class Sender:
             self._lose(alert, why)
 
     def _retry(self, alert: Alert, why: str, asked_seconds: float) -> None:
-        now, patience = self._clock(), self._patience
+        now, patience = time.monotonic(), self._patience
         lost_at = alert.since_seconds + patience.give_up_seconds
         self._failures += 1
-        pause = max(pause_seconds(self._failures, patience, self._jitter()), asked_seconds)
+        jitter = os.urandom(1)[0] / 256
+        pause = max(pause_seconds(self._failures, patience, jitter), asked_seconds)
         self._not_before = now + min(pause, patience.give_up_seconds)
         if self._not_before >= lost_at:
             self._lose(alert, f"{why}, for {now - alert.since_seconds:.0f} s")

@@ -54,6 +54,11 @@ def problem(status: int, error: str, detail: str, headers: Headers = ()) -> Answ
     return answer_json({"error": error, "detail": detail}, status, headers)
 
 
+def see_other(path: str, headers: Headers = ()) -> Answer:
+    """Return the answer that sends a browser on to *path*, with *headers* besides."""
+    return Answer(303, b"", ((b"location", path.encode()), *headers), b"text/plain")
+
+
 def wrong_method(allowed: str) -> Answer:
     """Return the answer to a method that is not one of those *allowed*: ``GET, HEAD``."""
     detail = f"this path takes {allowed}"

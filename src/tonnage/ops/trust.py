@@ -50,18 +50,19 @@ def is_trusted(
     """Return whether details may be shown: a bearer token, or a loopback peer without a proxy.
 
     Where a token is set, one that is given decides: a wrong one is refused to loopback peers too.
+    Of several it is the first, as for whoever counts wrong ones (:mod:`tonnage.web.doorman`).
 
     Args:
         peer: the address at the other end of the connection, as the kernel has it.
         headers: lower-case names and values.
         admin_token: the token that opens, if one is set.
     """
-    found = dict(headers)
-    given = bearer(found.items()) if admin_token else None
+    headers = list(headers)
+    given = bearer(headers) if admin_token else None
     if given is not None:
         return is_token(given, admin_token or "")
     is_loopback = peer is not None and (peer == "::1" or peer.startswith(_LOOPBACK))
-    return is_loopback and _FORWARDING.isdisjoint(found)
+    return is_loopback and _FORWARDING.isdisjoint(name for name, _ in headers)
 
 
 def is_operator(

@@ -140,7 +140,8 @@ class Poster:
 
         self._webhook = webhook
         self._parser: Any = httptools.HttpResponseParser
-        self._broken = httptools.HttpParserError
+        # Nobody has asked for another protocol.
+        self._broken = httptools.HttpParserError, httptools.HttpParserUpgrade
         self._context: SSLContext | None = None
         if webhook.scheme == "https":
             # Only here: OpenSSL is 3 MB.

@@ -69,4 +69,7 @@ def current() -> Awaited | None:
 
 def is_gone(receive: Receive) -> bool:
     """Return whether the client that *receive* reads from has gone, or has its answer."""
-    return bool(getattr(getattr(receive, "__self__", None), "disconnected", False))
+    try:
+        return bool(receive.__self__.disconnected)  # type: ignore[attr-defined]
+    except AttributeError:
+        return False

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from tonnage.governor.flight import NO_ENTRY
@@ -80,7 +80,6 @@ class Guard:
         on_memory_error: Callable[[MemoryFailure], object] = lambda failure: None,
         retry_after_seconds: float | None = None,
         shape: Shape | None = None,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Guard *app*, and listen to the frameworks that are loaded.
 
@@ -94,7 +93,6 @@ class Guard:
                 answered, in the event loop's thread.
             retry_after_seconds: what a 503 says; None: :data:`RETRY_AFTER_SECONDS`.
             shape: makes the JSON of our answers; None: problem details.
-            clock_ns: the monotonic clock in nanoseconds.
         """
         self.app = app
         self._page = page
@@ -104,7 +102,6 @@ class Guard:
         self._on_memory_error = on_memory_error
         self._retry_after_seconds = round(retry_after_seconds or RETRY_AFTER_SECONDS)
         self._shape = shape
-        self._clock_ns = clock_ns
         self._reserve = Reserve()
         #: What the worker held when it was last looked at; kept up by whoever looks.
         self.held_bytes = 0
@@ -122,7 +119,7 @@ class Guard:
     ) -> None:
         """Run the application; *request* is given where it is measured."""
         client = scope.get("client")
-        begun_ns = self._clock_ns()
+        begun_ns = monotonic_ns()
         entry = self._flight.begin(route.row, client[0] if client else "", begun_ns)
         attempt = _Attempt(self, route, request, scope, send, begun_ns)
         awaited = Awaited(receive)
@@ -183,7 +180,7 @@ class Guard:
         if free is None:
             free = max(0, header.limit_bytes - header.used_bytes)
         left, body = grown + free, attempt.body_bytes()
-        now_ns = self._clock_ns()
+        now_ns = monotonic_ns()
         attempt.route.note_out_of_memory(
             (now_ns - attempt.begun_ns) / 1e9, left, header.workers_ceiling_bytes, now_ns / 1e9
         )

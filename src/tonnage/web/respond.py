@@ -7,23 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-
-class Whole(Protocol):
-    """A complete answer; see :class:`~tonnage.answer.Answer`."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-
-    @property
-    def body(self) -> bytes:
-        """All of the body."""
-
-    def all_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers to send, with type and length."""
-
+if TYPE_CHECKING:
+    from tonnage.answer import Answer
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,7 +30,7 @@ _SHED: Final = (429, 503)
 _WS_TRY_AGAIN = 1013
 
 
-async def respond(scope: Scope, receive: Receive, send: Send, answer: Whole) -> None:
+async def respond(scope: Scope, receive: Receive, send: Send, answer: Answer) -> None:
     """Send *answer*. A body that may still be arriving is not read: the connection ends."""
     headers = answer.all_headers()
     if answer.status in _SHED:

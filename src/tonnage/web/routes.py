@@ -74,9 +74,9 @@ class Routes:
         self._page = page
         # Path of a GET, or (method, path, body class) -> cost, in order of first sight.
         self._by_path: OrderedDict[str | tuple[str, str, str], RouteCost] = OrderedDict()
-        # Name of a route -> its row, as this worker knows it; the page is the truth. At most
+        # Name of a route -> its cost, as this worker knows it; the page is the truth. At most
         # MAX_ROUTES names.
-        self._by_name: dict[str, tuple[int, RouteCost]] = {}
+        self._by_name: dict[str, RouteCost] = {}
         # Folded key -> the framework's own name for it; bounded like the paths.
         self._templates: OrderedDict[str, str] = OrderedDict()
 
@@ -122,15 +122,6 @@ class Routes:
             learned.close_as(cost)
         return self._remember(key, learned)
 
-    def known(self) -> list[RouteCost]:
-        """Return every route with a row in the page, of whichever worker."""
-        names = [self._page.cost_name(row) for row in range(MAX_ROUTES)]
-        return [
-            RouteCost(name, self._page.cost_numbers(row), row)
-            for row, name in enumerate(names)
-            if name
-        ]
-
     def _remember(self, key: tuple[str, str, str], cost: RouteCost) -> RouteCost:
         self._by_path[key[1] if key[0] == "GET" else key] = cost
         if len(self._by_path) > MAX_PATHS:
@@ -141,7 +132,7 @@ class Routes:
         """Return the row of *name*: its own, a free one, or one that another must give up."""
         found = self._by_name.get(name)
         if found is not None:
-            return found[1]
+            return found
         label = _label(name)
         row = self._probe(label)
         numbers = self._page.cost_numbers(row)
@@ -152,8 +143,7 @@ class Routes:
         if len(self._by_name) >= MAX_ROUTES:
             self._by_name.clear()
             self._by_path.clear()
-        cost = RouteCost(name, numbers, row)
-        self._by_name[name] = row, cost
+        cost = self._by_name[name] = RouteCost(name, numbers, row)
         return cost
 
     def _probe(self, label: bytes) -> int:
@@ -174,8 +164,8 @@ class Routes:
         return RouteCost("", self._page.cost_numbers(row)).total_observations
 
     def _still_holds(self, cost: RouteCost) -> bool:
-        row, mine = self._by_name.get(cost.name, (0, None))
-        return mine is cost and self._label_in(row) == _label(cost.name)
+        mine = self._by_name.get(cost.name)
+        return mine is cost and self._label_in(cost.row) == _label(cost.name)
 
     def _label_in(self, row: int) -> bytes:
         return bytes(self._page.cost_names(row)).rstrip(b"\0")

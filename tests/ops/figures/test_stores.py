@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.stores.writer.sinks import Kept
@@ -21,17 +20,6 @@ from tonnage.stores.redis.link import link
 from tonnage.stores.writer.batchwriter import BatchWriter
 from tonnage.web.path.ratelimit import RateLimiter
 from tonnage.web.path.uploads.receiving import Uploads
-
-
-class Shop:
-    """Stores that say what they are told to say."""
-
-    def __init__(self, *said: StoreFigures) -> None:
-        self.said = list(said)
-
-    def read(self) -> Iterator[StoreFigures]:
-        """Yield it."""
-        yield from self.said
 
 
 def _said(kind: str, name: str) -> StoreFigures:
@@ -130,53 +118,53 @@ def test_connections_of_everybody_are_said_by_each_worker() -> None:
 
 def test_one_that_begins_anew_goes_on_counting() -> None:
     """A cache that is made again has counted nothing yet."""
-    shop = Shop(_hits(5, entries=3))
-    stores = Stores(shop.read)
+    said = [_hits(5, entries=3)]
+    stores = Stores(lambda: iter(said))
     stores.look()
 
-    shop.said = [_hits(2, entries=1)]
+    said[:] = [_hits(2, entries=1)]
     assert stores.look() == [_hits(5, entries=1)]
-    shop.said = [_hits(4, entries=1)]
+    said[:] = [_hits(4, entries=1)]
     assert stores.look() == [_hits(7, entries=1)]
 
 
 def test_of_one_that_is_gone_its_counts_stay() -> None:
     """It holds nothing; should it come again, it goes on."""
-    shop = Shop(_hits(5, entries=3))
-    stores = Stores(shop.read)
+    said = [_hits(5, entries=3)]
+    stores = Stores(lambda: iter(said))
     stores.look()
 
-    shop.said = []
+    said[:] = []
     assert stores.look() == [_hits(5)]
     assert stores.look() == [_hits(5)]
-    shop.said = [_hits(1)]
+    said[:] = [_hits(1)]
     assert stores.look() == [_hits(6)]
 
 
 def test_two_of_one_name_are_one() -> None:
     """And if one of them goes, nothing of what it had counted does."""
-    shop = Shop(_hits(5, entries=3), _hits(7, entries=1))
-    stores = Stores(shop.read)
+    said = [_hits(5, entries=3), _hits(7, entries=1)]
+    stores = Stores(lambda: iter(said))
     assert stores.look() == [_hits(12, entries=4)]
 
-    shop.said = [_hits(8, entries=1)]
+    said[:] = [_hits(8, entries=1)]
 
     assert stores.look() == [_hits(12, entries=1)]
 
 
 def test_there_are_so_many_at_most() -> None:
     """An application that makes caches for each user has more."""
-    shop = Shop(*(StoreFigures("cache", str(number)) for number in range(MOST_STORES + 9)))
-    stores = Stores(shop.read)
+    said = [StoreFigures("cache", str(number)) for number in range(MOST_STORES + 9)]
+    stores = Stores(lambda: iter(said))
 
     assert len(stores.look()) == MOST_STORES
-    shop.said = shop.said[9:]
+    del said[:9]
     assert len(stores.look()) == MOST_STORES
 
 
 def test_a_long_name_is_cut() -> None:
     """It may be made of anything."""
-    (said,) = Stores(Shop(StoreFigures("cache", "x" * 999)).read).look()
+    (said,) = Stores(lambda: iter([StoreFigures("cache", "x" * 999)])).look()
     assert said.name == "x" * LONGEST_NAME_CHARS
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, Never
 
@@ -40,24 +40,13 @@ class Post:
         return told
 
 
-class Shop:
-    """Stores that say what they are told to say."""
-
-    def __init__(self, *said: StoreFigures) -> None:
-        self.said = list(said)
-
-    def read(self) -> Iterator[StoreFigures]:
-        """Yield it."""
-        yield from self.said
-
-
 def _count(counting: Counting, *names: str) -> None:
     for name in names:
         counting.count({ROUTE: name, "method": "GET", "path": name[4:], "headers": []}, 200, 0.01)
 
 
-def _telling(counting: Counting, post: Post, shop: Shop | None = None) -> Telling:
-    return Telling(counting, post.send, Stores((shop or Shop()).read))
+def _telling(counting: Counting, post: Post, said: Iterable[StoreFigures] = ()) -> Telling:
+    return Telling(counting, post.send, Stores(lambda: iter(said)))
 
 
 def test_what_has_changed_is_told_once_a_second() -> None:
@@ -122,16 +111,14 @@ def test_no_message_is_longer_than_a_channel_takes() -> None:
         figuring.heard(0, received[0])
         return taken
 
-    shop = Shop(
-        *(StoreFigures("cache", str(n) + "\U0001f600" * 160, {"hits": n}) for n in range(9))
-    )
+    said = [StoreFigures("cache", str(n) + "\U0001f600" * 160, {"hits": n}) for n in range(9)]
     for number in range(2 * MOST_ROUTES):
         scope: dict[str, Any] = {ROUTE: f"GET {number}", "path": "/", "headers": []}
         path = f"/{number}/" + "\U0001f600" * 300
         scope = {**scope, "route": SimpleNamespace(path=path)}
         counting.count(scope, 200, 0.123456789)
     try:
-        assert Telling(counting, send, Stores(shop.read)).tell()
+        assert Telling(counting, send, Stores(lambda: iter(said))).tell()
     finally:
         ours.close()
         theirs.close()
@@ -153,7 +140,7 @@ def test_a_last_word_waits_for_room_for_a_while() -> None:
         post.room = int(refused == 3)
         return post.send(message)
 
-    telling = Telling(counting, send, Stores(Shop().read))
+    telling = Telling(counting, send, Stores(lambda: iter(())))
 
     assert telling.tell(patience_seconds=60)
     assert post.take() == ["GET /a"]
@@ -162,14 +149,14 @@ def test_a_last_word_waits_for_room_for_a_while() -> None:
 @pytest.mark.parametrize("now", [{"entries": 2}, {}])
 def test_stores_are_told_when_they_change(now: dict[str, float]) -> None:
     """A count, or only what is now."""
-    shop = Shop(StoreFigures("cache", "c", {"hits": 1}, {"entries": 1}))
+    said = [StoreFigures("cache", "c", {"hits": 1}, {"entries": 1})]
     post = Post()
-    telling = _telling(Counting(), post, shop)
+    telling = _telling(Counting(), post, said)
     assert telling.tell()
     assert telling.tell()
     assert len(post.messages) == 1
 
-    shop.said = [StoreFigures("cache", "c", {"hits": 1}, now)]
+    said[:] = [StoreFigures("cache", "c", {"hits": 1}, now)]
     assert telling.tell()
 
     assert post.messages[1].stores == [["cache", "c", {"hits": 1}, now, False]]

@@ -12,7 +12,7 @@ from tonnage.answer import Answer
 from tonnage.governor.page import SharedPage
 from tonnage.governor.statistics import DEATHS, NANOSECONDS, WorkerState
 from tonnage.ops.figures.records import Figures, RouteFigures, StoreFigures
-from tonnage.ops.metrics.views import metrics_views
+from tonnage.ops.metrics.views import Metrics
 from tonnage.units import MIB
 
 NOW = 1_000 * NANOSECONDS
@@ -73,13 +73,10 @@ def views(
     wall_clock: Callable[[], float] = lambda: UNIX_SECONDS,
 ) -> dict[str, Callable[[str], Answer]]:
     """Return what is answered by path."""
-    return metrics_views(
-        page or server(),
-        figures=figures,
-        environment="production",
-        clock=lambda: NOW,
-        wall_clock=wall_clock,
+    made = Metrics(
+        page or server(), figures, "production", clock=lambda: NOW, wall_clock=wall_clock
     )
+    return made.views()
 
 
 def families(text: str) -> dict[str, Metric]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from tonnage.errors import ConfigError
 from tonnage.units import KIB
 from tonnage.web.path.compress import (
     SLICE_BYTES,
@@ -439,13 +438,6 @@ def test_invented_headers_do_not_fill_the_memory() -> None:
     tracemalloc.stop()
 
     assert grown_bytes < MOST_REMEMBERED * 600
-
-
-@pytest.mark.parametrize("level", [0, 10])
-def test_a_level_is_from_1_to_9(level: int) -> None:
-    """Zlib's 0 would store."""
-    with pytest.raises(ConfigError, match="choose from 1"):
-        Compression(level=level)
 
 
 @each_coding

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from tests.web.path.collector import hangs_at
 
 from tonnage.errors import RequestRefusedError
 from tonnage.units import KIB, MIB
@@ -270,3 +271,20 @@ async def test_a_client_that_leaves_is_passed_on() -> None:
         return {"type": "http.disconnect"}
 
     assert await begin("gzip").receiver(receive)() == {"type": "http.disconnect"}
+
+
+def test_the_collector_may_find_what_nobody_has_closed_at_any_line() -> None:
+    """Also while its thread begins with the next body, which then does not hang."""
+    decompression = Decompression()
+
+    def leave() -> None:
+        cycle: list[Any] = [decompression.begin(request("gzip"))]
+        cycle.append(cycle)
+
+    def act() -> None:
+        decoder = decompression.begin(request("gzip"))
+        assert decoder is not None
+        decoder.close()
+
+    assert hangs_at("path/decompress.py", leave, act) == []
+    assert decompression.held_bytes == 0

@@ -456,7 +456,8 @@ def test_an_error_after_a_start_that_was_held_leaves_the_answer_to_the_server() 
     assert reply.messages == []
 
 
-def test_a_client_that_has_gone_is_seen_through_the_passage() -> None:
+@pytest.mark.parametrize("headers", [{}, {"content-encoding": "gzip"}], ids=["plain", "packed"])
+def test_a_client_that_has_gone_is_seen_through_the_passage(headers: dict[str, str]) -> None:
     """A gate behind this one does not serve who has given up."""
     seen: list[object] = []
 
@@ -473,10 +474,10 @@ def test_a_client_that_has_gone_is_seen_through_the_passage() -> None:
         async def send(self, message: Any) -> None:
             return None
 
-    cycle, limited = Cycle(), Tonnage(app, max_body="1M")
-    run(limited(request(), cycle.receive, cycle.send))
+    cycle, limited = Cycle(), Tonnage(app, max_body="1M", decompress=True)
+    run(limited(request(headers=headers), cycle.receive, cycle.send))
     cycle.disconnected = True
-    run(limited(request(), cycle.receive, cycle.send))
+    run(limited(request(headers=headers), cycle.receive, cycle.send))
     assert seen == [False, True]
 
 

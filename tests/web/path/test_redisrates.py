@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.support.redis import RedisServer
 from tests.support.server import Running, clean_environment
 from tests.support.slowness import SLOWNESS
-from tests.support.waiting import await_true
+from tests.support.waiting import await_true, until
 from tests.web.path.talk import Reply, hello, request, talk
 from tests.web.path.wsgiapps import replying
 from tests.web.path.wsgiserver import ask as ask_wsgi
@@ -109,9 +110,7 @@ async def test_what_was_used_grows_back(server: RedisServer) -> None:
     begun_seconds = _clock(server)
     assert await passed([one, other], 10) == 2
     for more in (1, 2, 3):
-        async with asyncio.timeout(10):
-            while not await allows(one if more % 2 else other):  # noqa: ASYNC110 - of Redis
-                await asyncio.sleep(0.01)
+        await until(partial(allows, one if more % 2 else other))
         assert _clock(server) - begun_seconds >= more / 2
 
 

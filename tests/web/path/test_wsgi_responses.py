@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from tests.web.path.collector import hangs_at
 from tests.web.path.wsgiapps import (
     LONG_TEXT,
     TEXT,
@@ -364,3 +365,14 @@ def test_nothing_of_a_request_waits_for_the_collector(
         assert [each for each in gc.get_objects() if type(each) is WSGIResponse] == []
     finally:
         gc.enable()
+
+
+def test_the_collector_may_find_a_response_that_no_server_has_closed_at_any_line() -> None:
+    """Also while its thread opens the stream of the next response, which then does not hang."""
+    limited = TonnageWSGI(streaming(b"a" * 2000, b"a" * 2000), compress=True)
+    environ = {"REQUEST_METHOD": "GET", "wsgi.url_scheme": "http", "HTTP_ACCEPT_ENCODING": "gzip"}
+
+    def begin() -> Any:
+        return limited(dict(environ), lambda *given: len)
+
+    assert hangs_at("path/compress.py", leave=begin, act=lambda: begin().close()) == []

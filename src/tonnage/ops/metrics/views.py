@@ -1,6 +1,6 @@
 """What the supervisor answers to whoever collects figures: Prometheus's text, the originals' JSON.
 
-    front.views.add(metrics_views(page, figures=..., environment="production"))
+    front.views.add(Metrics(page, figures, "production").views())
 
 Who may ask is decided by whoever asks here. An answer has less than 256 KB whatever the application
 is, since its parts are bounded (:mod:`~tonnage.ops.metrics.server`,
@@ -31,39 +31,27 @@ if TYPE_CHECKING:
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def metrics_views(
-    page: SharedPage,
-    *,
-    figures: Callable[[], Figures],
-    environment: str,
-    clock: Callable[[], int] = time.monotonic_ns,
-    wall_clock: Callable[[], float] = time.time,
-) -> dict[str, Callable[[str], Answer]]:
-    """Return what answers each path of the metrics, given the query of a GET.
+class Metrics:
+    """Both answers, and what has been told in them."""
 
-    The paths are the supervisor's own; where on the application's port they are is told by
-    :mod:`tonnage.ops.places`.
-
-    Args:
-        page: the shared page.
-        figures: returns what the whole server has counted.
-        environment: ``production`` or ``development``.
-        clock: monotonic nanoseconds.
-        wall_clock: unix seconds.
-    """
-    metrics = _Metrics(page, figures, environment, clock, wall_clock)
-    return {METRICS: metrics.text, METRICS_JSON: metrics.summary}
-
-
-class _Metrics:
     def __init__(
         self,
         page: SharedPage,
         figures: Callable[[], Figures],
         environment: str,
-        clock: Callable[[], int],
-        wall_clock: Callable[[], float],
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """Begin; nothing is made before somebody asks.
+
+        Args:
+            page: the shared page.
+            figures: returns what the whole server has counted.
+            environment: ``production`` or ``development``.
+            clock: monotonic nanoseconds.
+            wall_clock: unix seconds.
+        """
         self._page = page
         self._figures = figures
         self._environment = environment
@@ -73,7 +61,15 @@ class _Metrics:
         self._named: tuple[Named, Named] | None = None
         self._started: float | None = None
 
-    def text(self, query: str) -> Answer:
+    def views(self) -> dict[str, Callable[[str], Answer]]:
+        """Return what answers each path of the metrics, given the query of a GET.
+
+        The paths are the supervisor's own; where on the application's port they are is told by
+        :mod:`tonnage.ops.places`.
+        """
+        return {METRICS: self._text, METRICS_JSON: self._summary}
+
+    def _text(self, query: str) -> Answer:
         """Answer a collector; it may put into the query what it likes."""
         from tonnage.ops.metrics.family import render
         from tonnage.ops.metrics.requests import cost_families, request_families
@@ -92,7 +88,7 @@ class _Metrics:
         )
         return Answer(200, render(families), content_type=_TEXT)
 
-    def summary(self, query: str) -> Answer:
+    def _summary(self, query: str) -> Answer:
         """Answer with the originals' JSON."""
         import json
 

@@ -20,7 +20,6 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Final
 
-from tonnage.errors import ConfigError
 from tonnage.units import KIB, MIB
 from tonnage.web.path.compressible import (
     VARY_HEADER,
@@ -59,9 +58,6 @@ class Compression:
         types: content types to compress besides the usual ones.
         may_compress: asked before a response is compressed; says no while memory is short.
         most_stream_bytes: what open streams may hold together.
-
-    Raises:
-        ConfigError: if *level* is not one.
     """
 
     def __init__(
@@ -73,8 +69,6 @@ class Compression:
         may_compress: Callable[[], bool] = lambda: True,
         most_stream_bytes: int = MOST_STREAM_BYTES,
     ) -> None:
-        if not 1 <= level <= 9:
-            raise ConfigError(f"compression level {level}: choose from 1 (fast) to 9 (small)")
         self._min_bytes = min_bytes
         self._types = ContentTypes(types)
         self._may_compress = may_compress
@@ -82,8 +76,9 @@ class Compression:
         self._codings = codings(level)
         self._known_accepts: dict[bytes, Taken] = {}
         self._streams_bytes = 0
-        # WSGI's threads open and close streams too.
-        self._lock = threading.Lock()
+        # WSGI's threads open and close streams too, and the garbage collector closes them in the
+        # middle of anything, so that a thread can come here twice.
+        self._lock = threading.RLock()
 
     @property
     def streams_bytes(self) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from tonnage.errors import RequestRefusedError
 from tonnage.problem import Problem
 from tonnage.units import KIB, MIB, format_bytes
+from tonnage.web.awaited import is_gone
 from tonnage.web.path.decoders import decoders
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Decompression:
     def __init__(self, *, most_held_bytes: int = MOST_HELD_BYTES) -> None:
         self._most_held_bytes = most_held_bytes
         self._held_bytes = 0
-        self._lock = threading.Lock()
+        # The garbage collector closes a decoder in the middle of anything, also where this is held.
+        self._lock = threading.RLock()
         self._decoders = decoders()
 
     @property
@@ -118,19 +120,9 @@ class RequestDecoder:
     """Unpacks the body of one request; to be closed when the request is over."""
 
     __slots__ = (
-        "_at",
-        "_decoder",
-        "_input",
-        "_make",
-        "_max_bytes",
-        "_max_ratio",
-        "_members",
-        "_more",
-        "_on_close",
-        "_taken_bytes",
-        "_unpacked_bytes",
-        "is_finished",
-    )
+        "_at", "_decoder", "_input", "_make", "_max_bytes", "_max_ratio", "_members", "_more",
+        "_on_close", "_receive", "_taken_bytes", "_unpacked_bytes", "is_finished",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -160,25 +152,26 @@ class RequestDecoder:
 
     def receiver(self, receive: Receive) -> Receive:
         """Return *receive* with the body unpacked; it raises RequestRefusedError."""
+        self._receive = receive
+        return self._receive_unpacked
 
-        async def unpacked() -> Message:
-            while not self.is_finished:
-                piece = self.take()
-                if piece is not None:
-                    # A small body may be long unpacked: others have their turn between steps.
-                    await asyncio.sleep(0)
-                    return {
-                        "type": "http.request",
-                        "body": piece,
-                        "more_body": not self.is_finished,
-                    }
-                message = await receive()
-                if message["type"] != "http.request":
-                    return message
-                self.put(message.get("body", b""), more=message.get("more_body", False))
-            return await receive()
+    @property
+    def disconnected(self) -> bool:
+        """Whether the client has gone: asked of whoever ``receive`` belongs to."""
+        return is_gone(self._receive)
 
-        return unpacked
+    async def _receive_unpacked(self) -> Message:
+        while not self.is_finished:
+            piece = self.take()
+            if piece is not None:
+                # A small body may be long unpacked: others have their turn between steps.
+                await asyncio.sleep(0)
+                return {"type": "http.request", "body": piece, "more_body": not self.is_finished}
+            message = await self._receive()
+            if message["type"] != "http.request":
+                return message
+            self.put(message.get("body", b""), more=message.get("more_body", False))
+        return await self._receive()
 
     def put(self, data: bytes, *, more: bool) -> None:
         """Add a part of the body as it was sent; to be asked for after take returned None."""

@@ -76,8 +76,7 @@ class Lanes:
         limiters = make_limiters(every, options.rate_store)
         compression = make_compression(every, options)
         decompression = make_decompression(every)
-        #: What other sites' pages may do; None: that is the application's affair.
-        self.cors = make_cors(options)
+        cors = make_cors(options)
         self._by_name = {
             rules.name: Lane(
                 rules=rules,
@@ -87,7 +86,7 @@ class Lanes:
                 limiter=limiters.get(rules.name),
                 compression=compression if rules.compress else None,
                 decompression=decompression if rules.decompress else None,
-                cors=self.cors,
+                cors=cors,
                 removed=removed,
                 request_ids=options.request_ids,
                 shape=options.shape,

@@ -61,7 +61,6 @@ class Limited(Generic[Application]):
         self._app = app
         self._lanes = Lanes(PathOptions(**given))
         self._hops = whole("proxy_hops", proxy_hops, 0)
-        self._shape = shape
         if request_ids:
             from tonnage.web.path.requestid import identify
 

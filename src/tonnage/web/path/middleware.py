@@ -170,7 +170,6 @@ class Tonnage(Limited[ASGIApp]):
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a WebSocket be opened, unless there were too many requests; and all other things."""
-        said = None
         if scope["type"] == "lifespan":
             send = _finished_before(send)
         if scope["type"] == "websocket":
@@ -182,10 +181,10 @@ class Tonnage(Limited[ASGIApp]):
             said = lane.limiter.check(scope) if lane.limiter is not None else None
             if isinstance(said, Awaitable):
                 said = await said
-        if isinstance(said, Problem):
-            await respond(scope, receive, send, said.answer(self._shape))
-        else:
-            await self._app(scope, receive, send)
+            if isinstance(said, Problem):
+                await respond(scope, receive, send, said.answer(lane.shape))
+                return
+        await self._app(scope, receive, send)
 
 
 def _finished_before(send: Send) -> Send:

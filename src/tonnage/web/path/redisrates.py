@@ -33,7 +33,7 @@ from tonnage.stores.redis.exchange import hold, hold_async, is_unknown_script
 from tonnage.stores.redis.link import link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tonnage.stores.redis.exchange import Steps
     from tonnage.stores.redis.link import Link
@@ -113,15 +113,24 @@ class RedisRates:
         """
         return link(self._url)
 
-    def commands(self, counted: list[Counted]) -> Iterator[tuple[Argument, ...]]:
-        """Yield what to ask for: with the script's digest, and where that is not known, whole."""
+    def count(self, counted: list[Counted]) -> Steps[list[int]]:
+        """Have Redis count what was *counted* here, and return what is left there.
+
+        Raises:
+            StoreError: it has not counted.
+        """
         arguments: list[Argument] = [len(counted)]
         arguments += (f"{_PREFIX}{key:016x}" for _, _, key in counted)
         for _, meter, _ in counted:
             for figure_ns in (meter.rate.interval_ns, meter.rate.full_ns):
                 arguments.append(figure_ns / _MICROSECOND_NS)
-        yield ("EVALSHA", _DIGEST, *arguments)
-        yield ("EVAL", SCRIPT, *arguments)
+        try:
+            left: list[int] = yield ("EVALSHA", _DIGEST, *arguments)
+        except StoreError as error:
+            if not is_unknown_script(error):
+                raise
+            left = yield ("EVAL", SCRIPT, *arguments)
+        return left
 
     def note_answer(self) -> None:
         """Note that Redis has counted."""
@@ -159,18 +168,15 @@ class SharedRateLimiter:
         counted = self._here.count(scope)
         if isinstance(counted, Problem):
             return counted
-        if counted and not self._there.link.is_away:
-            for command in self._there.commands(counted):
-                try:
-                    there = yield command
-                except StoreError as error:
-                    if is_unknown_script(error):
-                        continue
-                    self._there.note_refusal(error)
-                    break
-                self._there.note_answer()
-                return self._judge(scope, counted, there)
-        return self._here.headers(counted)
+        if not counted or self._there.link.is_away:
+            return self._here.headers(counted)
+        try:
+            there = yield from self._there.count(counted)
+        except StoreError as error:
+            self._there.note_refusal(error)
+            return self._here.headers(counted)
+        self._there.note_answer()
+        return self._judge(scope, counted, there)
 
     def _judge(self, scope: Scope, counted: list[Counted], there: list[int]) -> Said:
         """Return what follows from what is left here, and there in microseconds."""

@@ -70,9 +70,8 @@ class TonnageWSGI(Limited[WSGIApp]):
         if lane.request_ids:
             response.add((self._identify(scope),))
             environ["tonnage.request_id"] = scope["tonnage.request_id"]
-        cors = self._lanes.cors
-        if cors is not None and scope["method"] == "OPTIONS":
-            preflight = cors.preflight(scope, self._shape)
+        if lane.cors is not None and scope["method"] == "OPTIONS":
+            preflight = lane.cors.preflight(scope, lane.shape)
             if preflight is not None:
                 return response.answer(preflight)
         try:

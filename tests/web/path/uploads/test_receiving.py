@@ -127,6 +127,15 @@ async def test_moving_to_a_name(uploads: Uploads, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["me.png"]
 
 
+async def test_a_name_that_cannot_be_taken_leaves_nothing(uploads: Uploads, tmp_path: Path) -> None:
+    """A directory keeps its place, and nothing hidden is left beside it."""
+    (tmp_path / "me.png").mkdir()
+    async with uploads.receive(sent(file_part("photo", "a.png", png()))) as files:
+        with pytest.raises(IsADirectoryError):
+            files["photo"].move_to(tmp_path, "me.png", overwrite=True)
+    assert os.listdir(tmp_path) == ["me.png"]
+
+
 @pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a second file system")
 async def test_moving_to_another_file_system(tmp_path: Path, uploads: Uploads) -> None:
     """Where a link is not possible the file is copied, and appears whole or not at all."""
@@ -276,7 +285,7 @@ async def test_a_file_that_may_not_last_is_no_success(uploads: Uploads, tmp_path
     assert uploads.statistics().receiving == 0
 
 
-async def test_the_applications_error_passes(uploads: Uploads, tmp_path: Path) -> None:
+async def test_the_applications_error_passes(uploads: Uploads) -> None:
     """After an error in the block the file is gone and the turn is free."""
     before = _descriptors()
     with pytest.raises(ZeroDivisionError):
@@ -389,7 +398,7 @@ async def test_without_types_anything_is_taken(tmp_path: Path) -> None:
 )
 def test_senseless_options(wrong: Mapping[str, Any]) -> None:
     """What makes no sense is found when the program starts."""
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=str(*wrong.values())):
         Uploads(**wrong)
 
 

@@ -41,7 +41,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield found
 
 
-async def test_fastapi_receives_a_form(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_fastapi_receives_a_form(client: httpx.AsyncClient) -> None:
     """A form as a well-known client makes it is received by a route of FastAPI."""
     sent = {"photo": ("../me.png", png(100_000), "image/png")}
     answer = await client.post("/photos", files=sent, data={"title": "Sun"})

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import flask
 import pytest
+from tests.web.path.collector import hangs_at
 from tests.web.path.uploads.forms import FORM_TYPE, field_part, file_part, form, png
 
 from tonnage.web.path.uploads import (
@@ -145,3 +147,28 @@ def test_a_slow_body(tmp_path: Path) -> None:
     assert caught.value.problem.status == 408
     assert uploads.statistics().receiving == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["uploads/counting.py", "uploads/turns.py"])
+def test_the_collector_may_find_a_response_that_no_server_has_closed_at_any_line(
+    file: str, tmp_path: Path
+) -> None:
+    """Also while its thread takes the next turn, which then does not hang."""
+    uploads = Uploads(directory=tmp_path, concurrent=2)
+    body = form(file_part("photo", "a.png", png()))
+
+    def respond() -> Iterator[bytes]:
+        with uploads.receive_wsgi(environ(body)) as files:
+            yield from (file.name.encode() for file in files)
+
+    def leave() -> None:
+        cycle: list[Any] = [respond()]
+        next(cycle[0])
+        cycle.append(cycle)
+
+    def act() -> None:
+        assert list(respond()) == [b"a.png"]
+        uploads.statistics()
+
+    assert hangs_at(file, leave, act) == []
+    assert uploads.statistics().receiving == 0

@@ -27,7 +27,8 @@ class Counts:
     """The figures behind :class:`UploadStatistics`."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # The garbage collector ends what nobody has ended, also where this is held.
+        self._lock = threading.RLock()
         self._receiving = self._files = self._bytes = self._refused = 0
 
     def began(self) -> None:

@@ -41,7 +41,11 @@ def give_name(fd: int, folder: Path, name: str, *, mode: int, overwrite: bool, v
         if overwrite:
             hidden = _hidden()
             _place(fd, hidden, folder_fd, mode)
-            os.replace(hidden, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+            try:
+                os.replace(hidden, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+            except OSError:
+                os.unlink(hidden, dir_fd=folder_fd)
+                raise
             return folder / name
         for _ in range(_TRIES):
             try:

@@ -31,6 +31,7 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tonnage.checks import read, whole
 from tonnage.errors import ConfigError
 from tonnage.units import KIB, format_bytes, parse_bytes, parse_seconds
 from tonnage.web.path.uploads.asking import Readable, Request, asgi_of, headers_of
@@ -99,26 +100,19 @@ class Uploads:
         in_memory: bool = False,
     ) -> None:
         _import_parsers()
-        counts = {"concurrent": concurrent, "max_files": max_files}
-        for name, count in counts.items():
-            if count < 1:
-                raise ConfigError(f"uploads need {name} of 1 or more, not {count}")
-        for name, count in {"waiting": waiting, "max_fields": max_fields}.items():
-            if count < 0:
-                raise ConfigError(f"uploads need {name} of 0 or more, not {count}")
+        self._concurrent = whole("concurrent", concurrent, 1)
         self._limits = UploadLimits(
-            max_bytes=parse_bytes(max_bytes),
-            max_files=max_files,
-            max_fields=max_fields,
-            max_fields_bytes=parse_bytes(max_fields_bytes),
+            max_bytes=read("max_bytes", max_bytes, parse_bytes),
+            max_files=whole("max_files", max_files, 1),
+            max_fields=whole("max_fields", max_fields, 0),
+            max_fields_bytes=read("max_fields_bytes", max_fields_bytes, parse_bytes),
             types=None if types is None else AllowedTypes(types),
             directory=find_directory(directory, in_memory=in_memory),
             flush_bytes=flush_bytes(concurrent),
         )
-        self._wait_seconds = parse_seconds(wait)
-        self._within_seconds = parse_seconds(within)
-        self._concurrent = concurrent
-        self._turns = Turns(concurrent, waiting)
+        self._wait_seconds = read("wait", wait, parse_seconds)
+        self._within_seconds = read("within", within, parse_seconds)
+        self._turns = Turns(concurrent, whole("waiting", waiting, 0))
         self._executor: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._counts = Counts()

@@ -30,7 +30,8 @@ class Turns:
         self._waiting = waiting
         # Bounded by *waiting*.
         self._queue: deque[Turn] = deque()
-        self._lock = threading.Lock()
+        # The garbage collector ends what nobody has ended, also where this is held.
+        self._lock = threading.RLock()
 
     @property
     def queued(self) -> int:
