@@ -118,6 +118,18 @@ def test_a_misspelt_variable_is_warned_of(
     assert printed.out.startswith("{")
 
 
+def test_help_of_run_begins_with_the_options_to_know_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them are some 300 lines."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    said = capsys.readouterr().out.partition("\noptions:")[0]
+    named = set(re.findall(r"--[\w-]+", said))
+    assert {"--memory", "--workers", "--port"} <= named <= {option.flag for option in OPTIONS}
+
+
 @pytest.mark.parametrize("name", ["TONNAGE_ALERT_URL", "TONNAGE_ADMIN_TOKEN"])
 def test_help_names_the_variables_of_secrets(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """They are no flags, and would be found nowhere else."""

@@ -17,7 +17,7 @@ from tests.server.test_actions import NAME, Hand
 
 from tonnage import Cache
 from tonnage.cli.client import Client, ServerChoice, find_server, running_servers
-from tonnage.cli.control import COMMANDS, REPORT_SECONDS, Desk, printable
+from tonnage.cli.control import COMMANDS, REPORT_SECONDS, Desk, Page
 from tonnage.cli.main import main
 from tonnage.errors import ActionError, UsageError
 from tonnage.governor.page import SharedPage
@@ -546,4 +546,6 @@ def test_waiting_has_an_end(place: Place) -> None:
 
 def test_a_report_cannot_steer_the_terminal() -> None:
     """It quotes what clients have sent."""
-    assert printable("GET /\x1b[2J\r\n\tä") == "GET /\\x1b[2J\\r\n\tä"
+    out = io.StringIO()
+    Page(out, as_json=False).show(None, "GET /\x1b[2J\r\n\tä")
+    assert out.getvalue() == "GET /\\x1b[2J\\r\n\tä\n"

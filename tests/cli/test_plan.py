@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tonnage.budget import AppSize
+from tonnage.budget.plan import AppSize
 from tonnage.cli.plan import show_plan
 from tonnage.config import load_settings
 from tonnage.errors import PlanError

@@ -270,6 +270,7 @@ def test_what_is_not_installed_is_told(
         (("--url", "http://127.0.0.1:1/metrics"), {}, "has no metrics for us"),
         (("--url", "shop"), {}, "is not the URL of a server"),
         (("--url", "http://127.0.0.1:1/", "--port", "1"), {}, "--url goes with no other"),
+        (("--host", "localhost", "--control", "/x"), {}, "--host goes with --port"),
         ((), {"OTEL_METRIC_EXPORT_INTERVAL": "1s"}, "write milliseconds"),
     ],
 )

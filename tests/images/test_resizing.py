@@ -170,7 +170,7 @@ async def test_memory_is_kept_however_often_the_wait_is_ended(ledger: Ledger) ->
     assert ledger.held_bytes == 0
 
 
-async def test_the_event_loop_goes_on_meanwhile(tmp_path: Path) -> None:
+async def test_the_event_loop_goes_on_meanwhile() -> None:
     """Others get theirs."""
     file, photo = gated()
     resizing = asyncio.ensure_future(images.resize(photo))

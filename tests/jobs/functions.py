@@ -170,11 +170,6 @@ def leak_in_an_expression() -> int:
     return len([bytes(MB) for _ in range(500)])
 
 
-def take_at_once(megabytes: int) -> int:
-    """Take much in one piece."""
-    return len(bytearray(megabytes * MB))
-
-
 def large(megabytes: int) -> bytes:
     """Return much."""
     return bytes(megabytes * MB)

@@ -101,6 +101,13 @@ async def test_what_is_given_up_twice_is_cancelled_once(books: Books) -> None:
     assert books.sent == [JobAsked(1, CALL), JobCancelled(1)]
 
 
+async def test_an_owner_that_is_gone_is_told_nothing_any_more(books: Books) -> None:
+    """Its channel is closed: who leaves then would meet an error of that."""
+    async with books.ask():
+        books.caller.lose("it was killed")
+    assert books.sent == [JobAsked(1, CALL)]
+
+
 async def test_its_request_is_not_waited_for_any_more(books: Books) -> None:
     """The owner is told, and the request is answered without further ado."""
 

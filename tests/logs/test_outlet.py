@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from tests.support.forking import fork, status_of
@@ -115,18 +117,13 @@ def test_lines_of_several_processes_do_not_mix(pipe: Pipe) -> None:
         for number in range(300):
             outlet.put(who * (number * 13 % 4000) + b"\n")
 
-    children = []
-    for who in ("a", "b", "c"):
-        pid = os.fork()
-        if not pid:
-            status = 1
-            try:
-                outlet = Outlet(pipe.fd, notice)
-                asyncio.run(put_all(outlet, who.encode()))
-                status = not (outlet.flush(10.0) and outlet.close() == 0)
-            finally:
-                os._exit(status)
-        children.append(pid)
+    def child(who: str) -> None:
+        outlet = Outlet(pipe.fd, notice)
+        asyncio.run(put_all(outlet, who.encode()))
+        assert outlet.flush(10.0)
+        assert outlet.close() == 0
+
+    children = [fork(partial(child, who)) for who in "abc"]
     said = ""
 
     def all_have_ended() -> bool:
@@ -135,7 +132,7 @@ def test_lines_of_several_processes_do_not_mix(pipe: Pipe) -> None:
         return len(said) >= sum(3 * (number * 13 % 4000 + 1) for number in range(300))
 
     await_true(all_have_ended, "all lines")
-    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
+    assert [status_of(pid) for pid in children] == [0, 0, 0]
     for who in "abc":
         lines = [line for line in said.splitlines() if line.startswith(who)]
         assert lines == [who * (number * 13 % 4000) for number in range(1, 300)]
@@ -149,7 +146,7 @@ async def test_errors_are_kept(pipe: Pipe, outlet: Outlet) -> None:
     assert pipe.read_until(outlet).count("error\n") == 100
 
 
-async def test_at_the_end_nobody_waits_for_long(pipe: Pipe, outlet: Outlet) -> None:
+async def test_at_the_end_nobody_waits_for_long(outlet: Outlet) -> None:
     """What nobody reads is dropped, and counted."""
     put(outlet, 500)
     began = time.monotonic()
@@ -211,7 +208,7 @@ def test_a_long_line_comes_after_the_notice_of_those_that_were_dropped(pipe: Pip
 
 
 async def test_when_python_ends_it_is_said_how_many_lines_nobody_read(
-    pipe: Pipe, outlet: Outlet, caplog: pytest.LogCaptureFixture
+    outlet: Outlet, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The application's handler is closed then, and waits for nobody."""
     handler = Handler(Lines(as_json=True, mask=Mask()), outlet)
@@ -223,6 +220,38 @@ async def test_when_python_ends_it_is_said_how_many_lines_nobody_read(
     dropped = outlet.statistics().dropped_lines
     assert said.startswith(f"{dropped} lines of the application's log were not written")
     assert dropped > 100
+
+
+async def test_the_log_goes_on_after_a_moment_without_memory(pipe: Pipe) -> None:
+    """What the thread had in hand is lost then, and counted."""
+    fails = iter([True])
+
+    def notice_or_fail(lines: int, since: float) -> bytes:
+        if next(fails, False):
+            raise MemoryError
+        return notice(lines, since)
+
+    outlet = Outlet(pipe.fd, notice_or_fail)
+    put(outlet, 5000)
+    pipe.read_until(outlet)
+    assert is_right(outlet)
+    put(outlet, 1, line=b"later\n")
+    assert pipe.read_until(outlet).endswith("later\n")
+    assert outlet.close() == 0
+
+
+async def test_lines_that_come_while_it_is_closed_begin_one_thread(outlet: Outlet) -> None:
+    """The one before ends, though it may be told so when another has begun already."""
+
+    def threads() -> int:
+        return sum(each.name == "tonnage-logs" for each in threading.enumerate())
+
+    others = threads()
+    for _ in range(300):
+        outlet.put(b"before\n")
+        outlet.close()
+    outlet.put(b"after\n")
+    await_true(lambda: threads() == others + 1, "the end of the others")
 
 
 def test_where_no_thread_can_be_started_lines_are_written_at_once(pipe: Pipe) -> None:

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from tests.support.forking import fork, status_of
@@ -28,11 +28,6 @@ def fresh(own_commons: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def region() -> Region:
     """Return a ring's pages."""
     return region_of("worker 0")
-
-
-def in_child(run: Callable[[], object]) -> None:
-    """Call *run* in a forked child, and wait for its end."""
-    assert status_of(fork(run)) == 0
 
 
 def texts(region: Region, position: int = 0) -> list[bytes]:
@@ -123,7 +118,7 @@ def test_what_a_crash_has_written_is_no_trap(region: Region, word: int, value: i
 
 def test_a_successor_goes_on_behind_the_dead(region: Region) -> None:
     """In the same ring, whose lines stay."""
-    in_child(lambda: _log(b"the first worker's"))
+    assert status_of(fork(lambda: _log(b"the first worker's"))) == 0
     assert texts(region) == [b"the first worker's"]
     ring.keep("worker 0")
     ring.note(b"the second worker's\n")
@@ -140,7 +135,7 @@ def test_a_forked_child_writes_into_no_ring_of_its_parents(region: Region) -> No
     ring.note(b"nobody's")
     ring.keep("worker 0")
 
-    in_child(lambda: ring.note(b"the child's"))
+    assert status_of(fork(lambda: ring.note(b"the child's"))) == 0
     ring.note(b"ours")
     assert texts(region) == [b"ours"]
 
@@ -155,7 +150,7 @@ def test_of_several_names_the_first_is_taken_that_nobody_writes() -> None:
         ring.keep("zygote", "second zygote")
         ring.note(b"new")
 
-    in_child(child)
+    assert status_of(fork(child)) == 0
     assert (texts(first), texts(second)) == ([b"old"], [b"new"])
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.logs.rotation import RotatedFile
 
@@ -62,20 +63,14 @@ def test_a_file_that_somebody_has_removed_is_made_anew(tmp_path: Path) -> None:
 
 def test_several_processes_lose_no_line(tmp_path: Path) -> None:
     """Each writes and rotates as it comes; every line is there once, and whole."""
-    children = []
-    for who in range(3):
-        pid = os.fork()
-        if not pid:
-            status = 1
-            try:
-                file = RotatedFile(tmp_path / "app.log", file_bytes=2000, files_kept=1000)
-                for number in range(200):
-                    file.write(f"{who} {number} {'x' * 40}\n".encode())
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(pid)
-    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
+
+    def write_all(who: int) -> None:
+        file = RotatedFile(tmp_path / "app.log", file_bytes=2000, files_kept=1000)
+        for number in range(200):
+            file.write(f"{who} {number} {'x' * 40}\n".encode())
+
+    children = [fork(partial(write_all, who)) for who in range(3)]
+    assert [status_of(pid) for pid in children] == [0, 0, 0]
 
     files = [tmp_path / name for name in names(tmp_path)]
     assert len(files) > 10

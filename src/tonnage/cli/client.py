@@ -15,10 +15,13 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import ActionError, UsageError
 from tonnage.server.control import SUFFIX, control_directories, is_live, is_private, uds_name
+
+if TYPE_CHECKING:
+    import argparse
 
 # The supervisor answers within milliseconds, unless the machine has come to a standstill.
 PATIENCE_SECONDS: Final = 10.0
@@ -50,6 +53,17 @@ class ServerChoice:
         if address is None or self.port not in (None, int(address["port"])):
             return False
         return self.host is None or address["host"] in (*_EVERYWHERE, *_addresses(self.host))
+
+
+def chosen(arguments: argparse.Namespace) -> ServerChoice:
+    """Return the server that *arguments* mean, as :func:`tonnage.cli.control.add_choice` has them.
+
+    Raises:
+        UsageError: they do not go together.
+    """
+    if arguments.host is not None and (arguments.uds or arguments.control):
+        raise UsageError("--host goes with --port: a Unix socket has no host")
+    return ServerChoice(arguments.host, arguments.port, arguments.uds, arguments.control)
 
 
 def find_server(wanted: ServerChoice, environ: Mapping[str, str]) -> Path:

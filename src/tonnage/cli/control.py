@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from tonnage.cli import logs, recycle, top
 from tonnage.errors import ActionError, UsageError
+from tonnage.logs.texts import printable
 from tonnage.units import format_bytes
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Page:
             json.dump(body, self.out, indent=2)
             self.out.write("\n")
         else:
-            self.out.write(printable(text).rstrip("\n") + "\n")
+            # Reports quote paths that clients sent.
+            self.out.write(printable(text, kept="\n\t").rstrip("\n") + "\n")
         return 0
 
 
@@ -123,11 +125,9 @@ def carry_out(arguments: argparse.Namespace) -> int:
         UsageError: it is not clear which server is meant, or what.
     """
     # Imported by these commands only: http.client brings the mail parser and OpenSSL.
-    from tonnage.cli.client import Client, ServerChoice, find_server
+    from tonnage.cli.client import Client, chosen, find_server
 
-    if arguments.host is not None and (arguments.uds or arguments.control):
-        raise UsageError("--host goes with --port: a Unix socket has no host")
-    wanted = ServerChoice(arguments.host, arguments.port, arguments.uds, arguments.control)
+    wanted = chosen(arguments)
     if arguments.command == "postmortem":
         reports = _kept_reports(arguments, wanted, os.environ)
         if reports is not None:
@@ -236,13 +236,6 @@ def query(**values: object) -> str:
 
     given = {name: value for name, value in values.items() if value is not None}
     return f"?{urlencode(given)}" if given else ""
-
-
-def printable(text: str) -> str:
-    """Return *text* without what would steer a terminal: reports quote paths that clients sent."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
-    )
 
 
 # The commands' arguments.

@@ -68,14 +68,12 @@ def carry_out(arguments: argparse.Namespace) -> int:
     """
     from tonnage.commands.deploying.command import InitArguments, init
 
-    flags = vars(arguments)
-    stores, secrets = flags["stores_used"], flags["secrets_used"]
     wanted = InitArguments(
-        platform=str(flags["platform"]),
-        output=Path(str(flags["output"] or ".")),
-        prints=bool(flags["print"]),
-        force=bool(flags["force"]),
-        stores=tuple(stores) if isinstance(stores, list) else (),
-        secrets=tuple(secrets) if isinstance(secrets, list) else (),
+        platform=arguments.platform,
+        output=arguments.output or Path(),
+        prints=arguments.print,
+        force=arguments.force,
+        stores=tuple(arguments.stores_used or ()),
+        secrets=tuple(arguments.secrets_used or ()),
     )
-    return init(wanted, flags, os.environ, Path.cwd(), sys.stdout, sys.stderr)
+    return init(wanted, vars(arguments), os.environ, Path.cwd(), sys.stdout, sys.stderr)

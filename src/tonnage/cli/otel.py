@@ -67,17 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _reader(arguments: argparse.Namespace) -> Callable[[], str]:
-    chosen = arguments.host, arguments.port, arguments.uds, arguments.control
+    from tonnage.cli.client import Client, ServerChoice, chosen, find_server
+
+    wanted = chosen(arguments)
     if arguments.url is not None:
-        if any(each is not None for each in chosen):
+        if wanted != ServerChoice():
             raise UsageError("--url goes with no other server: leave the others out")
         from tonnage.commands.otel.reading import by_url
 
         return by_url(arguments.url, os.environ.get("TONNAGE_ADMIN_TOKEN"))
-    from tonnage.cli.client import Client, ServerChoice, find_server
     from tonnage.ops.places import METRICS
 
-    client = Client(find_server(ServerChoice(*chosen), os.environ))
+    client = Client(find_server(wanted, os.environ))
     return lambda: client.ask("GET", METRICS).decode(errors="replace")
 
 

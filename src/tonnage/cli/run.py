@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tonnage.cli.flags import add_flags, settings_from
 from tonnage.errors import TargetError
@@ -10,9 +10,17 @@ from tonnage.errors import TargetError
 if TYPE_CHECKING:
     import argparse
 
+_FIRST: Final = (
+    "None of the options is needed: the memory limit is found, and how many workers fit into it. "
+    "Those to know first are --memory and --workers, to say it yourself; --host and --port; "
+    "--reload, while you develop; and against clients that take too much --max-body, --timeout and "
+    "--rate-limit."
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give *parser* all options."""
+    """Give *parser* all options, and say which of them to know first."""
+    parser.description = f"{parser.description} {_FIRST}"
     add_flags(parser)
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from tonnage.images.picture import Picture
 
-__all__ = ["Photo", "Source", "open_photo"]
-
 
 def open_photo(source: Source, *, limits: Limits | None = None) -> Photo:
     """Read the header of *source*, as ``images.open``; it may block for some milliseconds.

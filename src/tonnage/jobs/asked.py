@@ -22,8 +22,6 @@ from tonnage.jobs.messages import JobEnded
 from tonnage.jobs.outcomes import busy, error_of
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tonnage.jobs.call import Call
     from tonnage.jobs.messages import ToCaller
     from tonnage.web.awaited import Awaited
@@ -116,12 +114,7 @@ class Asked:
             raise
         return ours
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._by_itself.cancel()
         if self._next_look is not None:
             self._next_look.cancel()

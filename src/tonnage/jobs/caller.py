@@ -78,8 +78,9 @@ class Caller:
     def lose(self, why: str) -> None:
         """Tell all jobs that their owner is gone."""
         with self._lock:
-            jobs = list(self._jobs.items())
-        for number, job in jobs:
+            # Nothing is asked of it any more: its channel is about to be closed.
+            jobs, self._jobs, self._ids = self._jobs, {}, {}
+        for number, job in jobs.items():
             job.tell_from_anywhere(JobEnded(number, "stopping", why))
 
 

@@ -23,16 +23,18 @@ R = TypeVar("R")
 Y = TypeVar("Y")
 
 
-class _Decorated:
+class _Decorated(Generic[P]):
     """What both kinds have in common."""
 
     # Names of the function, for whoever looks at them.
     __name__: str
     __qualname__: str
 
-    def __init__(self, function: Callable[..., Any], wanted: JobOptions) -> None:
+    def __init__(self, function: Callable[P, Any], wanted: JobOptions) -> None:
         check_place(function)
         functools.update_wrapper(cast("Any", self), function)
+        #: The function itself, to be called here, in this process.
+        self.function = function
         #: What the decorator was given.
         self.__wanted__ = wanted
         #: Where a job's process finds the function: see :func:`tonnage.jobs.names.undecorated`.
@@ -45,13 +47,8 @@ class _Decorated:
         return f"<isolated {self.__module__}.{self.__qualname__}>"
 
 
-class IsolatedFunction(_Decorated, Generic[P, R]):
+class IsolatedFunction(_Decorated[P], Generic[P, R]):
     """A function: awaited it runs isolated, by :meth:`wait` too, and here by :attr:`function`."""
-
-    def __init__(self, function: Callable[P, Any], wanted: JobOptions) -> None:
-        super().__init__(function, wanted)
-        #: The function itself, to be called here, in this process.
-        self.function = function
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what the function returns, from a process of its own.
@@ -78,17 +75,12 @@ class IsolatedFunction(_Decorated, Generic[P, R]):
         return found
 
 
-class IsolatedSteps(_Decorated, Generic[P, Y]):
+class IsolatedSteps(_Decorated[P], Generic[P, Y]):
     """A generator function: what it yields arrives one at a time, as it is asked for.
 
     Breaking off the loop ends the job. (Of ``async for``, only where the iterator is closed too, as
     by ``contextlib.aclosing``, or no longer referred to.)
     """
-
-    def __init__(self, function: Callable[P, Any], wanted: JobOptions) -> None:
-        super().__init__(function, wanted)
-        #: The function itself, to be called here, in this process.
-        self.function = function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y]:
         """Return what the function yields, from a process of its own: for ``async for``."""

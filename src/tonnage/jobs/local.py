@@ -42,8 +42,8 @@ _flights: Final = Flights[Any]()
 
 Answer = tuple[wire.Kind, wire.Parcel]
 
-# What takes longer to load than an event loop should be held up.
-_LONG_BYTES: Final = 4 * 2**20
+#: What is larger takes longer to load than an event loop should be held up.
+LONG_BYTES: Final = 4 * 2**20
 
 
 async def run(
@@ -67,7 +67,7 @@ async def run(
 async def _run(
     call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], awaited: Awaited | None
 ) -> Any:
-    answer = await _ask(call, await _packed(call, args, kwargs), awaited)
+    answer = await _ask(call, await packed(call, args, kwargs), awaited)
     return await _opened(call, answer)
 
 
@@ -93,13 +93,13 @@ def run_in_thread(
 def _run_in_thread(
     call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], awaited: Awaited | None
 ) -> Any:
-    answer = wait(_ask(call, _packed_in_thread(call, args, kwargs), awaited))
+    answer = wait(_ask(call, packed_in_thread(call, args, kwargs), awaited))
     return _opened_in_thread(call, answer)
 
 
 async def iterate(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any]:
     """Yield what the job's function yields, one at a time as it is asked for."""
-    async with Asked(call, await _packed(call, args, kwargs), caller(), current()) as job:
+    async with Asked(call, await packed(call, args, kwargs), caller(), current()) as job:
         while True:
             job.want_item()
             answer = await job.receive()
@@ -112,7 +112,7 @@ async def iterate(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 def iterate_in_thread(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any]:
     """Do the same in a thread that has no event loop."""
     check_thread("iterate()", "use async for")
-    given = _packed_in_thread(call, args, kwargs)
+    given = packed_in_thread(call, args, kwargs)
     job: Asked = wait(_begun(call, given, current()))
     try:
         while True:
@@ -122,7 +122,7 @@ def iterate_in_thread(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any])
                 return
             yield _opened_in_thread(call, answer)
     finally:
-        wait(job.__aexit__(None, None, None))
+        wait(job.__aexit__())
 
 
 # In an event loop.
@@ -142,7 +142,13 @@ async def _next(job: Asked) -> Answer:
     return await job.receive()
 
 
-async def _packed(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Parcel:
+async def packed(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Parcel:
+    """Return what the function of *call* is called with, as it is sent.
+
+    Raises:
+        JobError: it cannot be, or is larger than the job's memory.
+        MemoryShortError: there is no room for a copy of it.
+    """
     given, room_bytes = _given(args, kwargs)
     if not room_bytes:
         return _pack(call, given)
@@ -152,15 +158,16 @@ async def _packed(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 async def _opened(call: Call, answer: Answer) -> Any:
     kind, parcel = answer
+    is_item = kind is wire.Kind.ITEM
     try:
         if not parcel.is_large:
-            value = _load(call, answer)
+            value = loaded(call, parcel, is_item=is_item)
         else:
             async with reserved(parcel.size_bytes):
-                if parcel.size_bytes > _LONG_BYTES:
-                    value = await asyncio.to_thread(_load, call, answer)
+                if parcel.size_bytes > LONG_BYTES:
+                    value = await asyncio.to_thread(loaded, call, parcel, is_item=is_item)
                 else:
-                    value = _load(call, answer)
+                    value = loaded(call, parcel, is_item=is_item)
     finally:
         parcel.close()
     return _value(call, kind, value)
@@ -169,7 +176,8 @@ async def _opened(call: Call, answer: Answer) -> Any:
 # In a thread.
 
 
-def _packed_in_thread(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Parcel:
+def packed_in_thread(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Parcel:
+    """Do the same in a thread."""
     given, room_bytes = _given(args, kwargs)
     if not room_bytes:
         return _pack(call, given)
@@ -179,12 +187,13 @@ def _packed_in_thread(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def _opened_in_thread(call: Call, answer: Answer) -> Any:
     kind, parcel = answer
+    is_item = kind is wire.Kind.ITEM
     try:
         if not parcel.is_large:
-            value = _load(call, answer)
+            value = loaded(call, parcel, is_item=is_item)
         else:
             with reserved(parcel.size_bytes):
-                value = _load(call, answer)
+                value = loaded(call, parcel, is_item=is_item)
     finally:
         parcel.close()
     return _value(call, kind, value)
@@ -220,14 +229,18 @@ def _pack(call: Call, given: Any) -> wire.Parcel:
         raise JobError(f"{what} cannot be passed to another process: {error}") from error
 
 
-def _load(call: Call, answer: Answer) -> Any:
-    kind, parcel = answer
+def loaded(call: Call, parcel: wire.Parcel, *, is_item: bool) -> Any:
+    """Return the value in *parcel*, an item or the result of *call*.
+
+    Raises:
+        JobError: it cannot be loaded in this process.
+    """
     try:
         return parcel.load()
     except MemoryError:
         raise
     except Exception as error:
-        what = "an item" if kind is wire.Kind.ITEM else "the result"
+        what = "an item" if is_item else "the result"
         why = f"{type(error).__name__}: {error}"
         raise JobError(f"{what} of {call.function} cannot be loaded here: {why}") from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 from tonnage.jobs import local
 from tonnage.jobs.caller import is_job
@@ -18,27 +18,15 @@ from tonnage.jobs.settings import current
 from tonnage.stores.background import check_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from tonnage.jobs.call import Call
+    from tonnage.jobs.queue.producer import QueueTransport
     from tonnage.jobs.wanted import JobOptions
 
     Function = Callable[..., Any]
     Args = tuple[Any, ...]
     Kwargs = dict[str, Any]
-
-
-class Route(Protocol):
-    """Whoever has jobs done."""
-
-    async def run(self, call: Call, args: Args, kwargs: Kwargs, job_id: str | None = None) -> Any:
-        """Return what the function returns; asked for twice at once, with one id, there is one."""
-
-    def wait(self, call: Call, args: Args, kwargs: Kwargs, job_id: str | None = None) -> Any:
-        """Do the same in a thread."""
-
-    def iterate(self, call: Call, args: Args, kwargs: Kwargs) -> AsyncIterator[Any]:
-        """Return what it yields; ended when it is closed."""
 
 
 async def run(function: Function, wanted: JobOptions, args: Args, kwargs: Kwargs) -> Any:
@@ -98,7 +86,7 @@ def iterate_in_thread(
             yield from local.iterate_in_thread(call, args, kwargs)
         else:
             check_thread("iterate()", "use async for")
-            yield from _by_turns(cast("AsyncGenerator[Any]", queue.iterate(call, args, kwargs)))
+            yield from _by_turns(queue.iterate(call, args, kwargs))
     elif inspect.isasyncgenfunction(function):
         yield from _by_turns(function(*args, **kwargs))
     else:
@@ -122,7 +110,7 @@ async def _next(items: AsyncGenerator[Any]) -> Any:
     return await anext(items)
 
 
-def _asked(function: Function, wanted: JobOptions) -> tuple[Call, Route | None]:
+def _asked(function: Function, wanted: JobOptions) -> tuple[Call, QueueTransport | None]:
     told = current()
     call = wanted.call(name_of(function), told)
     if told.jobs is None:

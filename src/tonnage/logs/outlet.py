@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: How long a process that ends waits for lines to be written.
 CLOSE_SECONDS: Final = 1.0
+# How long the thread waits for memory before it tries again.
+_NO_MEMORY_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,6 @@ class Outlet:
         self._queue = LineQueue()
         self._flow = Outflow(self._fd, self._notice)
         self._thread: threading.Thread | None = None
-        self._is_ending = False
         self._emitted_lines = self._written_lines = self._lost_lines = 0
         # How many lines the thread has taken and not written yet.
         self._leaving_lines = 0
@@ -104,7 +105,7 @@ class Outlet:
         """
         self.flush(seconds)
         with self._condition:
-            self._is_ending, self._thread = True, None
+            self._thread = None
             self._condition.notify_all()
             return self._queue.drop_all(time.time())
 
@@ -131,7 +132,7 @@ class Outlet:
                     thread.start()
                 except (RuntimeError, MemoryError):
                     return False  # no more threads, no memory for one, or Python is ending
-                self._thread, self._is_ending = thread, False
+                self._thread = thread
         return True
 
     def _write_at_once(self, line: bytes) -> None:
@@ -145,12 +146,23 @@ class Outlet:
     # In the thread.
 
     def _run(self) -> None:
-        while (batch := self._next()) is not None:
-            self._write(batch)
+        while True:
+            try:
+                while (batch := self._next()) is not None:
+                    self._write(batch)
+                return
+            except MemoryError:
+                # Who logs counts on this thread. What it has taken is lost.
+                with self._condition:
+                    self._lost_lines += self._leaving_lines
+                    self._leaving_lines = 0
+                time.sleep(_NO_MEMORY_SECONDS)
 
     def _next(self) -> Batch | None:
         with self._condition:
-            while (batch := self._queue.take(WHOLE_BYTES)) is None and not self._is_ending:
+            # Once closed, this is not the one any more, and another may have begun since.
+            this = threading.current_thread()
+            while (batch := self._queue.take(WHOLE_BYTES)) is None and self._thread is this:
                 self._condition.wait()
             self._leaving_lines = 0 if batch is None else batch.lines
             return batch

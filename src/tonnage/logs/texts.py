@@ -7,7 +7,7 @@ A message may quote what a client has sent, and hold a whole request. Hides no s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 #: By how serious they are.
@@ -51,20 +51,27 @@ def visible(text: str) -> str:
     return text if text.isprintable() else text.translate(_VISIBLE)
 
 
+def printable(text: str, kept: str = "") -> str:
+    """Return *text* with all that a terminal would obey spelled out, but for characters *kept*."""
+    return "".join(
+        char if char.isprintable() or char in kept else repr(char)[1:-1] for char in text
+    )
+
+
 def encodable(text: str) -> str:
     """Return *text* without lone surrogates, which a file name may hold and JSON may not."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def json_text(line: Mapping[str, Any], shown: Callable[[Any], str] = repr) -> str:
-    """Return *line* as JSON; *shown* makes a text of what JSON does not know.
+def json_text(line: Mapping[str, Any]) -> str:
+    """Return *line* as JSON; what JSON does not know is shown by its ``repr``.
 
     Raises:
         ValueError: it holds a number that is none, or refers to itself.
         TypeError: a key is no text.
         RecursionError: it is too deep.
     """
-    text = json.dumps(line, ensure_ascii=False, allow_nan=False, default=shown, separators=_TIGHT)
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False, default=repr, separators=_TIGHT)
     # JSON itself spells out the control characters of ASCII, but for the last one.
     return encodable(text if text.isprintable() else text.translate(_ESCAPED))
 

@@ -19,7 +19,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "database_connections",
         "databases",
-        whole(1, 10_000, "N"),
+        whole(1, 10_000),
         None,
         "connections that all workers together may have, where a URL says nothing",
         default_note="5 for each worker, at most 4 % of the limit at 1 MB each",
@@ -37,7 +37,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "mongo_pool_size",
         "databases",
-        whole(1, 10_000, "N"),
+        whole(1, 10_000),
         None,
         "connections to MongoDB that each worker may have",
         conventional=("MONGO_POOL_SIZE",),
@@ -46,7 +46,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "max_query_rows",
         "databases",
-        whole(1, 1_000_000_000, "N"),
+        whole(1, 1_000_000_000),
         "10000",
         "rows that one query may load at once; more are to be streamed, or read in pages",
     ),

@@ -27,7 +27,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "job_slots",
         "jobs",
-        whole(1, 64, "N"),
+        whole(1, 64),
         "1",
         "isolated jobs that may run at once, in all workers together",
     ),
@@ -50,7 +50,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "job_queue",
         "jobs",
-        whole(0, 1024, "N"),
+        whole(0, 1024),
         "16",
         "jobs that may wait; more are refused",
     ),
@@ -74,7 +74,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "job_retries",
         "jobs",
-        whole(0, 100, "N"),
+        whole(0, 100),
         "2",
         "how often a job of the task queue is tried again whose worker died",
     ),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from tests.support.certificate import localhost
 
 from tonnage.commands.checking.asking import MOST_BODY_BYTES, Asker
 from tonnage.errors import ConfigError
@@ -112,31 +110,9 @@ def test_what_speaks_no_tls_is_a_reason() -> None:
     assert reply.error
 
 
-@pytest.fixture
-def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return what a server named localhost needs, and the certificate to trust."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-keyout", key, "-out", certificate),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context, certificate
-
-
-def test_certificates_are_verified(
-    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that nobody vouches for is refused; one that is trusted is enough."""
-    context, certificate = tls
+    context, certificate = localhost(tmp_path)
 
     def answer(peer: socket.socket) -> None:
         with context.wrap_socket(peer, server_side=True) as encrypted:

@@ -167,7 +167,7 @@ def test_a_server_does_not_say_what_it_is_made_of() -> None:
     assert "server" not in headers
 
 
-def test_it_asks_no_more_than_it_says(tmp_path: Path) -> None:
+def test_it_asks_no_more_than_it_says() -> None:
     """Each request of a check is in the server's own log."""
     with Running(
         "tests.commands.checking.goodapp:app", "--access-log", "--log-format", "text"

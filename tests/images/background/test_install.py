@@ -87,7 +87,7 @@ def test_what_is_too_large_for_a_model_is_not_copied(
 
 
 def test_what_a_killed_installation_has_left_goes_with_a_later_one(
-    models_dir: Path, u2netp: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    models_dir: Path, u2netp: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One that is at work keeps what it has written."""
     left, at_work = models_dir / ".installing-abc", models_dir / ".installing-def"

@@ -20,11 +20,7 @@ from tonnage.images.picture import Picture
 
 
 def _cut(source: bytes | str, model: Path, **asked: Any) -> tuple[Picture, Image.Image]:
-    options = {
-        "background": None, "crop": None, "max_width": 800, "max_height": 800, "quality": 90,
-        "format": None,
-    } | asked  # fmt: skip
-    made = cut_out(source, wanted(model=os.fspath(model), **options))
+    made = cut_out(source, wanted(model=os.fspath(model), **asked))
     return made, Image.open(io.BytesIO(made.content))
 
 
@@ -62,8 +58,7 @@ def test_without_a_colour_it_is_transparent(tiny_model: Path, format: str | None
 
 def test_numbers_of_a_model_that_are_no_shares_yet_are_made_some(tiny_model: Path) -> None:
     """As some of rembg's give them, from below nothing on."""
-    asked = wanted(model=os.fspath(tiny_model), background=None, crop=None, max_width=800,
-                   max_height=800, quality=90, format=None)  # fmt: skip
+    asked = wanted(model=os.fspath(tiny_model))
     asked = replace(asked, model=replace(asked.model, is_logit=True))
     picture = Image.open(io.BytesIO(cut_out(as_bytes(person()), asked).content))
     corner, middle = picture.getpixel((20, 20)), picture.getpixel((200, 120))

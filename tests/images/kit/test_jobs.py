@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.images.kit.photos import Maker, photo
 from tests.support.forking import fork, status_of
+from tests.support.threadroom import ThreadRoom
 from tests.support.waiting import await_true
 
 from tonnage import images
@@ -70,7 +71,8 @@ def test_a_job_goes_its_way(make_jobs: Callable[..., Any], maker: Maker, path: P
     path.unlink()
     assert await_state(jobs, id, State.RUNNING).made is None
     assert jobs.content(id) is None
-    assert descriptors_of(path) == 1
+    # The maker has it open for a moment, too.
+    await_true(lambda: descriptors_of(path) == 1, "the photo is held")
 
     maker.may_go_on.set()
     status = await_state(jobs, id, State.DONE)
@@ -110,6 +112,26 @@ def test_another_worker_knows_it_too(make_jobs: Callable[..., Any], path: Path) 
     assert not jobs.cancel("unknown")
     assert jobs.status("unknown") is None
     jobs.cancel(last)
+
+
+def test_jobs_are_looked_after_again_when_there_is_memory(
+    maker: Maker, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else nobody could end one any more, and all would be taken for lost."""
+    # Asking it takes a thread.
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+
+    def story() -> None:
+        jobs = PictureJobs(maker, name="short of memory", keep_bytes="1M", look_seconds=0.05)
+        background()
+        room = ThreadRoom()
+        id = jobs.submit(path).id
+        await_true(lambda: "no memory" in caplog.text, "a look without memory")
+        room.is_there = True
+        assert jobs.cancel(id)
+        await_true(lambda: descriptors_of(path) == 0, "the photo is let go of")
+
+    assert status_of(fork(story)) == 0
 
 
 def test_the_job_of_a_worker_that_is_gone_has_failed(

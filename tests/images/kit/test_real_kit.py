@@ -59,13 +59,12 @@ def send(ask: Ask, milliseconds: int) -> str:
 
 def done(ask: Ask, path: str) -> dict[str, Any]:
     """Wait until a job is over, and return what is said of it."""
-    until = time.monotonic() + 20 * SLOWNESS
-    while time.monotonic() < until:
+
+    def told() -> dict[str, Any] | None:
         job: dict[str, Any] = ask("GET", path).json()
-        if job["status"] not in ("waiting", "running"):
-            return job
-        time.sleep(0.05)
-    raise AssertionError(job)
+        return None if job["status"] in ("waiting", "running") else job
+
+    return await_true(told, "the job is over", 20)
 
 
 def check_picture(answer: Response) -> None:

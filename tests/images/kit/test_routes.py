@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from tests.images.kit.photos import Maker, photo
 from tests.support.disk import on_a_disk
+from tests.support.waiting import until
 from tests.web.path.uploads.forms import FORM_TYPE, file_part, form
 
 from tonnage import Uploads
@@ -351,12 +352,6 @@ class Stream:
         async with asyncio.timeout(5):
             await self.task
 
-    async def until(self, text: str) -> None:
-        """Wait until *text* has come."""
-        async with asyncio.timeout(5):
-            while text not in self.text:  # noqa: ASYNC110  (as a client would)
-                await asyncio.sleep(0.01)
-
     def events(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Return what has come: event, id and data of each."""
         found = []
@@ -374,7 +369,7 @@ async def test_progress_is_told_as_events(
     await client.post("/", content=PHOTO, headers=JPEG)
     own = (await client.post("/", content=PHOTO, headers=JPEG)).json()["links"]["self"]
     stream = Stream(app, f"{own}/events")
-    await stream.until("event: waiting")
+    await until(lambda: "event: waiting" in stream.text)
     maker.may_go_on.set()
     async with asyncio.timeout(5):
         await stream.task
@@ -394,7 +389,7 @@ async def test_a_stream_goes_on_where_it_was_left(
     """What was heard is not told again; who has heard the end is told to stop asking."""
     own = (await client.post("/", content=PHOTO, headers=JPEG)).json()["links"]["self"]
     first = Stream(app, f"{own}/events")
-    await first.until("event: running")
+    await until(lambda: "event: running" in first.text)
     await first.leave()
     maker.may_go_on.set()
     await done(client, own)
@@ -431,7 +426,7 @@ async def test_streams_have_a_bound(app: PictureApp, client: httpx.AsyncClient) 
     """Beyond which clients are asked to ask for the status."""
     own = (await client.post("/", content=PHOTO, headers=JPEG)).json()["links"]["self"]
     streams = [Stream(app, f"{own}/events") for _ in range(64)]
-    await streams[-1].until("event: ")
+    await until(lambda: "event: " in streams[-1].text)
     refused = Stream(app, f"{own}/events")
     await refused.task
     assert refused.status == 503
@@ -439,5 +434,5 @@ async def test_streams_have_a_bound(app: PictureApp, client: httpx.AsyncClient) 
     for stream in streams:
         await stream.leave()
     again = Stream(app, f"{own}/events")
-    await again.until("event: ")
+    await until(lambda: "event: " in again.text)
     await again.leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -73,6 +74,22 @@ async def test_what_the_function_raises_is_raised_here_and_not_tried_again(
     assert len(path.read_text().splitlines()) == 1
 
 
+async def test_what_cannot_go_between_processes_is_said_as_where_there_is_no_queue(
+    way: QueueTransport,
+) -> None:
+    """Which job it was, and what of it."""
+    with pytest.raises(JobError, match=r"what .*:add is called with cannot be passed"):
+        await way.run(call_of(work.add), (threading.Lock(), 2), {})
+    with pytest.raises(JobError, match=r"what .*:add is called with cannot be passed"):
+        await asyncio.to_thread(way.wait, call_of(work.add), (threading.Lock(), 2), {})
+    call = replace(call_of(work.add), function="tests.jobs.functions:unloadable")
+    with pytest.raises(
+        JobError, match=r"the result of .*:unloadable cannot be loaded here"
+    ) as caught:
+        await way.run(call, (), {})
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
 async def test_a_job_that_dies_takes_nothing_with_it(way: QueueTransport) -> None:
     """Nor is it repeated: its caller hears how it died."""
     with pytest.raises(JobEndedError, match="SIGSEGV"):
@@ -111,6 +128,14 @@ async def test_large_values_go_through_the_store_and_are_removed(
     result = await way.run(call_of(work.repeat), (piece, 4), {})
     assert result == piece * 4
     await asyncio.to_thread(await_true, lambda: not [*store.iterdir()], "the store is empty")
+
+
+@pytest.mark.parametrize(("size_bytes", "is_here"), [(MIB, True), (5 * MIB, False)])
+async def test_a_large_value_does_not_hold_up_the_event_loop(
+    way: QueueTransport, size_bytes: int, *, is_here: bool
+) -> None:
+    """It is loaded in a thread."""
+    assert await way.run(call_of(work.loaded_where), (size_bytes,), {}) is is_here
 
 
 async def test_what_is_too_large_for_redis_needs_a_store(ways: Ways, redis: RedisServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,25 @@ def note(path: Path, seconds: float = 0.0) -> int:
         file.write(f"{os.getpid()}\n")
     time.sleep(seconds)
     return len(path.read_text().splitlines())
+
+
+class LoadedWhere:
+    """Loaded, it is whether that was in the main thread; as large as wanted."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _is_main_thread, (b"x" * self._size_bytes,)
+
+
+def _is_main_thread(_: bytes) -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def loaded_where(size_bytes: int) -> LoadedWhere:
+    """Return what tells where it is loaded."""
+    return LoadedWhere(size_bytes)
 
 
 def steps(count: int) -> Iterator[int]:

@@ -79,17 +79,14 @@ class Asker:
             method: of the request.
             announced_bytes: the length of a body that is announced and never sent.
         """
-        connection = self._connection()
+        kind = http.client.HTTPSConnection if self.is_encrypted else http.client.HTTPConnection
+        connection = kind(self.host, self._parts.port, timeout=self._deadline_seconds)
         return self._exchange(connection, method, path, headers, announced_bytes)
 
     def ask_unencrypted(self, path: str) -> Reply:
         """Return the answer of the same host by plain http, on its usual port."""
         connection = http.client.HTTPConnection(self.host, 80, timeout=self._deadline_seconds)
         return self._exchange(connection, "GET", path, None, None)
-
-    def _connection(self) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self.is_encrypted else http.client.HTTPConnection
-        return kind(self.host, self._parts.port, timeout=self._deadline_seconds)
 
     def _exchange(
         self,
@@ -150,12 +147,7 @@ def _read(url: str) -> SplitResult:
 def _read_reply(connection: http.client.HTTPConnection, asked_seconds: float) -> Reply:
     with connection.getresponse() as response:
         is_kept = not response.will_close
-        body = b""
-        while len(body) < MOST_BODY_BYTES:
-            part = response.read1(MOST_BODY_BYTES - len(body))
-            if not part:
-                break
-            body += part
+        body = response.read(MOST_BODY_BYTES)
         headers = tuple((name.lower(), value) for name, value in response.getheaders())
         now_seconds = time.monotonic()
         return Reply(response.status, headers, body, asked_seconds, now_seconds, is_kept)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tonnage.db.report.text import printable
+from tonnage.logs.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -38,10 +38,10 @@ class InitArguments:
 
     platform: str
     output: Path
-    prints: bool = False
-    force: bool = False
-    stores: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
+    prints: bool
+    force: bool
+    stores: tuple[str, ...]
+    secrets: tuple[str, ...]
 
 
 def init(

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from tonnage.commands.deploying.images import image
+from tonnage.commands.deploying.images import USER_ID, image
 from tonnage.commands.deploying.told import File, Told
 
-_USER_ID: Final = 10001
 # Of the processor time that a pod has asked for; beyond this there is to be another.
 _BUSY_PERCENT: Final = 80
 _MOST_PODS: Final = 3
@@ -60,16 +59,21 @@ def systemd(told: Told) -> tuple[File, ...]:
         "LimitNOFILE=65536\n\n"
         "# A user that exists while it runs, and writes to these directories only.\n"
         f"DynamicUser=yes\nStateDirectory={name}\nRuntimeDirectory={name}\n"
-        "NoNewPrivileges=yes\nProtectSystem=strict\nProtectHome=yes\nPrivateTmp=yes\n"
-        "PrivateDevices=yes\nProtectKernelTunables=yes\nProtectKernelModules=yes\n"
-        "ProtectControlGroups=yes\nRestrictNamespaces=yes\nRestrictSUIDSGID=yes\n"
-        "LockPersonality=yes\nCapabilityBoundingSet=\n"
-        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"
-        "# No ProcSubset=pid, which hides the host's memory, and no MemoryDenyWriteExecute, which\n"
-        "# some extension modules do not bear.\n\n"
+        f"{_UNIT_CONFINED}\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
     return (File(f"{name}.service", text),)
+
+
+_UNIT_CONFINED: Final = (
+    "NoNewPrivileges=yes\nProtectSystem=strict\nProtectHome=yes\nPrivateTmp=yes\n"
+    "PrivateDevices=yes\nProtectKernelTunables=yes\nProtectKernelModules=yes\n"
+    "ProtectControlGroups=yes\nRestrictNamespaces=yes\nRestrictSUIDSGID=yes\n"
+    "LockPersonality=yes\nCapabilityBoundingSet=\n"
+    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"
+    "# No ProcSubset=pid, which hides the host's memory, and no MemoryDenyWriteExecute, which\n"
+    "# some extension modules do not bear.\n"
+)
 
 
 def _placed(told: Told) -> str:
@@ -119,7 +123,7 @@ def _deployment(told: Told) -> str:
         "      enableServiceLinks: false\n"
         "      automountServiceAccountToken: false\n"
         "      securityContext:\n"
-        f"        runAsNonRoot: true\n        runAsUser: {_USER_ID}\n"
+        f"        runAsNonRoot: true\n        runAsUser: {USER_ID}\n"
         "        seccompProfile: {type: RuntimeDefault}\n"
         f"{_init_containers(told)}"
         "      containers:\n"
@@ -137,11 +141,11 @@ def _deployment(told: Told) -> str:
         f"{_probe('livenessProbe', told.health_path, 'periodSeconds: 10', 'timeoutSeconds: 5')}"
         "          # 503 while memory is exhausted, or it stops: requests go elsewhere.\n"
         f"{_probe('readinessProbe', f'{told.health_path}/ready', 'periodSeconds: 5')}"
-        f"{_CONFINED}"
+        f"{_POD_CONFINED}"
     )
 
 
-_CONFINED: Final = (
+_POD_CONFINED: Final = (
     "          securityContext:\n"
     "            allowPrivilegeEscalation: false\n"
     "            capabilities: {drop: [ALL]}\n"
@@ -161,7 +165,7 @@ def _init_containers(told: Told) -> str:
         "          resources:\n"
         "            requests: {memory: 256Mi}\n"
         "            limits: {memory: 256Mi}\n"
-        f"{_CONFINED}"
+        f"{_POD_CONFINED}"
     )
 
 

@@ -14,7 +14,8 @@ from typing import Final
 from tonnage.commands.deploying.project import REQUIREMENTS
 from tonnage.commands.deploying.told import PYTHON, File, Told
 
-_USER_ID: Final = 10001
+#: Who the server is in the container: not root.
+USER_ID: Final = 10001
 _POSTGRES_RESERVED: Final = 10
 # Where files are to be that outlast the container.
 _DATA: Final = "/app/data"
@@ -57,7 +58,7 @@ def compose(told: Told) -> tuple[File, ...]:
     """Return a compose.yaml with the stores that are used, and what its image needs."""
     services = [_app_service(told)]
     services += [_migrate_service(told)] if told.migrate else []
-    services += [_SERVICES[store](told) for store in _SERVICES if store in told.stores]
+    services += [_SERVICES[store](told) for store in _stores(told)]
     volumes = "".join(f"  {name}:\n" for name in _volumes(told))
     text = told.head(
         "",
@@ -72,21 +73,6 @@ def compose(told: Told) -> tuple[File, ...]:
 
 
 def _dockerfile(told: Told) -> str:
-    if told.project.install == REQUIREMENTS:
-        install = (
-            "# First what changes seldom. pip compiles what it installs, and so it should:\n"
-            "# without .pyc files each start compiles anew, and the server keeps 7 MB more.\n"
-            "COPY requirements.txt .\n"
-            "RUN pip install --no-cache-dir -r requirements.txt\n"
-            "COPY . .\n"
-        )
-    else:
-        install = (
-            "# pip compiles what it installs, and so it should: without .pyc files each start\n"
-            "# compiles anew, and the server keeps 7 MB more.\n"
-            "COPY . .\n"
-            f"RUN pip install --no-cache-dir {told.project.install}\n"
-        )
     ask = json.dumps(["python", "-IS", "-c", _ASK.format(path=told.health_path)])
     migrate = (
         f"# Before a new version: docker run --rm --env DATABASE_URL {told.project.name}"
@@ -105,13 +91,13 @@ def _dockerfile(told: Told) -> str:
         )
         + f"FROM python:{PYTHON}-slim\n"
         "WORKDIR /app\n\n"
-        f"{install}"
+        f"{_install(told)}"
         "RUN python -m compileall -q .\n\n"
         "# Not root. The directory is the user's, for what is spooled and stored;"
         " the code is not.\n"
         "# Not there before the install, which would take it for a package.\n"
-        f"RUN useradd --create-home --uid {_USER_ID} app && mkdir -p data && chown app . data\n\n"
-        f"USER {_USER_ID}\n"
+        f"RUN useradd --create-home --uid {USER_ID} app && mkdir -p data && chown app . data\n\n"
+        f"USER {USER_ID}\n"
         "# With PORT set, it listens on every address of the container.\n"
         f"ENV PORT={told.port} PYTHONUNBUFFERED=1\n"
         f"EXPOSE {told.port}\n"
@@ -119,6 +105,23 @@ def _dockerfile(told: Told) -> str:
         f"{migrate}"
         "# A list, so that no shell takes the signals; no init is needed either.\n"
         f"CMD {json.dumps(list(told.command))}\n"
+    )
+
+
+def _install(told: Told) -> str:
+    if told.project.install == REQUIREMENTS:
+        return (
+            "# First what changes seldom. pip compiles what it installs, and so it should:\n"
+            "# without .pyc files each start compiles anew, and the server keeps 7 MB more.\n"
+            "COPY requirements.txt .\n"
+            "RUN pip install --no-cache-dir -r requirements.txt\n"
+            "COPY . .\n"
+        )
+    return (
+        "# pip compiles what it installs, and so it should: without .pyc files each start\n"
+        "# compiles anew, and the server keeps 7 MB more.\n"
+        "COPY . .\n"
+        f"RUN pip install --no-cache-dir {told.project.install}\n"
     )
 
 

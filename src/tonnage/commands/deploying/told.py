@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tonnage.budget import Plan, make_plan
 from tonnage.budget.connections import connections_per_worker
+from tonnage.budget.plan import Plan, make_plan
 from tonnage.budget.wishes import wishes_from
 from tonnage.commands.deploying.project import STORES, Project
 from tonnage.options import OPTIONS
@@ -126,8 +126,8 @@ def tell(
     settings: Settings,
     flags: Mapping[str, object],
     project: Project,
-    stores: Collection[str] = (),
-    secrets: Collection[str] = (),
+    stores: Collection[str],
+    secrets: Collection[str],
 ) -> Told:
     """Gather what the files for *platform* say.
 
@@ -167,10 +167,9 @@ def tell(
         stores=used,
         secrets=tuple(dict.fromkeys(secrets)),
         unplaced=tuple(
-            (option.env[0], folder)
+            (option.env[0], _FOLDERS[option.name])
             for option in OPTIONS
-            for name, folder in _FOLDERS.items()
-            if option.name == name and settings.sources[name] == "default"
+            if option.name in _FOLDERS and settings.sources[option.name] == "default"
         ),
         jobs_in_redis=settings.jobs.jobs is not None,
     )

@@ -23,7 +23,6 @@ from tonnage import images
 from tonnage.errors import ConfigError, ModelError
 from tonnage.images.background import places
 from tonnage.images.background.job import cut_out
-from tonnage.images.background.models import DEFAULT
 from tonnage.images.background.passing import passed
 from tonnage.images.background.wanted import CutoutOptions, wanted
 from tonnage.jobs import settings
@@ -145,29 +144,13 @@ def _split(options: Options) -> tuple[CutoutOptions, dict[str, Any]]:
 
 def _meant(
     *,
-    model: str = DEFAULT,
-    background: str | None = None,
-    crop: str | None = None,
-    max_width: int = 800,
-    max_height: int = 800,
-    quality: int = 85,
-    format: str | None = None,  # the word of everybody who handles pictures
-    limits: Limits | None = None,
     memory: str | int | None = None,
     timeout: str | float | None = None,
     wait: str | float | None = None,
     keep_warm: str | float = KEEP_WARM_SECONDS,
+    **look: Any,
 ) -> tuple[CutoutOptions, dict[str, Any]]:
-    asked = wanted(
-        model=model,
-        background=background,
-        crop=crop,
-        max_width=max_width,
-        max_height=max_height,
-        quality=quality,
-        format=format,
-        limits=limits,
-    )
+    asked = wanted(**look)
     memory_bytes = JobOptions.of(memory, timeout, wait, keep_warm).memory_bytes
     if memory_bytes is not None and memory_bytes < _LEAST_BYTES:
         raise ConfigError(

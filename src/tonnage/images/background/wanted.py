@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import ConfigError
 from tonnage.images.arguments import WHITE, Colour, colour_of, format_of, quality_of, whole
-from tonnage.images.background.models import Model, model_of
+from tonnage.images.background.models import DEFAULT, Model, model_of
 
 if TYPE_CHECKING:
     from tonnage.images.limits import Limits
@@ -57,13 +57,13 @@ class CutoutOptions:
 
 def wanted(
     *,
-    model: str,
-    background: str | None,
-    crop: str | None,
-    max_width: int,
-    max_height: int,
-    quality: int,
-    format: str | None,  # the word of everybody who handles pictures
+    model: str = DEFAULT,
+    background: str | None = None,
+    crop: str | None = None,
+    max_width: int = 800,
+    max_height: int = 800,
+    quality: int = 85,
+    format: str | None = None,  # the word of everybody who handles pictures
     limits: Limits | None = None,
 ) -> CutoutOptions:
     """Return what the arguments of ``remove_background`` mean together.

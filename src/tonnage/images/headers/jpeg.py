@@ -96,7 +96,7 @@ def _header(
 
 
 def _segments(reader: Reader) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, offset and size of each segment, up to the first scan; what lies in it not."""
+    """Yield marker, offset and size of each segment; none is to be asked for behind a scan."""
     at = 2
     while True:
         reader.count_part()
@@ -114,8 +114,6 @@ def _segments(reader: Reader) -> Iterator[tuple[int, int, int]]:
             if size_bytes < 0:
                 raise reader.damaged("a segment is shorter than nothing")
             yield marker, at + 4, size_bytes
-            if marker == _SCAN:
-                return
             at += 4 + size_bytes
 
 

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tonnage.errors import RequestRefusedError
 from tonnage.images.kit.status import State, Status
 from tonnage.problem import Problem
 
@@ -73,7 +74,11 @@ def reply_with_status(code: int, status: Status, prefix: str) -> Reply:
 def reply_with_picture(
     request: MountedRequest, status: Status, content: bytes | None, now: float
 ) -> Reply:
-    """Return the picture of *status*, or that the client has it."""
+    """Return the picture of *status*, or that the client has it.
+
+    Raises:
+        RequestRefusedError: it has left before its time: others needed the room.
+    """
     made = status.made
     assert made is not None  # it is done
     tag = f'"{made.tag}"'
@@ -86,7 +91,7 @@ def reply_with_picture(
     if known == "*" or tag in (each.strip().removeprefix("W/") for each in known.split(",")):
         return Reply(304, headers=headers)
     if content is None:
-        raise GoneError
+        raise RequestRefusedError(GONE)
     return Reply(
         200,
         content,
@@ -96,10 +101,6 @@ def reply_with_picture(
             *headers,
         ),
     )
-
-
-class GoneError(Exception):
-    """The picture has left before its time: others needed the room."""
 
 
 def why_no_picture(status: Status) -> Problem | None:

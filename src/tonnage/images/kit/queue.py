@@ -205,8 +205,14 @@ class PictureQueue:
             await asyncio.sleep(self._look_seconds)
             beat_seconds += self._look_seconds
             has_to_beat = beat_seconds >= BEAT_SECONDS
-            for job in list(self._jobs.values()):
-                await self._look_at(job, has_to_beat=has_to_beat)
+            try:
+                for job in list(self._jobs.values()):
+                    await self._look_at(job, has_to_beat=has_to_beat)
+                # Who had the turn before may have found no memory to begin.
+                self._look()
+            except MemoryError:
+                logger.warning("there was no memory just now to look after picture jobs")
+                continue
             if has_to_beat:
                 beat_seconds = 0.0
 

@@ -133,10 +133,7 @@ class PictureApp:
         if problem is not None:
             raise RequestRefusedError(problem)
         content = await asyncio.to_thread(self.jobs.content, status.id)
-        try:
-            return reply_with_picture(request, status, content, time.time())
-        except answers.GoneError:
-            raise RequestRefusedError(answers.GONE) from None
+        return reply_with_picture(request, status, content, time.time())
 
     def _counted(self, request: MountedRequest) -> Headers:
         """Count one photo of this client, and return what is to be said of that.

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import JobBusyError, JobError
 from tonnage.jobs import wire
-from tonnage.jobs.local import wait
+from tonnage.jobs.local import LONG_BYTES, packed, packed_in_thread, wait
 from tonnage.jobs.outcomes import busy
 from tonnage.jobs.queue.figures import QueueStatistics
 from tonnage.jobs.queue.news import Kind
@@ -36,7 +36,7 @@ from tonnage.jobs.queue.saqueue import client
 from tonnage.jobs.queue.sealing import Sealer
 from tonnage.jobs.queue.shelf import Shelf
 from tonnage.jobs.queue.ticket import HEARTBEAT_SECONDS
-from tonnage.jobs.queue.values import opened, packed, packed_in_thread, room_to_load
+from tonnage.jobs.queue.values import opened, room_to_load
 from tonnage.jobs.queue.watch import Watch
 from tonnage.stores.background import background
 
@@ -208,7 +208,10 @@ class QueueTransport:
 
     async def _value(self, ticket: Ticket, told: News) -> Any:
         async with room_to_load(told):
-            return opened(ticket.call, told, await background().run(self._fetch(ticket, told)))
+            parcel = await background().run(self._fetch(ticket, told))
+            if parcel.size_bytes > LONG_BYTES:
+                return await asyncio.to_thread(opened, ticket.call, told, parcel)
+            return opened(ticket.call, told, parcel)
 
     def _count(self, **more: int) -> None:
         now = self._counts

@@ -1,7 +1,7 @@
-"""Arguments on their way to the task queue, and what comes back: copied with memory reserved.
+"""What comes back by the task queue: loaded with memory reserved, or raised.
 
-    parcel = await packed(call, args, kwargs)              # in any event loop
-    value = opened(call, told, parcel)                     # or raises what the job has raised
+    with room_to_load(told):
+        value = opened(call, told, parcel)
 
 Small values go without a reservation: they are not worth asking for. Pure but for that.
 """
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import JobEndedError, JobError, JobMemoryError, JobTooLargeError
 from tonnage.governor.reservations import reserved
-from tonnage.jobs import wire
+from tonnage.jobs.local import loaded
 from tonnage.jobs.outcomes import busy, timed_out
 from tonnage.jobs.queue.news import Kind
 from tonnage.jobs.raised import unpacked
-from tonnage.logs.context import request_id
-from tonnage.stores.sizes import size_bytes
 
 if TYPE_CHECKING:
+    from tonnage.jobs import wire
     from tonnage.jobs.call import Call
     from tonnage.jobs.queue.news import News
 
@@ -29,22 +28,10 @@ _ENDINGS: Final = {
 }
 
 
-async def packed(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Parcel:
-    """Return what the function of *call* is called with, as it is sent."""
-    async with _room(size_bytes((args, kwargs))):
-        return _packed(call, args, kwargs)
-
-
-def packed_in_thread(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Parcel:
-    """Do the same in a thread."""
-    with _room(size_bytes((args, kwargs))):
-        return _packed(call, args, kwargs)
-
-
 def room_to_load(told: News) -> reserved:
     """Return the reservation for what *told* refers to, while it is fetched and loaded."""
-    # What comes from Redis is there twice.
-    return _room(2 * told.where.size_bytes if told.where else 0)
+    # Small ones stand in the news. What comes from Redis is there twice.
+    return reserved(2 * told.where.size_bytes if told.where else 0)
 
 
 def opened(call: Call, told: News, parcel: wire.Parcel) -> Any:
@@ -56,19 +43,10 @@ def opened(call: Call, told: News, parcel: wire.Parcel) -> Any:
     """
     if told.kind is Kind.ENDED:
         raise _ending(call, told)
-    value = parcel.load()
+    value = loaded(call, parcel, is_item=told.kind is Kind.ITEM)
     if told.kind is Kind.ERROR:
         raise unpacked(value, call.function)
     return value
-
-
-def _packed(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Parcel:
-    given = (request_id(), args, kwargs)
-    return wire.pack(given, call.memory_bytes, f"what {call.function} is called with")
-
-
-def _room(needed_bytes: int) -> reserved:
-    return reserved(needed_bytes if needed_bytes > wire.INLINE_BYTES else 0)
 
 
 def _ending(call: Call, told: News) -> JobError:
