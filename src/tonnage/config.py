@@ -38,8 +38,6 @@ from tonnage.settings import (
     StoreSettings,
 )
 
-__all__ = ["OPTIONS", "Applied", "Option", "load_settings"]
-
 Part = TypeVar("Part")
 
 # Variables called like ours that are no options: our own, the tests', and what Kubernetes sets for

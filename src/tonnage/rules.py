@@ -169,10 +169,6 @@ def _is_none(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() == "none")
 
 
-def _size(value: Any) -> int:
-    return parse_bytes(value)
-
-
 def _seconds(value: Any) -> float:
     seconds = parse_seconds(value)
     if seconds <= 0:
@@ -199,9 +195,9 @@ def _switch(value: Any) -> bool:
 
 # By the name a user writes: the field, and what reads its value.
 _READERS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
-    "max_body": ("max_body_bytes", _size),
-    "max_upload": ("max_upload_bytes", _size),
-    "max_response": ("max_response_bytes", _size),
+    "max_body": ("max_body_bytes", parse_bytes),
+    "max_upload": ("max_upload_bytes", parse_bytes),
+    "max_response": ("max_response_bytes", parse_bytes),
     "timeout": ("timeout_seconds", _seconds),
     "rate_limit": ("rate_limit", parse_limits),
     "compress": ("compress", _switch),

@@ -131,14 +131,12 @@ class Threshold:
         return f"{self.percent:g}%" if self.bytes is None else format_bytes(self.bytes)
 
 
-def parse_threshold(text: str | Threshold) -> Threshold:
+def parse_threshold(text: str) -> Threshold:
     """Return the mark that *text* means: ``80%`` of the limit, or ``450M``.
 
     Raises:
         ConfigError: if it is neither a percentage between 0 and 100 nor a size.
     """
-    if isinstance(text, Threshold):
-        return text
     stripped = text.strip()
     if stripped.replace(".", "", 1).isdigit():
         # 80 could be meant as a share or as bytes; as bytes, the server would always be exhausted.

@@ -37,6 +37,7 @@ from tonnage.server.keeper import Keeper
 from tonnage.server.leaks.following import Leaking
 from tonnage.server.messages import Hello, Ready, Reclaim, Stop, ToWorker, WorkerChannel
 from tonnage.server.recycling import Recycler
+from tonnage.server.rounds import Rounds
 from tonnage.server.watch import Reading, Watch
 from tonnage.settings import RecyclingSettings
 from tonnage.units import MIB, Threshold
@@ -186,7 +187,6 @@ class Server:
         for number in range(self.scenario.clients):
             self.clock.after(0.001 * number, lambda: self._send(until))
         self.clock.run(until)
-        self.load_ended = self.clock.now
         self.clock.run(self.clock.now + 60.0, lambda: not any(w.jobs for w in self._living()))
         self.idle_since = self.clock.now
         self.clock.run(self.clock.now + rest_seconds)
@@ -234,7 +234,7 @@ class Server:
         self._end_who_is_to_end()
         self.crew.fill()
         self._roll_up()
-        look = self.hold.look(spared=self.keeper.leaking.traced)
+        look = self.hold.look(spared=self.keeper.leaking.tracing.traced)
         assert look is not None
         if not self.levels or look.level is not self.levels[-1][1]:
             self.levels.append((self.clock.now, look.level))
@@ -307,7 +307,7 @@ class Server:
             self.watch,
             fuses,
             others=list,
-            shrink=lambda spare: self.keeper.reclaim(Level.CRITICAL, "brake", spare=spare),
+            shrink=lambda spare: self.keeper.rounds.begin(Level.CRITICAL, "brake", spare=spare),
             clock=self.clock,
         )
         return Hold(self.watch, fuses, brake)
@@ -350,6 +350,7 @@ class Server:
                 loosen=quiet,
                 clock=clock,
             ),
+            rounds=Rounds(self.page, self.crew, self.watch, asking, clock=clock),
             asking=asking,
             box=cast(Any, Nowhere()),
             recycle_above_bytes=None,

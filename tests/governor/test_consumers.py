@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.clock import Clock
+from tests.support.forking import fork, status_of
 
 import tonnage
 from tonnage.errors import TonnageError
@@ -62,17 +62,6 @@ class Broken(Cache):
     def shrink(self, target_bytes: int) -> int:
         """Return, or do, whatever."""
         return self._shrinking()  # type: ignore[return-value]
-
-
-@dataclass
-class Clock:
-    """Time that passes when told."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def explode() -> object:
@@ -338,6 +327,25 @@ def test_a_broken_consumer_is_named_and_does_not_stop_the_others(
     assert [f"consumer broken: {said}" in m or said in m for m in caplog.messages] == [True]
 
 
+def test_a_bound_that_cannot_be_told_stops_no_start(caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked for right after the import, when a store may have no connection yet."""
+
+    class Unready(Cache):
+        @property
+        def max_bytes(self) -> object:
+            return explode()
+
+    class Bounded(Cache):
+        max_bytes = 500
+
+    found, unready, bounded = Registry(), Unready("unready"), Bounded("bounded")
+    found.register(unready)
+    found.register(bounded)
+
+    assert found.bounds() == [("bounded", 500)]
+    assert "consumer unready: its max_bytes failed" in caplog.text
+
+
 def test_a_failing_shrink_shows_where_it_failed(caplog: pytest.LogCaptureFixture) -> None:
     """With the traceback, once."""
     found, broken = Registry(), Broken(shrinking=explode)
@@ -357,7 +365,7 @@ def test_complaints_come_once_a_minute(caplog: pytest.LogCaptureFixture) -> None
     for _ in range(10):
         found.uses()
     assert len(caplog.records) == 1
-    clock.now += COMPLAINT_SECONDS
+    clock.seconds += COMPLAINT_SECONDS
     found.uses()
     assert len(caplog.records) == 2
 
@@ -370,7 +378,7 @@ def test_a_slow_shrink_is_named(
     clock = Clock()
 
     def dawdle() -> int:
-        clock.now += seconds
+        clock.seconds += seconds
         return 7
 
     found, broken = Registry(clock), Broken(shrinking=dawdle)
@@ -420,12 +428,10 @@ def test_a_forked_worker_has_what_was_registered_before(
     found, cache = Registry(), Cache()
     found.register(cache)
 
-    pid = os.fork()
-    if not pid:
-        freed = found.shrink("pages", 40)
-        os._exit(freed + len(found))
+    def shrink() -> None:
+        assert (found.shrink("pages", 40), len(found)) == (60, 1)
 
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 60 + 1
+    assert status_of(fork(shrink)) == 0
     assert cache.used_bytes == 100
 
 

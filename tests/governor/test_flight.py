@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import signal
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.governor.flight import NO_ENTRY, Flight, Flights, InFlight, read_flight
-from tonnage.governor.page import COST_NAME_BYTES, FLIGHT_ENTRIES, SharedPage
+from tonnage.governor.page import COST_NAME_BYTES, COST_NUMBERS, FLIGHT_ENTRIES, SharedPage
 from tonnage.units import MIB
 
 SECOND = 1_000_000_000
@@ -135,11 +136,12 @@ def test_a_dead_workers_table_is_wiped_with_its_slot(page: SharedPage) -> None:
 
 def test_a_dead_workers_table_can_be_read_before_that(page: SharedPage) -> None:
     """It was killed between two instructions."""
-    child = os.fork()
-    if not child:
+
+    def die() -> None:
         Flight(page.slots[1]).begin(0, "192.0.2.7", NOW)
-        os.kill(os.getpid(), 9)
-    os.waitpid(child, 0)
+        signal.raise_signal(signal.SIGKILL)
+
+    assert status_of(fork(die)) == -signal.SIGKILL
 
     (found,) = read_flight(page, 1, NOW).requests
     assert (found.method, found.route, found.client) == ("GET", "/users/{}", "192.0.2.7")
@@ -155,6 +157,14 @@ def test_nonsense_in_the_page_is_shown_as_such(page: SharedPage) -> None:
     assert {each.route for each in found.requests} == {"?"}
     assert {each.age_seconds for each in found.requests} == {0.0}
     assert {"\ufffd" in each.client for each in found.requests} == {True}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 1e300])
+def test_nonsense_in_place_of_a_template_is_none(page: SharedPage, number: float) -> None:
+    """Whoever reads it after a crash has to go on."""
+    page.cost_numbers(0)[COST_NUMBERS - 1] = number
+
+    assert page.route_name(0) == "GET /users/{}"
 
 
 def test_a_client_of_any_name_is_noted(page: SharedPage) -> None:

@@ -17,7 +17,8 @@ from tonnage.governor.leaks import (
     Leak,
     LeakWatch,
     Point,
-    merge,
+    bytes_per_request,
+    when_full_seconds,
 )
 from tonnage.units import GIB, KIB, MIB
 
@@ -174,7 +175,7 @@ def test_a_fast_leak_is_found_before_memory_is_full() -> None:
     assert leak is not None
     assert first <= URGENT_POINTS + 1
     assert leak.bytes_per_request == pytest.approx(64 * KIB, rel=0.2)
-    assert LeakWatch.when_full_seconds(leak, 300 * MIB) == pytest.approx(16, rel=0.2)
+    assert when_full_seconds(leak, 300 * MIB) == pytest.approx(16, rel=0.2)
 
 
 # What is none.
@@ -324,7 +325,7 @@ def test_asking_grows_rare_where_nothing_comes_of_it() -> None:
     assert asked[-1] - asked[-2] >= 27
 
 
-# Merging.
+# Several workers.
 
 
 def leak(index: int, bytes_per_request: float, requests: int) -> Leak:
@@ -344,21 +345,13 @@ def leak(index: int, bytes_per_request: float, requests: int) -> Leak:
 
 
 def test_workers_are_weighted_by_their_requests() -> None:
-    """3,000 requests at 100 bytes and 1,000 at 200 are 125 bytes each; speeds add up."""
-    total = merge([leak(0, 100.0, 3000), leak(1, 200.0, 1000)])
-
-    assert total is not None
-    assert total.workers == 2
-    assert total.bytes_per_request == 125.0
-    assert total.bytes_per_second == 5000.0
-    assert total.grown_bytes == 500_000
-    assert total.confidence == pytest.approx(0.89)
-    assert LeakWatch.when_full_seconds(total, 50_000) == 10.0
+    """3,000 requests at 100 bytes and 1,000 at 200 are 125 bytes each."""
+    assert bytes_per_request([leak(0, 100.0, 3000), leak(1, 200.0, 1000)]) == 125.0
 
 
-def test_no_leaks_are_no_sum() -> None:
-    """Rather than one of zero."""
-    assert merge([]) is None
+def test_without_leaks_a_request_leaves_nothing() -> None:
+    """Nor where a leak follows the time."""
+    assert bytes_per_request([]) == bytes_per_request([leak(0, 0.0, 1000)]) == 0.0
 
 
 def test_two_points_of_one_moment_are_the_later_one() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.governor.page import (
     COST_NAME_BYTES,
@@ -94,13 +93,12 @@ def test_the_name_of_a_cost_is_whatever_can_be_read_of_it() -> None:
 def test_a_forked_child_writes_into_the_same_page() -> None:
     """That is what it is for."""
     page = SharedPage()
-    child = os.fork()
-    if not child:
+
+    def write() -> None:
         page.slots[1].pid = 42
         page.cost_numbers(7)[0] = 1.5
-        os._exit(0)
-    os.waitpid(child, 0)
 
+    assert status_of(fork(write)) == 0
     assert page.slots[1].pid == 42
     assert page.cost_numbers(7)[0] == 1.5
 

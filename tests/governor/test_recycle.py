@@ -246,14 +246,14 @@ def test_after_three_in_vain_it_is_given_up_for_a_while() -> None:
     history = History()
     for _ in range(2):
         history = in_vain(history)
-        assert history.given_up_until_seconds is None
+        assert history.given_up_until_seconds == 0.0
         assert history.may(NOW + COOL_DOWN_SECONDS * COOL_DOWN_FACTOR)
     history = in_vain(history)
 
     assert history.given_up_until_seconds == NOW + GIVEN_UP_SECONDS
     assert not history.may(NOW + GIVEN_UP_SECONDS - 1)
     assert history.may(NOW + GIVEN_UP_SECONDS)
-    assert in_vain(history).given_up_until_seconds is None
+    assert in_vain(history).given_up_until_seconds == NOW + GIVEN_UP_SECONDS
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -158,7 +158,7 @@ def test_a_leak_becomes_a_saw_tooth() -> None:
     leaking = Kind(first_mb=(1.0, 1.0), hold_seconds=0.05, leak_kb=300)
     server = Server(Scenario(kinds=(leaking,), clients=12, load_seconds=20.0)).run(5.0)
 
-    assert server.keeper.recycler.recycled >= 2
+    assert server.page.header.recycles >= 2
     assert server.host.kills == server.tally.lost == server.tally.failed == 0
     assert server.tally.refused == server.tally.expired == 0
     assert server.level is Level.OK
@@ -197,7 +197,7 @@ def test_a_server_that_is_merely_full_recycles_nobody(limit_mb: int, clients: in
     server = Server(scenario).run(1.0)
 
     assert max(level for _, level in server.levels) >= Level.WARNING
-    assert server.keeper.recycler.recycled == 0
+    assert server.page.header.recycles == 0
 
 
 def test_page_cache_is_no_use() -> None:
@@ -205,7 +205,7 @@ def test_page_cache_is_no_use() -> None:
     server = Server(Scenario(kinds=(ORDINARY, LARGE), clients=4, file_mb=450)).run(1.0)
 
     assert [level for _, level in server.levels] == [Level.OK]
-    assert server.keeper.recycler.recycled == 0
+    assert server.page.header.recycles == 0
     assert server.host.file_bytes < 450 * MIB
 
 

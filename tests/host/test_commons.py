@@ -7,20 +7,10 @@ import signal
 import threading
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.errors import StoreError
 from tonnage.host.commons import COMMONS_BYTES, Commons
-
-
-def in_child(work: object) -> int:
-    """Run *work* in a fork; return its exit status."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()  # type: ignore[operator]
-        finally:
-            os._exit(0)
-    return os.waitpid(pid, 0)[1]
 
 
 def test_whoever_asks_for_a_name_gets_the_same_pages() -> None:
@@ -43,8 +33,8 @@ def test_what_a_child_makes_is_found_by_its_parent_and_its_siblings() -> None:
     def check() -> None:
         assert commons.share("made by a child", 4096).words[3] == 42
 
-    assert in_child(write) == 0
-    assert in_child(check) == 0
+    assert status_of(fork(write)) == 0
+    assert status_of(fork(check)) == 0
     assert commons.share("made by a child", 4096).words[3] == 42
 
 
@@ -81,20 +71,13 @@ def test_a_lock_keeps_out_other_processes_and_threads() -> None:
             with region.locked():
                 region.words[0] = region.words[0] + 1
 
-    pids = []
-    for _ in range(2):
-        pid = os.fork()
-        if pid == 0:
-            count()
-            os._exit(0)
-        pids.append(pid)
+    pids = [fork(count) for _ in range(2)]
     threads = [threading.Thread(target=count) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for pid in pids:
-        assert os.waitpid(pid, 0)[1] == 0
+    assert [status_of(pid) for pid in pids] == [0, 0]
     assert region.words[0] == 8000
 
 
@@ -103,14 +86,16 @@ def test_the_lock_of_a_process_that_is_killed_is_free_again() -> None:
     commons = Commons()
     region = commons.share("held", 4096)
     reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def hold() -> None:
         with region.locked():
             os.write(writing, b"x")
             signal.pause()
+
+    pid = fork(hold)
     assert os.read(reading, 1) == b"x"
     os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    assert status_of(pid) == -signal.SIGKILL
     with region.locked():
         region.words[0] = 1
     os.close(reading)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.host.descriptors import close_all_but, close_served, open_descriptors
 
@@ -46,24 +47,22 @@ def test_a_child_keeps_only_what_it_is_given(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     never_open = max(open_descriptors()) + 100
     before = open_descriptors()
-    pid = os.fork()
-    if not pid:
+
+    def child() -> None:
         close_all_but({writer, never_open})
         os.write(writer, ",".join(map(str, sorted(open_descriptors()))).encode())
-        os._exit(0)
 
-    _, status = os.waitpid(pid, 0)
-
-    assert status == 0
+    assert status_of(fork(child)) == 0
     assert os.read(reader, 100) == str(writer).encode()
     assert open_descriptors() == before
 
 
-def test_a_child_lets_go_of_the_port_and_of_clients(pipe: tuple[int, int]) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_child_lets_go_of_the_port_and_of_clients(pipe: tuple[int, int], host: str) -> None:
     """Connections to others, files, and what the application listens on itself stay open."""
     reader, writer = pipe
     with (
-        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_server((host, 0)) as listening,
         socket.create_server(("127.0.0.1", 0)) as own,
         socket.create_connection(listening.getsockname()) as client,
         listening.accept()[0] as accepted,
@@ -72,15 +71,12 @@ def test_a_child_lets_go_of_the_port_and_of_clients(pipe: tuple[int, int]) -> No
     ):
         kept = {own.fileno(), client.fileno(), file.fileno()}
         gone = {listening.fileno(), accepted.fileno(), named.fileno()}
-        pid = os.fork()
-        if not pid:
+
+        def child() -> None:
             close_served(listening, named.fileno())
             found = open_descriptors().intersection(kept | gone)
             os.write(writer, ",".join(map(str, sorted(found))).encode())
-            os._exit(0)
 
-        _, status = os.waitpid(pid, 0)
-
-        assert status == 0
+        assert status_of(fork(child)) == 0
         assert os.read(reader, 100) == ",".join(map(str, sorted(kept))).encode()
         assert open_descriptors() >= kept | gone

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from tests.support.cgroup import MemoryBox, need_cgroup
 
+from tonnage.host.counters import MeterError
 from tonnage.host.processes import read_rollup
-from tonnage.host.usage import CgroupMeter, MeterError, TreeMeter
+from tonnage.host.usage import CgroupMeter, TreeMeter
 from tonnage.units import MIB
 
 pytestmark = pytest.mark.cgroup2

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import threading
 from collections.abc import Iterator
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.host.threadpool import FrugalThreadPool
 
@@ -87,3 +90,25 @@ def test_after_its_end_nothing_is_taken(room: Room) -> None:
     with pytest.raises(RuntimeError, match="after shutdown"):
         pool.submit(int)
     assert room.threads == 1
+
+
+def test_where_the_system_allows_no_more_threads_work_goes_on_too() -> None:
+    """As below ``pids.max``, where Python raises a RuntimeError."""
+
+    def story() -> None:
+        go_on, pool = threading.Event(), FrugalThreadPool(9)
+        first = pool.submit(go_on.wait, 5)
+        if not os.getuid():
+            # Of root nobody counts the threads.
+            os.setresuid(65_533, 65_533, 65_533)
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        with pytest.raises(RuntimeError, match="new thread"):
+            threading.Thread().start()
+
+        others = [pool.submit(go_on.wait, 5) for _ in range(6)]
+
+        go_on.set()
+        assert first.result(5)
+        assert all(each.result(5) for each in others)
+
+    assert status_of(fork(story)) == 0

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 from tests.host import trees
+from tests.support.clock import Clock
 
 from tonnage.host import usage
 from tonnage.host.cgroups import MemoryCgroup, memory_cgroups
+from tonnage.host.counters import MeterError
 from tonnage.host.limits import discover_limit
 from tonnage.host.measures import HOST_IN_USE, OWN_PSS, WORKING_SET
 from tonnage.host.processes import PAGE_BYTES
-from tonnage.host.usage import CgroupMeter, HostMeter, MeterError, TreeMeter, Usage
+from tonnage.host.usage import CgroupMeter, HostMeter, TreeMeter, Usage
 from tonnage.units import GIB, MIB
 
 # Half a gigabyte charged, of which 200 MB are file cache that nobody maps or has written to.
@@ -36,17 +38,6 @@ V1_STAT = {
     "total_active_file": 140 * MIB,
     "total_workingset_refault_file": 1000,
 }
-
-
-class Clock:
-    """A clock that goes when told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        """Return what a real clock would."""
-        return self.seconds
 
 
 def v2_group(root: Path) -> MemoryCgroup:

@@ -13,14 +13,15 @@ import asyncio
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
-from types import SimpleNamespace, TracebackType
+from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import uvicorn
+from tests.support.waiting import until
 from uvicorn.server import ServerState
 
 from tonnage.governor.page import Header
+from tonnage.ops.figures.counting import Counting
 from tonnage.server.connections import Limits
 from tonnage.server.http import loop_factory
 from tonnage.server.protocol import Connection
@@ -67,9 +68,11 @@ class Hall:
         self.sweeper = Sweeper(
             dataclasses.replace(LIMITS, **limits),
             cast("set[asyncio.Protocol]", self.state.connections),
-            header=header,
+            header=header or memory(0),
             health_path="/health",
+            shape=None,
             cors=cors,
+            counting=Counting(),
             clock=lambda: self._now_seconds,
         )
         self._clients: list[Client] = []
@@ -83,12 +86,7 @@ class Hall:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._server.close()
         for client in self._clients:
             client.abort()
@@ -170,12 +168,6 @@ class Client:
 async def settle() -> None:
     """Let what is on its way arrive; loopback delivers at once."""
     for _ in range(6):
-        await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Turn the loop until *condition* holds; the test's own deadline bounds it."""
-    while not condition():  # noqa: ASYNC110 - what is awaited has no event of its own
         await asyncio.sleep(0)
 
 

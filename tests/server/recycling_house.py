@@ -75,7 +75,7 @@ class House(Scene):
         held_mb = self.collected_mb.get(index)
         if held_mb is None:
             return None
-        return Collected(self.now_seconds, self.page.slots[index].pid, int(held_mb * MIB))
+        return Collected(self.now_seconds, int(held_mb * MIB))
 
     def ready(self, member: Member, *, own_mb: float = 6) -> None:
         """Let *member* become ready, as the supervisor hears of it."""

@@ -9,6 +9,7 @@ from tests.server.scene import Scene, scene
 
 from tonnage.governor.levels import Level
 from tonnage.server.asking import Asking
+from tonnage.server.crew import Member
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_a_worker_is_asked_again_once_it_has_answered(server: Scene) -> None:
     assert asking.ask(member, Level.WARNING, 5, "WARNING")
     assert [each.why for each in server.messages(0)] == ["CRITICAL"]
 
-    asking.settle(0)
+    asking.settle(member)
     assert asking.ask(member, Level.OK, 0, "it grows")
     assert [each.why for each in server.messages(0)] == ["it grows"]
 
@@ -44,8 +45,8 @@ def test_an_answer_is_not_awaited_for_ever(server: Scene) -> None:
 
     server.now_seconds += 60
     assert asking.ask(member, Level.WARNING, 5, "again")
-    member.pid = 4711
-    assert asking.ask(member, Level.WARNING, 5, "successor")
+    successor = Member(0, member.channel, server.now_seconds, pid=4711)
+    assert asking.ask(successor, Level.WARNING, 5, "successor")
     assert [each.why for each in server.messages(0)] == ["WARNING", "again", "successor"]
 
 

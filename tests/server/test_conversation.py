@@ -24,6 +24,7 @@ from tonnage.server.conversation import (
     NotHttpError,
     read_head,
 )
+from tonnage.server.views import Views
 
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -130,6 +131,7 @@ def talk_over(
         is_trusted_socket=trusted,
         deadline_seconds=1e9,
         actions=Actions(hand, lambda: read_statistics(page, 0)),
+        views=Views(),
     )
     with client:
         yield Talk(client, conversation, hand)
@@ -282,6 +284,7 @@ def test_health_stays_where_the_user_has_put_it() -> None:
         is_trusted_socket=True,
         deadline_seconds=1e9,
         actions=Actions(Hand(), lambda: read_statistics(page, 0)),
+        views=Views(),
     )
     with client:
         talk = Talk(client, conversation, Hand())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.server.hall import GET, Hall, run, settle, until
+from tests.server.hall import GET, Hall, run, settle
+from tests.support.waiting import until
 
 from tonnage.answer import Answer
 from tonnage.ops.figures.counting import Counting

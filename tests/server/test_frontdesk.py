@@ -149,6 +149,17 @@ def test_who_reaches_the_control_socket_is_trusted(lobby: Lobby) -> None:
     assert not path.exists()
 
 
+def test_a_desk_that_is_closed_twice_leaves_the_next_servers_socket(lobby: Lobby) -> None:
+    """The supervisor closes it when it ends, and so does whoever clears up after that."""
+    path = Path(lobby.control().getsockname())
+    lobby.desk.close()
+
+    with open_control(path):
+        lobby.desk.close()
+
+        assert path.exists()
+
+
 def test_actions_are_for_the_control_socket(lobby: Lobby) -> None:
     """Another door wants the token for them, and the app's port has none of them."""
     door = lobby.listen()

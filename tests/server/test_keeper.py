@@ -34,7 +34,7 @@ def test_nothing_is_done_while_all_is_well(server: Whole, said: Said) -> None:
         assert server.look(used) is Level.OK
 
     assert server.messages(0) == server.messages(1) == []
-    assert server.keeper.last_asked is None
+    assert server.keeper.rounds.last is None
     assert (said(), server.told) == ("", [])
 
 
@@ -223,8 +223,8 @@ def test_warning_alone_wakes_nobody(server: Whole, said: Said) -> None:
 
 def test_what_came_of_the_last_reclaim_can_be_asked_for(server: Whole) -> None:
     """It runs until all have answered, or died."""
-    assert server.keeper.reclaim(Level.CRITICAL, "asked for") == 2
-    asked = server.keeper.last_asked
+    assert server.keeper.rounds.begin(Level.CRITICAL, "asked for") == 2
+    asked = server.keeper.rounds.last
     assert asked is not None
     assert asked.as_json()["state"] == "running"
 
@@ -244,7 +244,7 @@ def test_who_asks_for_a_reclaim_is_told_what_came_of_it(
     server: Whole, said: Said, why: str
 ) -> None:
     """In one line, however little that was, once all have answered; others may have ended."""
-    server.keeper.reclaim(Level.CRITICAL, why, is_asked=True)
+    server.keeper.rounds.begin(Level.CRITICAL, why, is_asked=True)
     server.reclaimed(0, 0.5)
     assert said() == ""
 
@@ -257,18 +257,18 @@ def test_who_asks_for_a_reclaim_is_told_what_came_of_it(
 
 def test_a_reclaim_that_nobody_answers_is_told_as_well(server: Whole, said: Said) -> None:
     """After five seconds, or when another reclaim follows; and where there was nobody to ask."""
-    server.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
+    server.keeper.rounds.begin(Level.CRITICAL, "SIGUSR1", is_asked=True)
     server.look(100, after_seconds=4.9)
     assert said() == ""
     server.look(100, after_seconds=0.2)
     assert said() == "reclaimed nothing from 0 of 2 worker(s) (SIGUSR1): the others do not answer"
 
-    server.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
+    server.keeper.rounds.begin(Level.CRITICAL, "SIGUSR1", is_asked=True)
     server.look(415)
     assert said().count("(SIGUSR1)") == 2
     server.dies(0, KILLED)
     server.dies(1, KILLED)
-    assert server.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True) == 0
+    assert server.keeper.rounds.begin(Level.CRITICAL, "SIGUSR1", is_asked=True) == 0
     assert said().endswith("reclaimed nothing (SIGUSR1): no worker serves just now")
 
 
@@ -278,7 +278,7 @@ def test_a_workers_own_collection_is_no_answer(server: Whole, said: Said) -> Non
 
     header = server.page.header
     assert (header.reclaims, header.reclaimed_bytes) == (1, 3 * MIB)
-    assert server.keeper.last_asked is None
+    assert server.keeper.rounds.last is None
     assert said() == ""
 
 
@@ -286,12 +286,12 @@ def test_who_is_about_to_be_gone_is_not_waited_for(server: Whole) -> None:
     """Its end of the channel is closed already; what the others bring is all there is."""
     server.ends[0].close()
 
-    assert server.keeper.reclaim(Level.WARNING, "WARNING") == 1
+    assert server.keeper.rounds.begin(Level.WARNING, "WARNING") == 1
     server.reclaimed(1, 20)
 
-    assert server.keeper.last_asked is not None
-    assert server.keeper.last_asked.asked_count == 1
-    assert server.keeper.last_asked.awaited == set()
+    assert server.keeper.rounds.last is not None
+    assert server.keeper.rounds.last.asked_count == 1
+    assert server.keeper.rounds.last.awaited == set()
 
 
 def test_where_use_cannot_be_read_nothing_is_done(server: Whole) -> None:
@@ -305,7 +305,7 @@ def test_where_use_cannot_be_read_nothing_is_done(server: Whole) -> None:
 
 def test_a_worker_that_is_braked_is_not_asked(server: Whole) -> None:
     """It is stopped and could not answer."""
-    assert server.keeper.reclaim(Level.CRITICAL, "the brake is on", spare=0) == 1
+    assert server.keeper.rounds.begin(Level.CRITICAL, "the brake is on", spare=0) == 1
 
     assert (server.messages(0), len(server.messages(1))) == ([], 1)
 
@@ -336,7 +336,7 @@ def test_memory_that_nobody_gives_back_is_recycled(server: Whole, said: Said) ->
     assert "keeps memory that no request explains" in said()
 
 
-def test_recycle_above_counts_what_a_collection_left(said: Said) -> None:
+def test_recycle_above_counts_what_a_collection_left() -> None:
     """Of the worker that was measured, and not of its successor."""
     with scene(Whole, flags={"recycle_above": "200M"}) as server:
         server.reclaimed(0, own_bytes=201 * MIB)
@@ -405,7 +405,7 @@ def test_recycle_above_is_applied_again_once_a_fresh_worker_is_below(said: Said)
 
 def test_a_traced_worker_is_spared_until_memory_is_critical(server: Whole) -> None:
     """The trace is what will name the leak."""
-    server.keeper.leaking.trace(1, 10.0, 400 * MIB)
+    server.keeper.leaking.tracing.begin(1, 10.0, 400 * MIB)
     server.safeguards.on_message(server.crew.members[1], Kept())
     server.look(100)
     assert server.replaced() == []

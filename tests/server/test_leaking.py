@@ -182,21 +182,21 @@ def test_the_worker_that_leaks_most_is_traced(server: Whole) -> None:
     server.page.slots[0].requests = 500
     leak(server, 1)
 
-    assert found.trace(None, 10.0, 400 * MIB).startswith("worker 1 ")
-    assert found.traced == 1
+    assert found.tracing.begin(None, 10.0, 400 * MIB).startswith("worker 1 ")
+    assert found.tracing.traced == 1
     assert server.kinds(1) == ["Trace"]
 
-    found.heard_report(server.crew.members[1], report())
+    found.tracing.heard(server.crew.members[1], report())
     server.dies(1, KILLED)
     server.start()
-    assert found.trace(None, 10.0, 400 * MIB).startswith("worker 0 ")
+    assert found.tracing.begin(None, 10.0, 400 * MIB).startswith("worker 0 ")
 
 
 @pytest.mark.usefixtures("chatty")
 def test_its_report_is_kept_and_logged(server: Whole, said: Said) -> None:
     """Until the next trace begins."""
     found = server.keeper.leaking
-    found.trace(0, 10.0, 400 * MIB)
+    found.tracing.begin(0, 10.0, 400 * MIB)
     assert found.state()["state"] == "running"
 
     server.safeguards.on_message(server.crew.members[0], Traced(dict(report())))
@@ -206,16 +206,16 @@ def test_its_report_is_kept_and_logged(server: Whole, said: Said) -> None:
     assert state["report"] == report()
     assert state["text"].startswith("in 7.5 s 1,200 requests left 75 MB")
     assert state["text"] in said()
-    found.trace(0, 10.0, 400 * MIB)
+    found.tracing.begin(0, 10.0, 400 * MIB)
     assert found.state()["report"] is None
 
 
 def test_one_trace_at_a_time(server: Whole) -> None:
     """It slows its worker down."""
     found = server.keeper.leaking
-    found.trace(0, 10.0, 400 * MIB)
+    found.tracing.begin(0, 10.0, 400 * MIB)
 
-    assert refusal(lambda: found.trace(1, 10.0, 400 * MIB)) == (
+    assert refusal(lambda: found.tracing.begin(1, 10.0, 400 * MIB)) == (
         "worker 0 is being traced already: ask again when it is done"
     )
 
@@ -223,7 +223,7 @@ def test_one_trace_at_a_time(server: Whole) -> None:
 @pytest.mark.parametrize("seconds", [0, -1, LONGEST_TRACE_SECONDS + 1])
 def test_a_trace_is_of_bounded_length(server: Whole, seconds: float) -> None:
     """Nobody waits for ever."""
-    said = refusal(lambda: server.keeper.leaking.trace(0, seconds, 400 * MIB))
+    said = refusal(lambda: server.keeper.leaking.tracing.begin(0, seconds, 400 * MIB))
 
     assert said == "trace for at most 120 s"
 
@@ -232,26 +232,28 @@ def test_a_worker_that_does_not_serve_cannot_be_traced(server: Whole) -> None:
     """Those that do are named."""
     found = server.keeper.leaking
 
-    assert refusal(lambda: found.trace(5, 10.0, 400 * MIB)) == (
+    assert refusal(lambda: found.tracing.begin(5, 10.0, 400 * MIB)) == (
         "there is no worker 5 that serves; those that do: 0, 1"
     )
     server.crew.stop()
-    assert refusal(lambda: found.trace(None, 10.0, 400 * MIB)).endswith("those that do: none")
+    assert refusal(lambda: found.tracing.begin(None, 10.0, 400 * MIB)).endswith(
+        "those that do: none"
+    )
 
 
 def test_a_worker_that_does_not_listen_is_not_taken_for_traced(server: Whole) -> None:
     """Its end of the channel is closed."""
     server.ends[0].close()
 
-    said = refusal(lambda: server.keeper.leaking.trace(0, 10.0, 400 * MIB))
+    said = refusal(lambda: server.keeper.leaking.tracing.begin(0, 10.0, 400 * MIB))
 
     assert said == "worker 0 does not answer: try another one"
-    assert server.keeper.leaking.traced is None
+    assert server.keeper.leaking.tracing.traced is None
 
 
 def test_a_trace_ends_with_its_worker(server: Whole, said: Said) -> None:
     """And says so to whoever asks."""
-    server.keeper.leaking.trace(0, 10.0, 400 * MIB)
+    server.keeper.leaking.tracing.begin(0, 10.0, 400 * MIB)
     server.dies(0, KILLED)
 
     state = server.keeper.leaking.state()
@@ -263,14 +265,14 @@ def test_a_trace_ends_with_its_worker(server: Whole, said: Said) -> None:
 def test_a_worker_that_does_not_report_is_waited_for_no_longer(server: Whole) -> None:
     """It may be stuck; another trace can begin."""
     found = server.keeper.leaking
-    found.trace(0, 10.0, 400 * MIB)
+    found.tracing.begin(0, 10.0, 400 * MIB)
     server.look(100, after_seconds=24)
     assert found.state()["state"] == "running"
 
     server.look(100, after_seconds=2)
 
     assert found.state()["detail"].startswith("the worker has not reported in time")
-    found.trace(0, 10.0, 400 * MIB)
+    found.tracing.begin(0, 10.0, 400 * MIB)
 
 
 def test_a_leak_is_traced_unasked_where_the_user_wants_that() -> None:
@@ -280,7 +282,7 @@ def test_a_leak_is_traced_unasked_where_the_user_wants_that() -> None:
         server.messages(0)
         found = leak(server)
         assert server.kinds(0) == ["Trace"]
-        found.heard_report(server.crew.members[0], report())
+        found.tracing.heard(server.crew.members[0], report())
 
         server.dies(0, KILLED)
         server.start()
@@ -299,7 +301,7 @@ def test_a_trace_cut_short_is_made_again_if_it_saw_nothing() -> None:
     with scene(Whole, flags={"leak_report": "true"}) as server:
         server.look(100)
         leak(server)
-        server.keeper.leaking.heard_report(server.crew.members[0], report(ended="early"))
+        server.keeper.leaking.tracing.heard(server.crew.members[0], report(ended="early"))
         server.dies(0, KILLED)
         server.messages(1)
 
@@ -322,7 +324,7 @@ def test_a_leak_that_leaves_no_room_is_traced_once_there_is_some(said: Said) -> 
         server.dies(0, KILLED)
         server.start()
         server.look(200, after_seconds=1.1)
-        assert found.traced is not None
+        assert found.tracing.traced is not None
         assert said().count("not traced yet") == 1
 
 
@@ -334,20 +336,20 @@ def test_why_a_leak_is_not_traced_yet_is_said_once(said: Said) -> None:
         found = leak(server)
         leak(server, 1)
 
-        assert found.traced is None
+        assert found.tracing.traced is None
         assert said().count("not traced yet") == 1
 
 
 def test_the_report_of_a_trace_that_was_given_up_is_kept(server: Whole) -> None:
     """It comes late, while another worker is traced already: that trace goes on."""
     found = server.keeper.leaking
-    found.trace(0, 10.0, 400 * MIB)
+    found.tracing.begin(0, 10.0, 400 * MIB)
     server.look(100, after_seconds=26)
-    found.trace(1, 10.0, 400 * MIB)
+    found.tracing.begin(1, 10.0, 400 * MIB)
 
-    found.heard_report(server.crew.members[0], report())
+    found.tracing.heard(server.crew.members[0], report())
 
-    assert found.traced == 1
+    assert found.tracing.traced == 1
     assert found.state()["report"] == report()
 
 
@@ -356,11 +358,11 @@ def test_nobody_is_traced_while_memory_is_critical() -> None:
     with scene(Whole, flags={"leak_report": "true"}) as server:
         server.look(465)
         found = leak(server)
-        assert found.traced is None
+        assert found.tracing.traced is None
 
         for _ in range(8):
             server.look(200, after_seconds=0.5)
-        assert found.traced is not None
+        assert found.tracing.traced is not None
 
 
 def test_an_automatic_trace_is_tried_three_times_at_most() -> None:
@@ -369,9 +371,9 @@ def test_an_automatic_trace_is_tried_three_times_at_most() -> None:
         server.look(100)
         found, traces = leak(server), 0
         for _ in range(8):
-            if found.traced is not None:
+            if found.tracing.traced is not None:
                 traces += 1
-                server.dies(found.traced, KILLED)
+                server.dies(found.tracing.traced, KILLED)
                 server.now_seconds += 60
                 server.start()
             server.look(100, after_seconds=1.1)
@@ -385,7 +387,7 @@ def test_the_budget_of_a_trace_is_a_share_of_what_is_free(
 ) -> None:
     """A quarter, within bounds."""
     server.messages(0)
-    server.keeper.leaking.trace(0, 10.0, free_mb * MIB)
+    server.keeper.leaking.tracing.begin(0, 10.0, free_mb * MIB)
 
     (message,) = server.messages(0)
     assert message.budget_bytes == budget_mb * MIB

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tonnage.host.channel import LONGEST_BYTES
-from tonnage.server.leaks.lines import code_of, short_path, to_blame, whose_is
+from tonnage.server.leaks import lines, trace
+from tonnage.server.leaks.lines import by_line, code_of, short_path, to_blame, whose_is
 from tonnage.server.leaks.report import render
 from tonnage.server.leaks.trace import LINES, LeakTrace, TraceReport
 from tonnage.units import KIB, MIB
@@ -403,3 +404,14 @@ def test_paths_and_code_are_short(tmp_path: Path) -> None:
     assert code_of((str(long), 2)) == "x" * 97 + "..."
     assert code_of((str(long), 3)) == ""
     assert code_of(("<string>", 1)) == ""
+
+
+@pytest.mark.parametrize("file", [lines.__file__, trace.__file__, tracemalloc.__file__])
+def test_what_tracing_itself_has_allocated_is_left_out(file: str) -> None:
+    """Its own lists and dicts are alive when it looks."""
+    app = ("/srv/app.py", 3)
+
+    alive, ways = by_line([(0, 100, ((file, 1), app), 2), (0, 10, (app,), 1)])
+
+    assert alive == {app: (10, 1)}
+    assert ways == {app: (app,)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import stat
 import tempfile
@@ -41,7 +42,6 @@ def test_a_port_is_opened_and_named() -> None:
         port = listener.socket.getsockname()[1]
 
         assert listener.url == f"http://127.0.0.1:{port}"
-        assert listener.name == str(port)
         socket.create_connection(("127.0.0.1", port)).close()
 
 
@@ -84,10 +84,21 @@ def test_a_version_6_address_is_written_in_brackets() -> None:
         assert listener.url.startswith("http://[::1]:")
 
 
+def test_a_socket_that_cannot_be_made_is_told() -> None:
+    """As for an address of version 6 where the kernel has none; here there is no descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(ListenError, match=r"cannot listen on 127.0.0.1:0: Too many open files"):
+            open_port("127.0.0.1", 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_port_in_use_is_told() -> None:
     """With what to do."""
     with opened(port="0") as listener:
-        port = listener.name
+        port = str(listener.socket.getsockname()[1])
         with pytest.raises(ListenError, match=f"127.0.0.1:{port} is in use: .* another --port"):
             open_listener(settings(port=port))
 
@@ -146,24 +157,37 @@ def test_a_file_that_is_no_socket_is_kept(directory: Path) -> None:
 
 def test_a_unix_socket_where_none_can_be_is_told(directory: Path) -> None:
     """With the reason: no such directory, or a name that is too long for the kernel."""
+    (directory / "file").touch()
     with pytest.raises(ListenError, match=r"cannot listen on .*No such file or directory"):
         open_listener(settings(uds=str(directory / "none" / "app.sock")))
-    with pytest.raises(ListenError, match="too long"):
-        open_listener(settings(uds=str(directory / ("x" * 120))))
+    with pytest.raises(ListenError, match=r"cannot listen on .*Not a directory"):
+        open_listener(settings(uds=str(directory / "file" / "app.sock")))
+    for length in (120, 300):
+        with pytest.raises(ListenError, match="too long"):
+            open_listener(settings(uds=str(directory / ("x" * length))))
 
 
-def test_two_unix_sockets_never_share_a_name(directory: Path) -> None:
-    """The control socket is called after it, so a long path must not make a long name either."""
-    (directory / "a").mkdir()
-    (directory / ("b" * 40)).mkdir()
-    paths = [directory / "a" / "app", directory / "a-app", directory / ("b" * 40) / ("c" * 20)]
-    names = []
-    for path in paths:
-        with opened(uds=str(path)) as listener:
-            names.append(listener.name)
-
-    assert len(set(names)) == 3
-    assert all(len(name) <= 40 and "/" not in name for name in names)
+def test_a_unix_socket_that_is_not_permitted_is_told_without_a_word_on_ports(
+    directory: Path,
+) -> None:
+    """In a process of its own, that is nobody's: a test may run as root."""
+    directory.chmod(0o700)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.setuid(65534) if os.getuid() == 0 else directory.chmod(0o000)
+        try:
+            open_listener(settings(uds=str(directory / "app.sock")))
+        except (OSError, ListenError) as error:
+            os.write(writer, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    directory.chmod(0o700)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as said:
+        assert said.read() == (
+            f"ListenError: cannot listen on {directory}/app.sock: Permission denied"
+        )
 
 
 def test_a_descriptor_that_listens_is_taken() -> None:

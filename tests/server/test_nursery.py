@@ -25,9 +25,10 @@ from tonnage.host.commons import open_commons
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.forking import fork_into
 from tonnage.server.assignment import Assignment
-from tonnage.server.nursery import RETRY_SECONDS, Nursery
+from tonnage.server.importcost import size_of
+from tonnage.server.nursery import Nursery
 from tonnage.server.reactor import Reactor
-from tonnage.server.renewal import Renewal
+from tonnage.server.renewal import RETRY_SECONDS, Renewal
 from tonnage.server.zygote import ZYGOTES, Zygote
 
 
@@ -253,7 +254,7 @@ def server() -> Iterator[Whole]:
 def renewal_of(server: Whole, nursery: Nursery, reactor: Reactor) -> Renewal:
     """Return what has the application of *server* imported anew."""
     recycler = server.keeper.recycler
-    return Renewal(server.page, reactor, server.crew, nursery, recycler, clock=server.clock)
+    return Renewal(server.page, reactor, nursery, recycler, clock=server.clock)
 
 
 @pytest.mark.usefixtures("chatty")
@@ -322,3 +323,14 @@ def test_an_import_that_has_failed_is_tried_again(
     reactor.wait(30.0)
 
     assert is_running(nursery.pid())
+
+
+def test_a_zygote_that_is_gone_before_it_is_measured_is_told() -> None:
+    """As by the kernel, for want of memory, once it has said that it is ready."""
+    ours, theirs = ZYGOTES.pair()
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(WorkerError, match=r"cannot be read: No such process"):
+            size_of(Zygote(process.pid, ours))
+    ours.close()
+    theirs.close()

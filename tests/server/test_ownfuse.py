@@ -21,6 +21,11 @@ def slot() -> Slot:
     return SharedPage().slots[0]
 
 
+def no_stacks() -> int:
+    """Stand for a process that starts no threads."""
+    return 0
+
+
 @pytest.fixture
 def unlimited() -> Iterator[None]:
     """Give this process back the limit that it had."""
@@ -35,7 +40,7 @@ def test_a_worker_sets_its_first_fuse_itself(slot: Slot, left_mb: int, room_mb: 
     """The first request can come before the supervisor's first look."""
     slot.data_bytes = 9000 * MIB
 
-    OwnFuse(slot).set_first(left_mb * MIB)
+    OwnFuse(slot, no_stacks).set_first(left_mb * MIB)
 
     assert slot.data_limit_bytes == data_limit(0) == (9000 + room_mb) * MIB
 
@@ -49,10 +54,10 @@ def test_a_worker_sets_its_first_fuse_itself(slot: Slot, left_mb: int, room_mb: 
 def test_a_grant_raises_the_fuse_at_once(slot: Slot, granted_mb: int, fuse_mb: int) -> None:
     """It is never lowered here: that is for the supervisor, who sees the other workers."""
     slot.data_bytes = 9000 * MIB
-    OwnFuse(slot).set_first(500 * MIB)
+    OwnFuse(slot, no_stacks).set_first(500 * MIB)
     slot.promised_bytes = slot.granted_bytes = granted_mb * MIB
 
-    OwnFuse(slot).keep_above_grants()
+    OwnFuse(slot, no_stacks).keep_above_grants()
 
     assert slot.data_limit_bytes == data_limit(0) == fuse_mb * MIB
 
@@ -63,7 +68,7 @@ def test_a_worker_without_a_fuse_is_given_none_by_a_grant(slot: Slot) -> None:
     before = data_limit(0)
     slot.promised_bytes = slot.granted_bytes = 600 * MIB
 
-    OwnFuse(slot).keep_above_grants()
+    OwnFuse(slot, no_stacks).keep_above_grants()
 
     assert slot.data_limit_bytes == 0
     assert data_limit(0) == before
@@ -71,13 +76,14 @@ def test_a_worker_without_a_fuse_is_given_none_by_a_grant(slot: Slot) -> None:
 
 @pytest.mark.usefixtures("unlimited")
 def test_stacks_of_new_threads_take_nothing_of_what_was_granted(slot: Slot) -> None:
-    """A burst starts its threads after its grant; those that had a stack before count once."""
-    slot.pid, slot.data_bytes, slot.stacks_bytes = os.getpid(), 9000 * MIB, 2 * MIB
-    fuse = OwnFuse(slot)
+    """A burst starts its threads after its grant; those before, the main one too, count once."""
+    slot.pid, slot.data_bytes = os.getpid(), 9000 * MIB
+    reserved = iter([each * MIB for each in (2, 7, 7, 3, 3)])
+    fuse = OwnFuse(slot, lambda: next(reserved))
     fuse.set_first(500 * MIB)
 
-    for reserved_mb in (7, 7, 3, 3):
-        fuse.follow_stacks(reserved_mb * MIB)
+    for _ in range(4):
+        fuse.follow_stacks()
 
     assert slot.data_limit_bytes == data_limit(0) == 9505 * MIB
 
@@ -86,9 +92,10 @@ def test_stacks_of_new_threads_take_nothing_of_what_was_granted(slot: Slot) -> N
 def test_threads_of_a_forked_process_are_not_the_workers(slot: Slot) -> None:
     """It has the worker's page, and no fuse."""
     slot.pid, slot.data_bytes = os.getppid(), 9000 * MIB
-    fuse = OwnFuse(slot)
+    reserved = iter([MIB, 8 * MIB])
+    fuse = OwnFuse(slot, lambda: next(reserved))
     fuse.set_first(500 * MIB)
 
-    fuse.follow_stacks(8 * MIB)
+    fuse.follow_stacks()
 
     assert slot.data_limit_bytes == data_limit(0) == 9500 * MIB

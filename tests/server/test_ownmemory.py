@@ -23,7 +23,7 @@ import json, time
 from tonnage.governor.page import SharedPage
 from tonnage.host.malloc import Heap
 from tonnage.server.ownmemory import OwnMemory
-from tonnage.web.threads import Stacks
+from tonnage.host.stacks import Stacks
 
 heap = Heap()
 memory = OwnMemory(SharedPage().slots[0], heap, Stacks())

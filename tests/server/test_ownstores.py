@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage import Cache
 from tonnage.host import commons
@@ -39,13 +39,7 @@ def test_a_beat_obeys_what_other_workers_say_to_caches() -> None:
     """An idle worker looks nothing up, and is to give the memory back."""
     cache: Cache[str] = Cache("beaten", redis=False)
     cache.set("a", "x")
-    pid = os.fork()
-    if pid == 0:
-        try:
-            bulletin.clear("beaten")
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+    assert status_of(fork(lambda: bulletin.clear("beaten"))) == 0
     assert cache.used_bytes > 0
     OwnStores(0.0).beat(0.1)
     assert cache.used_bytes == 0

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -71,6 +72,31 @@ def test_one_callback_may_take_another_out(pairs: tuple[Pair, Pair]) -> None:
     reactor.wait(5.0)
 
     assert len(called) == 1
+
+
+def test_a_descriptor_opened_by_a_callback_is_not_taken_for_the_one_before(
+    pairs: tuple[Pair, Pair],
+) -> None:
+    """It gets the number of one that was ready and is closed, and has nothing to read itself."""
+    (one, far_one), (two, far_two) = pairs
+    reactor, number = Reactor(), two.fileno()
+
+    def put_another_in_place_of_two() -> None:
+        reactor.unregister(two)
+        two.close()
+        os.dup2(one.fileno(), number)
+        another = socket.socket(fileno=number)
+        stack.callback(another.close)
+        one.recv(1)
+        reactor.register(another, lambda: pytest.fail("there is nothing to read"))
+
+    reactor.register(one, put_another_in_place_of_two)
+    reactor.register(two, lambda: pytest.fail("it is closed"))
+    far_one.send(b"x")
+    far_two.send(b"x")
+
+    with ExitStack() as stack:
+        reactor.wait(5.0)
 
 
 def test_unregistering_twice_is_harmless(pairs: tuple[Pair, Pair]) -> None:

@@ -13,7 +13,7 @@ from tests.server.conftest import Said
 from tests.server.recycling_house import CALM, STUCK, House
 from tests.server.scene import scene
 
-from tonnage.governor.recycle import Reason
+from tonnage.governor.recycle import GIVEN_UP_SECONDS, Reason
 from tonnage.ops.alertpolicy import RECYCLING_GAVE_UP
 from tonnage.units import MIB
 
@@ -164,7 +164,7 @@ def test_what_workers_load_again_and_again_is_left_to_them(house: House, said: S
     house.own(0, 200)
     house.act()
 
-    assert house.recycler.recycled == 3
+    assert house.page.header.recycles == 3
     assert not house.recycler.is_busy
     assert (house.crew.size, len(house.workers())) == (1, 1)
     ((kind, text),) = house.told
@@ -194,7 +194,7 @@ def test_several_that_are_stuck_are_recycled_in_turn() -> None:
             house.act()
             house.now_seconds += 6
 
-        assert house.recycler.recycled == 4
+        assert house.page.header.recycles == 4
         assert (house.told, house.crew.size) == ([], 4)
 
 
@@ -205,7 +205,7 @@ def test_a_leak_is_recycled_for_as_long_as_it_leaks(house: House) -> None:
         house.leaks = dict.fromkeys(range(4), 1e6)
         recycle_and_load_again(house)
 
-    assert house.recycler.recycled == 6
+    assert house.page.header.recycles == 6
     assert (house.told, house.crew.size) == ([], 2)
 
 
@@ -254,6 +254,18 @@ def test_the_last_worker_is_never_given_up() -> None:
         assert house.told[0][1].endswith("it is given up for 10 minutes")
         house.act()
         assert not house.recycler.is_busy
+
+
+def test_when_it_is_tried_again_one_in_vain_is_not_three() -> None:
+    """It was said to be given up once more, and a worker less went on."""
+    with scene(House, size=1) as house:
+        house.situation = STUCK
+        for _ in range(3):
+            recycle_in_vain(house)
+        house.now_seconds += GIVEN_UP_SECONDS
+        for times_told in (1, 1, 2):
+            recycle_in_vain(house)
+            assert len(house.told) == times_told
 
 
 def test_after_a_recycle_that_helped_there_is_a_pause(house: House) -> None:

@@ -60,3 +60,13 @@ def test_what_is_no_source_does_not_count(project: Path, name: str) -> None:
     (project / name).write_text("")
 
     assert watch.changed() is None
+
+
+def test_a_file_that_cannot_be_looked_at_is_left_out(tmp_path: Path) -> None:
+    """Such as a link that leads to itself."""
+    (tmp_path / "round.py").symlink_to("round.py")
+    watch = SourceWatch(tmp_path)
+
+    (tmp_path / "main.py").touch()
+
+    assert watch.changed() == str(tmp_path / "main.py")

@@ -76,7 +76,7 @@ class House:
             inherited=frozenset(),
         )
         nursery, recycler = Nursery(assignment, preload=False), safeguards.keeper.recycler
-        renewal = Renewal(page, reactor, self.crew, nursery, recycler, clock=time.monotonic)
+        renewal = Renewal(page, reactor, nursery, recycler, clock=time.monotonic)
         front = FrontDesk(
             reactor, Health(page), admin_token=None, listening=listening, clock=time.monotonic
         )

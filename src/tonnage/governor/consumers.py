@@ -196,11 +196,8 @@ class Registry:
 
     def bounds(self) -> list[tuple[str, int]]:
         """Return, of those that say it as ``max_bytes``, what each may hold at most."""
-        return [
-            (entry.name, most_bytes)
-            for entry, consumer in self._living()
-            if type(most_bytes := getattr(consumer, "max_bytes", None)) is int and most_bytes > 0
-        ]
+        found = [(entry.name, self._most_bytes(entry, each)) for entry, each in self._living()]
+        return [(name, most_bytes) for name, most_bytes in found if most_bytes > 0]
 
     def uses(self) -> list[Use]:
         """Return what each living consumer says it holds; one that cannot say so holds nothing."""
@@ -238,6 +235,14 @@ class Registry:
         except Exception:  # noqa: BLE001  (the user's code: one broken cache must not stop the rest)
             self._complain(entry, "its used_bytes failed; it counts as empty", failed=True)
             return 0
+
+    def _most_bytes(self, entry: _Entry, consumer: Consumer) -> int:
+        try:
+            most_bytes = getattr(consumer, "max_bytes", None)
+        except Exception:  # noqa: BLE001  (as above)
+            self._complain(entry, "its max_bytes failed; it counts as unbounded", failed=True)
+            return 0
+        return most_bytes if type(most_bytes) is int else 0
 
     def _shrink(self, entry: _Entry, consumer: Consumer, target_bytes: int) -> int:
         begun = self._clock()

@@ -279,8 +279,8 @@ class RouteCost:
 
     def observe(
         self, first_bytes: float, later_bytes: float, seconds: float, *, is_share: bool = False
-    ) -> bool:
-        """Learn from a request that has ended; return whether it was a surprise.
+    ) -> None:
+        """Learn from a request that has ended; after a surprise slow start begins anew.
 
         Args:
             first_bytes: what it grew by in its first step.
@@ -296,11 +296,7 @@ class RouteCost:
         first, later = max(first_bytes, 0.0), max(later_bytes, 0.0)
         if is_share and n[_COUNT]:
             later = max(later, n[_LATER_MEAN])
-        seen = n[_FIRST_WORST] + n[_LATER_WORST]
-        surprise = bool(n[_COUNT]) and first + later > max(seen * SURPRISE_FACTOR, NOISE_BYTES)
-        if surprise:
-            # One observation, of this request alone: slow start begins anew.
-            n[_COUNT] = 0.0
+        self._note_surprise(first + later)
         count = n[_COUNT] = n[_COUNT] + 1.0
         needed, n[_TRIAL] = n[_TRIAL] / TRIAL_FACTOR * NEEDED_FACTOR, 0.0
         share = max(1.0 / count, _MEAN_SHARE)
@@ -314,7 +310,6 @@ class RouteCost:
             and self.mean_bytes <= SMALL_MEAN_BYTES
             and self.worst_bytes <= 2 * NOISE_BYTES
         )
-        return surprise
 
     def _learn(self, mean_at: int, value: float, share: float, *, anew: bool) -> None:
         """Update mean, variance and worst, which lie side by side."""

@@ -99,19 +99,6 @@ class Leak:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class LeakSum:
-    """The leaks of several workers as one, each weighted by its requests."""
-
-    workers: int
-    bytes_per_request: float
-    bytes_per_second: float
-    grown_bytes: int
-    requests: int
-    seconds: float
-    confidence: float
-
-
 class LeakWatch:
     """The histories of all workers: at most one for each slot of the shared page."""
 
@@ -161,29 +148,21 @@ class LeakWatch:
             history = self._histories[index] = _History(pid)
         return history
 
-    @staticmethod
-    def when_full_seconds(leak: Leak | LeakSum, room_bytes: int) -> float:
-        """Return in how many seconds *leak* will have taken *room_bytes*, at its present pace."""
-        return max(room_bytes, 0) / max(leak.bytes_per_second, 1e-9)
+
+def when_full_seconds(leak: Leak, room_bytes: int) -> float:
+    """Return in how many seconds *leak* will have taken *room_bytes*, at its present pace."""
+    return max(room_bytes, 0) / max(leak.bytes_per_second, 1e-9)
 
 
-def merge(leaks: Iterable[Leak]) -> LeakSum | None:
-    """Return the leaks of several workers as one for a report, or None where there is none."""
-    each = list(leaks)
-    if not each:
-        return None
-    by_request = [leak for leak in each if leak.bytes_per_request]
+def bytes_per_request(leaks: Iterable[Leak]) -> float:
+    """Return what a request leaves, on average of the workers that leak by requests; 0: none does.
+
+    Each worker is weighted by its requests.
+    """
+    by_request = [leak for leak in leaks if leak.bytes_per_request]
     requests = sum(leak.requests for leak in by_request)
     left = sum(leak.bytes_per_request * leak.requests for leak in by_request)
-    return LeakSum(
-        workers=len(each),
-        bytes_per_request=left / requests if requests else 0.0,
-        bytes_per_second=sum(leak.bytes_per_second for leak in each),
-        grown_bytes=sum(leak.grown_bytes for leak in each),
-        requests=sum(leak.requests for leak in each),
-        seconds=max(leak.seconds for leak in each),
-        confidence=min(leak.confidence for leak in each),
-    )
+    return left / requests if requests else 0.0
 
 
 @dataclass(slots=True)

@@ -278,8 +278,10 @@ class SharedPage:
         """
         if not 0 <= row < MAX_ROUTES:
             return ""
-        template_row = int(self.cost_numbers(row)[_TEMPLATE_ROW]) - 1
-        return self.cost_name(template_row) or self.cost_name(row)
+        number = self.cost_numbers(row)[_TEMPLATE_ROW]
+        # A worker that crashed may have left anything, and what is no number.
+        template = self.cost_name(int(number) - 1) if 0 < number <= MAX_ROUTES else ""
+        return template or self.cost_name(row)
 
     def note_template(self, row: int, template_row: int) -> None:
         """Note that the route of cost *row* has its template in *template_row*."""

@@ -157,14 +157,12 @@ class History:
 
     without_relief: int = 0
     not_before_seconds: float = 0.0
-    given_up_until_seconds: float | None = None
+    given_up_until_seconds: float = 0.0
     trial: Trial | None = None
 
     def may(self, now_seconds: float) -> bool:
         """Return whether to recycle for memory now."""
-        if self.given_up_until_seconds is not None and now_seconds < self.given_up_until_seconds:
-            return False
-        return now_seconds >= self.not_before_seconds
+        return now_seconds >= max(self.not_before_seconds, self.given_up_until_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,9 +303,6 @@ def after_recycle(
 def _in_vain(history: History, now_seconds: float) -> History:
     """Return the history with one more recycle that brought nothing."""
     failed = history.without_relief + 1
-    given_up = now_seconds + GIVEN_UP_SECONDS if failed >= MOST_WITHOUT_RELIEF else None
-    return replace(
-        history,
-        without_relief=0 if given_up else failed,
-        given_up_until_seconds=given_up,
-    )
+    if failed < MOST_WITHOUT_RELIEF:
+        return replace(history, without_relief=failed)
+    return replace(history, without_relief=0, given_up_until_seconds=now_seconds + GIVEN_UP_SECONDS)

@@ -16,14 +16,13 @@ and the names of the directories between are not to be had. The mount point itse
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-Version = Literal[1, 2]
+from tonnage.host.filesystems import Mount, mounts
 
-_OCTAL_ESCAPE = re.compile(r"\\([0-7]{3})")
+Version = Literal[1, 2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +124,14 @@ class _Place(NamedTuple):
     name: str
 
 
-class _Mount(NamedTuple):
-    """A mounted hierarchy: which of its directories (*root*) is seen at *point*."""
-
-    root: PurePosixPath
-    point: PurePosixPath
-
-
 def _chain(version: Version, controller: str, root: Path) -> tuple[_Place, ...]:
     """Return own directory and its parents up to the mount point."""
-    mounts = _mounts(version, controller, root)
-    if not mounts:
+    hierarchy = _mounts(version, controller, root)
+    if not hierarchy:
         return ()
     name = _own_name(version, controller, root)
     # Of several mounts of one hierarchy, the one that shows most of it also shows most parents.
-    for mount in sorted(mounts, key=lambda mount: len(mount.root.parts)):
+    for mount in sorted(hierarchy, key=lambda mount: len(mount.root.parts)):
         below = _below(name, mount.root)
         if below is not None and os.path.isdir(_on_disk(root, mount.point / below)):
             return tuple(
@@ -148,7 +140,7 @@ def _chain(version: Version, controller: str, root: Path) -> tuple[_Place, ...]:
             )
     # The name leads nowhere, as on Cloud Run, or under a namespace that does not fit the mount.
     # Its nearest existing parent could be some other container's, the mount point cannot.
-    mount = mounts[-1]
+    mount = hierarchy[-1]
     return (_Place(_on_disk(root, mount.point), str(name)),)
 
 
@@ -175,28 +167,18 @@ def _own_name(version: Version, controller: str, root: Path) -> PurePosixPath:
     return PurePosixPath("/")
 
 
-def _mounts(version: Version, controller: str, root: Path) -> list[_Mount]:
+def _mounts(version: Version, controller: str, root: Path) -> list[Mount]:
     """Return the mounts of one hierarchy, in the order in which they were made."""
-    mounts: dict[str, _Mount] = {}
-    for line in _read_lines(root / "proc/self/mountinfo"):
-        front, dash, back = line.partition(" - ")
-        fields, kind = front.split(), back.split()
-        if not dash or len(fields) < 5 or not kind:
-            continue
+    found: dict[PurePosixPath, Mount] = {}
+    for mount in mounts(root / "proc/self/mountinfo"):
         if version == 2:
-            wanted = kind[0] == "cgroup2"
+            wanted = mount.kind == "cgroup2"
         else:
-            wanted = kind[0] == "cgroup" and controller in kind[-1].split(",")
+            wanted = mount.kind == "cgroup" and controller in mount.options.split(",")
         if wanted:
-            mount_root, point = (_unescape(field) for field in fields[3:5])
             # A later mount at the same point hides the earlier one.
-            mounts[point] = _Mount(PurePosixPath(mount_root), PurePosixPath(point))
-    return list(mounts.values())
-
-
-def _unescape(field: str) -> str:
-    """Undo the kernel's octal escapes: a space in a path is written ``\\040``."""
-    return _OCTAL_ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)
+            found[mount.point] = mount
+    return list(found.values())
 
 
 def _on_disk(root: Path, absolute: PurePosixPath) -> Path:

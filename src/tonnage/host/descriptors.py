@@ -10,10 +10,12 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_ANY: Final = ("0.0.0.0", "::")
 
 
 def open_descriptors() -> frozenset[int]:
@@ -32,20 +34,34 @@ def close_served(listening: socket.socket, *others: int) -> None:
     For a child that an application has forked from a worker: it would keep the port taken and the
     worker's clients waiting for as long as it lives.
     """
-    address = listening.getsockname()
+    kind, address = _socket_at(listening.fileno())
     for fd in open_descriptors():
         with suppress(OSError):
-            if fd in others or (_is_socket(fd) and _local_address(fd) == address):
+            if fd in others or _was_accepted_at(kind, address, fd):
                 os.close(fd)
 
 
-def _is_socket(fd: int) -> bool:
+def is_socket(fd: int) -> bool:
+    """Whether the open descriptor *fd* is a socket."""
     return stat.S_ISSOCK(os.fstat(fd).st_mode)
 
 
-def _local_address(fd: int) -> object:
+def _socket_at(fd: int) -> tuple[Any, Any]:
+    """Return of what kind the socket *fd* is, and its own address; None and None: it is none."""
+    if not is_socket(fd):
+        return None, None
     with socket.socket(fileno=os.dup(fd)) as copy:
-        return copy.getsockname()
+        return (copy.family, copy.type), copy.getsockname()
+
+
+def _was_accepted_at(kind: Any, address: Any, fd: int) -> bool:
+    its_kind, its_address = _socket_at(fd)
+    if its_kind != kind:
+        return False
+    # Who listens on all addresses has accepted each connection on one of them.
+    if isinstance(address, tuple) and address[0] in _ANY:
+        return bool(its_address[1] == address[1])
+    return bool(its_address == address)
 
 
 def close_all_but(kept: Iterable[int]) -> None:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
 MOUNTINFO: Final = Path("/proc/self/mountinfo")
@@ -39,25 +42,37 @@ def in_memory_as(directory: Path, mountinfo: Path = MOUNTINFO) -> str | None:
 
 def _found(directory: Path, mountinfo: Path) -> tuple[str | None, str]:
     """Return type and options of the file system of *directory*."""
+    path = PurePosixPath(os.path.realpath(directory))
+    above = [mount for mount in mounts(mountinfo) if path.is_relative_to(mount.point)]
+    # Of several on the same point, the last one hides those before it.
+    found = max(reversed(above), key=lambda mount: len(mount.point.parts), default=None)
+    return (None, "") if found is None else (found.kind, found.options)
+
+
+class Mount(NamedTuple):
+    """A mounted file system: which of its directories (*root*) is seen at *point*."""
+
+    root: PurePosixPath
+    point: PurePosixPath
+    kind: str
+    options: str
+
+
+def mounts(mountinfo: Path) -> Iterator[Mount]:
+    """Yield what is mounted, in the order in which that was done; nothing where no file says it."""
     try:
-        lines = mountinfo.read_text(errors="surrogateescape").splitlines()
+        lines = mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
-        return None, ""
-    path = os.path.realpath(directory)
-    found: tuple[str | None, str] = (None, "")
-    longest = -1
+        return
     for line in lines:
         # "36 35 98:0 /root /mount/point rw,noatime shared:1 - ext4 /dev/sda1 rw"
-        fields = line.split(" ")
-        if "-" not in fields[6:]:
-            continue
-        point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
-        # A later mount on the same point hides the one before it.
-        if len(point) >= longest and _lies_in(path, point):
-            after = fields[fields.index("-", 6) + 1 :]
-            longest, found = len(point), (after[0], after[2] if len(after) > 2 else "")
-    return found
+        place, _, system = line.partition(" - ")
+        fields, (kind, *more) = place.split(" "), system.split(" ")
+        if len(fields) > 4 and kind:
+            root, point = (PurePosixPath(_unescaped(field)) for field in fields[3:5])
+            yield Mount(root, point, kind, more[1] if len(more) > 1 else "")
 
 
-def _lies_in(path: str, point: str) -> bool:
-    return path == point or path.startswith(point if point.endswith("/") else f"{point}/")
+def _unescaped(field: str) -> str:
+    """Undo the kernel's octal escapes: a space in a path is written ``\\040``."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), field)

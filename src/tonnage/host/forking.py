@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from tonnage.host.descriptors import close_all_but
@@ -20,8 +21,7 @@ def fork_into(main: Callable[[], int], kept: frozenset[int]) -> int:
     The child has the descriptors *kept* and no others. It never returns into the caller's frames,
     whose ``finally`` blocks are not its own.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     pid = os.fork()
     if not pid:
         close_all_but(kept)
@@ -40,7 +40,15 @@ def end_with(main: Callable[[], int]) -> NoReturn:
         traceback.print_exc()
     finally:
         # The application's own atexit functions and buffers, which os._exit would skip.
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            atexit._run_exitfuncs()
+            _flush()
+        finally:
+            os._exit(status)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # There may be none, it may be closed, and nobody may read it any more.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()

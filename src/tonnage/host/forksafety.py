@@ -7,16 +7,16 @@ child, and connections that were opened before are shared by all children.
 from __future__ import annotations
 
 import os
-import sys
+import socket
 import threading
 
-from tonnage.host.processes import thread_count
+from tonnage.host.descriptors import is_socket, open_descriptors
 
 
 def why_not_fork() -> str | None:
     """Return why a fork is not safe here (threads were started), or None if it is."""
     try:
-        count = thread_count(os.getpid())
+        count = len(os.listdir("/proc/self/task"))
     except OSError:
         count = threading.active_count()
     if count <= 1:
@@ -30,23 +30,11 @@ def why_not_fork() -> str | None:
 
 def sockets_opened(known: frozenset[int]) -> list[str]:
     """Return, in words, the sockets among our descriptors that are not in *known*."""
-    if not sys.platform.startswith("linux"):
-        return []
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
-        try:
-            target = os.readlink(f"/proc/self/fd/{fd}")
-        except OSError:
-            continue
-        if target.startswith("socket:") and fd not in known:
-            found.append(f"{_describe(fd)} (descriptor {fd})")
-    return found
+    opened = sorted(open_descriptors() - known)
+    return [f"{_describe(fd)} (descriptor {fd})" for fd in opened if is_socket(fd)]
 
 
 def _describe(fd: int) -> str:
-    import socket
-
     try:
         with socket.socket(fileno=os.dup(fd)) as opened:
             peer = opened.getpeername()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _STATM_BYTES = 128  # seven numbers of at most 16 digits
 _KIB = 1024
-# Where in stat, after the command, the start is (field 22 of proc(5)), and what it is counted in.
-_STARTED = 19
+# Where in stat, after the command, the parent and the start are (fields 4 and 22 of proc(5)), and
+# what the start is counted in.
+_PARENT, _STARTED = 1, 19
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,8 +59,6 @@ class Rollup:
         pss_bytes: The same with each shared page divided among those who share it.
         uss_bytes: Pages that nobody else has: what would come free if the process ended.
         pss_anon_bytes: The anonymous part of ``pss_bytes``.
-        shared_bytes: Pages in memory that others have too.
-        swap_bytes: Anonymous pages that are in swap.
         pss_shmem_bytes: The part of ``pss_bytes`` that is shared memory: no file on a disk.
     """
 
@@ -66,8 +66,6 @@ class Rollup:
     pss_bytes: int
     uss_bytes: int
     pss_anon_bytes: int
-    shared_bytes: int
-    swap_bytes: int
     pss_shmem_bytes: int = 0
 
 
@@ -125,8 +123,6 @@ def read_rollup(pid: int, root: Path = Path("/")) -> Rollup:
         pss_bytes=sums[b"Pss"],
         uss_bytes=sums.get(b"Private_Clean", 0) + sums.get(b"Private_Dirty", 0),
         pss_anon_bytes=sums.get(b"Pss_Anon", 0),
-        shared_bytes=sums.get(b"Shared_Clean", 0) + sums.get(b"Shared_Dirty", 0),
-        swap_bytes=sums.get(b"Swap", 0),
         pss_shmem_bytes=sums.get(b"Pss_Shmem", 0),
     )
 
@@ -142,23 +138,14 @@ def status_bytes(pid: int, *names: bytes, root: Path = Path("/")) -> tuple[int, 
         raise ProcessLookupError(errno.ESRCH, "the process has ended", pid) from error
 
 
-def thread_count(pid: int, root: Path = Path("/")) -> int:
-    """Return how many threads the process has, the main one included."""
-    for line in _read(pid, "status", root).splitlines():
-        name, _, value = line.partition(b":")
-        if name == b"Threads":
-            return int(value)
-    raise ProcessLookupError(errno.ESRCH, "the process has ended", pid)
-
-
 def parent_pid(pid: int, root: Path = Path("/")) -> int:
     """Return the process that has started *pid*, or adopted it; 0 for one without a parent."""
-    return _parent_in(_read(pid, "stat", root))
+    return int(_stat(pid, root)[_PARENT])
 
 
 def age_seconds(pid: int, root: Path = Path("/")) -> float:
     """Return how long *pid* has run, as exact as the kernel's clock tick (10 ms)."""
-    started_ticks = int(_read(pid, "stat", root).rpartition(b")")[2].split()[_STARTED])
+    started_ticks = int(_stat(pid, root)[_STARTED])
     up_seconds = float((root / "proc/uptime").read_text().split()[0])
     return max(0.0, up_seconds - started_ticks / _TICKS_PER_SECOND)
 
@@ -187,6 +174,15 @@ def descendants(pid: int, root: Path = Path("/")) -> list[int]:
     return found
 
 
+def next_ended() -> tuple[int, int] | None:
+    """Return process id and status of a child of this process that has ended; None: none has."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
+
+
 def _has_children_file(pid: int, root: Path) -> bool:
     return (root / "proc" / str(pid) / "task" / str(pid) / "children").exists()
 
@@ -209,18 +205,15 @@ def _children_by_scan(root: Path) -> dict[int, list[int]]:
     for name in os.listdir(root / "proc"):
         if not name.isdigit():
             continue
-        try:
-            stat = _read(int(name), "stat", root)
-        except ProcessLookupError:
-            continue
-        children[_parent_in(stat)].append(int(name))
+        with suppress(ProcessLookupError):
+            children[parent_pid(int(name), root)].append(int(name))
     return children
 
 
-def _parent_in(stat: bytes) -> int:
+def _stat(pid: int, root: Path) -> list[bytes]:
+    """Return the fields of ``stat`` that follow the command: state, parent and so on."""
     # The command's name, in parentheses, may itself hold spaces and parentheses.
-    fields = stat[stat.rfind(b")") + 1 :].split()
-    return int(fields[1]) if len(fields) > 1 else 0
+    return _read(pid, "stat", root).rpartition(b")")[2].split()
 
 
 def _read(pid: int, name: str, root: Path) -> bytes:

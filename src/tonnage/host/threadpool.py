@@ -1,4 +1,6 @@
-"""A pool of threads that goes on with those it has where there is no memory to start another.
+"""A pool of threads that goes on with those it has where no other can be started.
+
+There may be no memory for one, or the system allows no more (``pids.max``).
 
 ``ThreadPoolExecutor`` puts work into its queue and starts a thread for it afterwards. Where that
 fails, whoever hands the work in is told so, though another thread does it later: a request is
@@ -29,6 +31,7 @@ class FrugalThreadPool(ThreadPoolExecutor):
 
         Raises:
             MemoryError: there is no thread yet, and no memory to start one; *fn* is not called.
+            RuntimeError: the same, where the system allows none; or the pool is shut down.
         """
         if not self._threads and not self._shutdown:
             with self._shutdown_lock:
@@ -38,5 +41,5 @@ class FrugalThreadPool(ThreadPoolExecutor):
 
     def _adjust_thread_count(self) -> None:
         # Who waits in the queue is served by those that there are.
-        with suppress(MemoryError):
+        with suppress(MemoryError, RuntimeError):
             super()._adjust_thread_count()

@@ -29,8 +29,6 @@ from tonnage.host.measures import HOST_IN_USE, OWN_PSS, WORKING_SET
 from tonnage.host.processes import Statm, parent_pid, read_rollup
 from tonnage.units import MIB
 
-__all__ = ["CgroupMeter", "HostMeter", "Meter", "MeterError", "TreeMeter", "Usage", "meter_for"]
-
 Clock = Callable[[], float]
 
 # Above this share of the limit the kernel may be dropping cache, which is when an old memory.stat

@@ -37,6 +37,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tonnage.host.commons import share
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tonnage.rates.gcra import Rate
 
 #: Limits of clients that are remembered at once; from about half as many on, the first are
@@ -126,22 +128,12 @@ class RateTable:
 
     def give_back(self, key: int, rate: Rate, cost: int = 1) -> None:
         """Take back a request that was counted and then refused by another limit."""
-        words = self._words
-        home = (key & self._mask) << 1
-        first = home - home % _SET_WORDS
-        for at in range(first, first + _SET_WORDS, 2):
-            if words[at] == key:
-                words[at + 1] = max(0, words[at + 1] - rate.interval_ns * cost)
+        for at in self._cells_of(key):
+            self._words[at + 1] = max(0, self._words[at + 1] - rate.interval_ns * cost)
 
     def ahead_ns(self, key: int, now_ns: int) -> int:
         """Return how long the TAT of *key* is ahead of now; 0: it is past, or not known."""
-        words = self._words
-        home = (key & self._mask) << 1
-        first = home - home % _SET_WORDS
-        for at in range(first, first + _SET_WORDS, 2):
-            if words[at] == key:
-                return max(0, words[at + 1] - now_ns)
-        return 0
+        return next((max(0, self._words[at + 1] - now_ns) for at in self._cells_of(key)), 0)
 
     def put(self, key: int, tat_ns: int, now_ns: int) -> None:
         """Set the TAT of *key*, whatever it was."""
@@ -152,6 +144,12 @@ class RateTable:
     def count_ahead(self, now_ns: int) -> int:
         """Return how many keys have a TAT ahead of now; looks at the whole table."""
         return sum(tat_ns > now_ns for tat_ns in self._words[1::2].tolist())
+
+    def _cells_of(self, key: int) -> Iterator[int]:
+        """Yield the word at which the cell of *key* begins, if there is one."""
+        home = (key & self._mask) << 1
+        first = home - home % _SET_WORDS
+        return (at for at in range(first, first + _SET_WORDS, 2) if self._words[at] == key)
 
     def _find(self, key: int, home: int, now_ns: int) -> int:
         """Return the word at which the cell of *key* begins; one is taken for it if need be."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tonnage import __version__
 from tonnage.budget.connections import connections_per_worker
 from tonnage.host.malloc import allocator_kind
+from tonnage.host.measures import MEASURES
 from tonnage.ops.admintoken import notes_on, warnings_on
 from tonnage.ops.banner import BannerFacts, render_banner
 from tonnage.ops.limitlines import limit_lines
@@ -88,7 +89,7 @@ class Announcer:
             version=__version__,
             # Without a look: the change of level that one finds would be told to nobody.
             used_bytes=self._watch.used_bytes_now() or header.used_bytes,
-            used_how=self._watch.meter.read().how,
+            used_how=MEASURES[header.measured_how],
             limit_text=self._limit_watch.limit.describe(),
             workers=plan.workers,
             threads=plan.threads,

@@ -1,15 +1,15 @@
-"""Asking workers to give memory back: one wish at a time for each, and what came of a round.
+"""Asking workers to give memory back: one wish at a time for each.
 
 A worker in a blocking call reads nothing, and would find all that it was asked for meanwhile
 waiting after that: collection after collection. So it is asked again only once it has answered, or
-for a worse level. Does not decide when to ask, nor whom (:mod:`tonnage.server.keeper`,
-:mod:`tonnage.server.leaks.following`).
+for a worse level. Does not decide when to ask, nor whom (:mod:`tonnage.server.rounds`,
+:mod:`tonnage.server.keeper`, :mod:`tonnage.server.leaks.following`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from tonnage.server.messages import Reclaim
 
@@ -23,44 +23,10 @@ if TYPE_CHECKING:
 _LOST_SECONDS: Final = 60.0
 
 
-@dataclass(slots=True)
-class Asked:
-    """A reclaim that workers were asked for, and what has come of it so far."""
-
-    why: str
-    begun_seconds: float
-    time: str
-    # Process ids that have not answered.
-    awaited: set[int]
-    by: dict[str, int] = field(default_factory=dict)
-    workers: list[dict[str, int]] = field(default_factory=list)
-    # How many were asked.
-    asked_count: int = 0
-    # The longest of any worker.
-    cost_seconds: float = 0.0
-
-    @property
-    def freed_bytes(self) -> int:
-        """What has come free in all workers."""
-        return sum(worker["freed_bytes"] for worker in self.workers)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it for people and machines."""
-        return {
-            "state": "running" if self.awaited else "done",
-            "time": self.time,
-            "why": self.why,
-            "freed_bytes": self.freed_bytes,
-            "by": self.by,
-            "workers": self.workers,
-        }
-
-
 @dataclass(frozen=True, slots=True)
 class _Wish:
     """What a worker was asked for last, and has not answered."""
 
-    pid: int | None
     level: Level
     asked_seconds: float
 
@@ -70,8 +36,7 @@ class Asking:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # By slot.
-        self._wishes: dict[int, _Wish] = {}
+        self._wishes: dict[Member, _Wish] = {}
 
     def ask(self, member: Member, level: Level, need_bytes: int, why: str) -> bool:
         """Ask *member* to give memory back, unless that was done and is not answered yet.
@@ -85,19 +50,14 @@ class Asking:
         Returns:
             Whether an answer can be awaited: to this wish or an earlier one.
         """
-        now, last = self._clock(), self._wishes.get(member.index)
-        if (
-            last is not None
-            and last.pid == member.pid
-            and last.level >= level
-            and now - last.asked_seconds < _LOST_SECONDS
-        ):
+        now, last = self._clock(), self._wishes.get(member)
+        if last is not None and last.level >= level and now - last.asked_seconds < _LOST_SECONDS:
             return True
         if not member.channel.send(Reclaim(level, need_bytes, why)):
             return False
-        self._wishes[member.index] = _Wish(member.pid, level, now)
+        self._wishes[member] = _Wish(level, now)
         return True
 
-    def settle(self, index: int) -> None:
-        """Note that the worker of slot *index* has answered, or ended."""
-        self._wishes.pop(index, None)
+    def settle(self, member: Member) -> None:
+        """Note that *member* has answered, or ended."""
+        self._wishes.pop(member, None)

@@ -27,7 +27,7 @@ from tonnage.host.usage import meter_for
 from tonnage.jobs.importpath import with_import_path
 from tonnage.ops.alertpolicy import SECURITY
 from tonnage.ops.lines import log_views
-from tonnage.ops.metrics.views import metrics_views
+from tonnage.ops.metrics.views import Metrics
 from tonnage.ops.page.views import LivePage
 from tonnage.ops.places import PAGE_PATH
 from tonnage.ops.sizing.start import start_observer
@@ -172,14 +172,7 @@ class _Server:
         self._start_room = StartRoom(page, self._crew, self._watch, recycler)
         self._live = self._make_live_page()
         self._offer_to_operators()
-        self._renewal = Renewal(
-            page,
-            self._reactor,
-            self._crew,
-            nursery,
-            recycler,
-            clock=time.monotonic,
-        )
+        self._renewal = Renewal(page, self._reactor, nursery, recycler, clock=time.monotonic)
         self._job_settings = _fitting(settings, plan)
         self._jobs = self._make_jobs()
         self._limit_watch = LimitWatch(
@@ -227,7 +220,7 @@ class _Server:
         front.offer(Actions(self._safeguards.operator, self._statistics))
         front.views.add(self._live.views(PAGE_PATH, settings.admission.page_path))
         front.views.add(log_views(lambda: len(page.slots)))
-        front.views.add(metrics_views(page, figures=figures, environment=environment))
+        front.views.add(Metrics(page, figures, environment).views())
 
     def _make_jobs(self) -> Jobs:
         fresh = Fresh(with_import_path(os.environ, [os.fspath(self._settings.app.app_dir)]))

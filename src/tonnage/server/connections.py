@@ -92,13 +92,10 @@ class Limits:
         return min(0.5, max(0.1, shortest / 4))
 
 
-def limits_from(listen: ListenSettings, header: Header | None, descriptors: int) -> Limits:
+def limits_from(listen: ListenSettings, header: Header, descriptors: int) -> Limits:
     """Return the limits of a worker that may have *descriptors*; *header* is of the shared page."""
     most = most_connections(
-        listen.max_connections,
-        descriptors,
-        header.limit_bytes if header is not None else None,
-        header.desired_workers if header is not None else 1,
+        listen.max_connections, descriptors, header.limit_bytes, header.desired_workers
     )
     return Limits(
         most_connections=most,
@@ -111,32 +108,28 @@ def limits_from(listen: ListenSettings, header: Header | None, descriptors: int)
     )
 
 
-def most_connections(
-    wished: int | None, descriptors: int, limit_bytes: int | None, workers: int
-) -> int:
+def most_connections(wished: int | None, descriptors: int, limit_bytes: int, workers: int) -> int:
     """Return how many connections one of *workers* serves at once.
 
     Never more than its *descriptors* allow; the kernel would accept them, and nobody could serve
-    them. *limit_bytes* is the memory limit of the whole server, None where there is none.
+    them. *limit_bytes* is the memory limit of the whole server.
     """
     spare = max(LEAST_DESCRIPTORS, int(descriptors * DESCRIPTOR_SHARE)) + MOST_EXTRA
     possible = max(1, descriptors - spare)
     if wished is not None:
         return min(wished, possible)
     least, most = CONNECTIONS
-    if limit_bytes is not None:
-        share = limit_bytes * CONNECTION_SHARE / CONNECTION_BYTES / max(1, workers)
-        most = min(most, max(least, int(share)))
-    return min(most, possible)
+    share = limit_bytes * CONNECTION_SHARE / CONNECTION_BYTES / max(1, workers)
+    return min(most, max(least, int(share)), possible)
 
 
-def idle_seconds(keep_alive_seconds: float, header: Header | None) -> float:
+def idle_seconds(keep_alive_seconds: float, header: Header) -> float:
     """Return how long an idle connection is kept, by how short memory is.
 
     As long as set below WARNING; from there down to :data:`SHORT_IDLE_SECONDS` at CRITICAL,
     linearly, as Envoy scales its timers between two marks; not at all at EXHAUSTED.
     """
-    if header is None or header.used_bytes < header.warning_bytes:
+    if header.used_bytes < header.warning_bytes:
         return keep_alive_seconds
     if header.level >= Level.EXHAUSTED:
         return 0.0

@@ -24,13 +24,13 @@ from tonnage.answer import Answer
 from tonnage.ops import security
 from tonnage.ops.answers import problem, wrong_method
 from tonnage.ops.trust import is_operator, is_trusted, may_press, may_see
-from tonnage.server.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.ops.health import Health
     from tonnage.server.actions import Actions
+    from tonnage.server.views import Views
 
 MOST_CONNECTIONS: Final = 64
 LONGEST_HEAD_BYTES: Final = 8 * 1024
@@ -118,14 +118,6 @@ def read_head(data: bytes) -> Head | None:
     return head
 
 
-def answer(health: Health, head: Head, *, trusted: bool) -> Answer:
-    """Return the answer to *head*."""
-    found = health.find(head.path)
-    if found is None:
-        return _NOT_FOUND
-    return found(trusted) if head.method in ("GET", "HEAD") else _METHOD
-
-
 def write(answer: Answer, method: str = "GET") -> bytes:
     """Return *answer* as it goes over the wire."""
     lines = [f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}".encode()]
@@ -155,15 +147,15 @@ class Conversation:
         admin_token: str | None,
         is_trusted_socket: bool,
         deadline_seconds: float,
-        actions: Actions | None = None,
-        views: Views | None = None,
+        actions: Actions | None,
+        views: Views,
     ) -> None:
         connection.setblocking(False)
         self.socket = connection
         self.deadline_seconds = deadline_seconds
         self._health = health
         self._actions = actions
-        self._views = views or Views()
+        self._views = views
         self._admin_token = admin_token
         self._is_trusted_socket = is_trusted_socket
         # At most LONGEST_HEAD_BYTES.
@@ -221,8 +213,10 @@ class Conversation:
 
     def _answer(self, head: Head) -> Answer:
         # The user can move health to any path, so it comes first.
-        if self._health.find(head.path) is not None:
-            return answer(self._health, head, trusted=self._may(is_trusted, head))
+        if (found := self._health.find(head.path)) is not None:
+            if head.method not in ("GET", "HEAD"):
+                return _METHOD
+            return found(self._may(is_trusted, head))
         if self._actions is not None:
             if self._actions.has(head.path):
                 return self._actions.answer(head, allowed=self._may_act(head))

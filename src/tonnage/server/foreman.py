@@ -8,11 +8,11 @@ worker is buried all that it had said is heard: the news of both may come in eit
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tonnage.governor.statistics import NANOSECONDS, STUCK_SECONDS
+from tonnage.host.processes import next_ended
 from tonnage.jobs.messages import JobAsked, JobCancelled
 from tonnage.ops.figures.telling import Counted
 from tonnage.server.messages import Ask, Failed, Hello, Ready
@@ -101,7 +101,7 @@ class Foreman:
     def reap(self) -> None:
         """Take note of every process that has ended."""
         had_zygote = self._nursery.zygote is not None
-        while (ended := _next_ended()) is not None:
+        while (ended := next_ended()) is not None:
             pid, status = ended
             self._hear_out()
             member = self._crew.find(pid)
@@ -181,12 +181,3 @@ class Foreman:
             case _:
                 self._safeguards.on_message(member, message)
         return True
-
-
-def _next_ended() -> tuple[int, int] | None:
-    """Return process id and status of a child that has ended; None if none has."""
-    try:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    return (pid, status) if pid else None

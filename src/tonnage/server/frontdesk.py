@@ -80,34 +80,23 @@ class FrontDesk:
 
     def stand_in(self, stuck: bool, awake: list[WorkerChannel]) -> None:
         """Take over the app's port while all workers are *stuck*; give back to who is *awake*."""
-        if stuck and not self._is_standing_in:
-            self._is_standing_in = True
-            self._reactor.register(self._listening, self._take)
-        elif not stuck and self._is_standing_in:
-            self._is_standing_in = False
-            self._reactor.unregister(self._listening)
+        self._is_standing_in = stuck
         for connection in list(self._standin.looking):
             self._look_at(connection)
         for connection in self._standin.overdue(self._clock()):
             self._reactor.unregister(connection)
         if awake and not self._standin.is_empty:
-            for connection in self._standin.release():
-                self._reactor.unregister(connection)
-            self._standin.hand_over(awake)
-        if self._is_standing_in:
-            self._pause_when_full()
+            self._hand_over(awake)
+        self._watch_port()
 
     def hand_back(self, serving: list[WorkerChannel]) -> None:
         """Give the port and all that was taken from it to *serving*, who are about to end.
 
         Also where they are stuck: what their channels take now they serve before they end.
         """
-        if self._is_standing_in:
-            self._is_standing_in = False
-            self._reactor.unregister(self._listening)
-        for connection in self._standin.release():
-            self._reactor.unregister(connection)
-        self._standin.hand_over(serving)
+        self._is_standing_in = False
+        self._watch_port()
+        self._hand_over(serving)
 
     def tidy(self) -> None:
         """End the conversations whose time is up."""
@@ -126,6 +115,8 @@ class FrontDesk:
         self._standin.close()
         if self._control_path is not None:
             self._control_path.unlink(missing_ok=True)
+            # Closed again, it would remove that of a server that has come meanwhile.
+            self._control_path = None
 
     def _accept(self, listening: socket.socket, *, trusted: bool) -> None:
         try:
@@ -187,7 +178,7 @@ class FrontDesk:
         if connection is None:
             return
         self._reactor.register(connection, lambda: self._look_at(connection))
-        self._pause_when_full()
+        self._watch_port()
 
     def _look_at(self, connection: socket.socket) -> None:
         # Unregistered first: once answered, the connection is closed and has no descriptor. And not
@@ -195,8 +186,14 @@ class FrontDesk:
         self._reactor.unregister(connection)
         self._standin.on_readable(connection)
 
-    def _pause_when_full(self) -> None:
-        if self._standin.is_full:
-            self._reactor.unregister(self._listening)
-        else:
+    def _hand_over(self, workers: list[WorkerChannel]) -> None:
+        for connection in self._standin.release():
+            self._reactor.unregister(connection)
+        self._standin.hand_over(workers)
+
+    def _watch_port(self) -> None:
+        """Take connections of the app's port while no worker does, and there is room for them."""
+        if self._is_standing_in and not self._standin.is_full:
             self._reactor.register(self._listening, self._take)
+        else:
+            self._reactor.unregister(self._listening)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.supervisor")
 
-# So much of the stacks of its threads no worker ever touches (see tonnage.web.threads.Stacks).
+# So much of the stacks of its threads no worker ever touches (see tonnage.host.stacks.Stacks).
 _UNTOUCHED_STACK_SHARE: Final = 7 / 8
 # What all workers together may find for requests that were promised memory a moment ago, where a
 # burst has taken it since: half of what must stay free by default.

@@ -22,7 +22,6 @@ import uvicorn
 from uvicorn.lifespan.on import LifespanOn
 
 from tonnage.errors import WorkerError
-from tonnage.ops.figures.counting import Counting
 from tonnage.server.connections import limits_from
 from tonnage.server.noise import flood, hush
 from tonnage.server.protocol import Connection
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tonnage.governor.page import Header
+    from tonnage.ops.figures.counting import Counting
     from tonnage.problem import Shape
     from tonnage.settings import Settings
     from tonnage.web.path.cors import Cors
@@ -44,7 +44,7 @@ logger = logging.getLogger("tonnage.worker")
 
 # Idle keep-alive connections stay open for so long after the drain began: a client that was just
 # about to send its next request gets an answer with "Connection: close" instead of a reset.
-LINGER_SECONDS = 0.5
+_DRAIN_IDLE_SECONDS = 0.5
 _STEP_SECONDS = 0.02
 # uvicorn's own; with every tenth it writes the date anew.
 _TICK_SECONDS = 0.1
@@ -126,10 +126,10 @@ class HttpServer(uvicorn.Server):
         *,
         on_ready: Callable[[], None],
         on_drain: Callable[[], None],
-        header: Header | None = None,
-        shape: Shape | None = None,
-        cors: Cors | None = None,
-        counting: Counting | None = None,
+        header: Header,
+        shape: Shape | None,
+        cors: Cors | None,
+        counting: Counting,
     ) -> None:
         """Prepare.
 
@@ -138,13 +138,11 @@ class HttpServer(uvicorn.Server):
             settings: of the server.
             on_ready: told once connections are accepted.
             on_drain: told before the last are.
-            header: of the shared page: how much memory there is, and how short it is. Without it
-                connections are bounded by descriptors alone, and idle ones kept as long as set.
-            shape: the application's own shape of refusals.
+            header: of the shared page: how much memory there is, and how short it is.
+            shape: the application's own shape of refusals; None: it has none.
             cors: which pages of other sites may read them; None: the application's affair.
-            counting: counts the requests; None: nobody is told.
+            counting: counts the requests.
         """
-        counting = counting or Counting()
         removed = {name.strip().lower() for name in settings.path.remove_headers or ()}
         super().__init__(
             uvicorn.Config(
@@ -243,11 +241,11 @@ class HttpServer(uvicorn.Server):
         await asyncio.sleep(_STEP_SECONDS)
         # With each turn of the loop uvloop takes one connection of the accept queue. What is left
         # there is reset when the port is closed; until then others may go on filling it.
-        queue_deadline = time.monotonic() + LINGER_SECONDS
+        queue_deadline = time.monotonic() + _DRAIN_IDLE_SECONDS
         await self._until(lambda: not _has_queue(sockets or []), min(queue_deadline, deadline))
         for server in self.servers:
             server.close()
-        await self._until(lambda: not self.open_connections, time.monotonic() + LINGER_SECONDS)
+        await self._until(lambda: not self.open_connections, time.monotonic() + _DRAIN_IDLE_SECONDS)
         for connection in list(self.server_state.connections):
             # Idle ones are closed; on busy ones the present response is the last.
             connection.shutdown()

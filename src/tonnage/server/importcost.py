@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tonnage.budget.plan import AppSize
+from tonnage.errors import WorkerError
 from tonnage.governor.page import SharedPage
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.processes import read_rollup
@@ -54,8 +55,15 @@ def measure_app(settings: Settings) -> AppSize:
 
 
 def size_of(zygote: Zygote) -> AppSize:
-    """Return what the import in *zygote* has cost."""
-    rollup = read_rollup(zygote.pid)
+    """Return what the import in *zygote* has cost.
+
+    Raises:
+        WorkerError: the process is gone, as by the kernel where memory ran out.
+    """
+    try:
+        rollup = read_rollup(zygote.pid)
+    except OSError as error:
+        raise WorkerError(f"what the import has cost cannot be read: {error.strerror}") from error
     return AppSize(
         zygote_bytes=rollup.pss_bytes,
         private_anon_bytes=rollup.pss_anon_bytes,

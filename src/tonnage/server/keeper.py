@@ -11,48 +11,34 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.governor.levels import Level
-from tonnage.governor.reclaim import (
-    Effort,
-    after_reclaim,
-    after_recovery,
-    describe,
-    divide_need,
-    need_bytes,
-    should_reclaim,
-)
 from tonnage.governor.recycle import Situation
 from tonnage.governor.statistics import NANOSECONDS, read_statistics
 from tonnage.ops.alertpolicy import CRITICAL, RESOLVED
-from tonnage.server.asking import Asked
-from tonnage.server.keeperlines import told_fall, told_jobs
 from tonnage.server.recycling import Collected
 from tonnage.server.samples import Sample
-from tonnage.units import MIB, format_bytes, in_mb
+from tonnage.units import format_bytes, in_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import SharedPage
     from tonnage.governor.reclaim import Reclaimed
+    from tonnage.governor.statistics import JobStatistics
     from tonnage.server.asking import Asking
     from tonnage.server.crew import Crew, Member
     from tonnage.server.leaks.following import Leaking
     from tonnage.server.postmortem.blackbox import BlackBox
     from tonnage.server.recycling import Recycler
+    from tonnage.server.rounds import Rounds
     from tonnage.server.watch import Look, Watch
 
 logger = logging.getLogger("tonnage.supervisor")
 
-# A worker that has not answered a reclaim by then is stuck in a call, or gone.
-_AWAIT_SECONDS: Final = 5.0
 # A worker above --recycle-above is asked for a collection this often.
 _ABOVE_SECONDS: Final = 5.0
-# What freed less needs no line of its own.
-_WORTH_TELLING_BYTES: Final = 4 * MIB
 # Recycling is in no hurry.
 _RECYCLE_SECONDS: Final = 0.1
 _NO_HURRY: Final = float("inf")
@@ -82,6 +68,7 @@ class Keeper:
         watch: Watch,
         recycler: Recycler,
         leaking: Leaking,
+        rounds: Rounds,
         asking: Asking,
         box: BlackBox,
         recycle_above_bytes: int | None,
@@ -90,7 +77,7 @@ class Keeper:
     ) -> None:
         self.recycler = recycler
         self.leaking = leaking
-        self.last_asked: Asked | None = None
+        self.rounds = rounds
         self._page = page
         self._crew = crew
         self._watch = watch
@@ -98,13 +85,8 @@ class Keeper:
         self._box = box
         self._recycle_above_bytes = recycle_above_bytes
         self._above_applies = True
-        # Somebody has asked for the last reclaim, and has not been told what came of it.
-        self._owes_line = False
-        # The last reclaim is not over: not all have answered, and their time is not up.
-        self._is_round_open = False
         self._alert = alert
         self._clock = clock
-        self._effort = Effort()
         self._trouble: _Trouble | None = None
         self._recycle_at = 0.0
         # By slot: what came of the last collection.
@@ -117,105 +99,28 @@ class Keeper:
     def act(self, look: Look) -> None:
         """Do what *look* demands."""
         self._note(look)
-        if not self._is_awaiting():
-            self._end_round("the others do not answer")
+        self.rounds.end_overdue()
         if self._trouble is not None:
             self._trouble.highest_bytes = max(self._trouble.highest_bytes, look.used_bytes)
         if look.level is not look.previous:
             self._on_level(look)
-        elif not self._is_awaiting() and should_reclaim(look.level, self._clock(), self._effort):
-            self.reclaim(look.level, look.level.name)
+        else:
+            self.rounds.begin_if_due(look.level)
         if look.now_seconds >= self._recycle_at:
             self._recycle_at = look.now_seconds + _RECYCLE_SECONDS
             self.leaking.glance(look.readings, self._room_bytes())
             self._recycle(look)
 
-    def reclaim(self, level: Level, why: str, *, spare: int = -1, is_asked: bool = False) -> int:
-        """Ask every worker but that of slot *spare* to give memory back; return how many.
-
-        *is_asked*: by somebody, who is told in the log what came of it, however little.
-        """
-        self._tell_asked("another reclaim has followed")
-        members = [each for each in self._crew.serving() if each.index != spare]
-        need = need_bytes(self._page.header.used_bytes, self._watch.marks, level)
-        held = [self._page.slots[each.index].consumers_bytes for each in members]
-        asked: set[int] = set()
-        for member, part in zip(members, divide_need(need, held), strict=True):
-            if self._asking.ask(member, level, part, why) and member.pid is not None:
-                asked.add(member.pid)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.last_asked = Asked(why, self._clock(), now, asked, asked_count=len(asked))
-        self._owes_line = is_asked
-        self._is_round_open = bool(asked)
-        if not asked:
-            self._tell_asked("")
-        return len(asked)
-
     def on_reclaimed(self, member: Member, reclaimed: Reclaimed) -> None:
         """Take in what came of a reclaim in one worker."""
-        header, freed = self._page.header, reclaimed.freed_bytes
-        self._asking.settle(member.index)
-        header.reclaims += 1
-        header.reclaimed_bytes += max(0, freed)
-        if member.pid is not None:
-            self._collected[member.index] = Collected(
-                self._clock(), member.pid, reclaimed.own_bytes
-            )
+        self._collected[member.index] = Collected(self._clock(), reclaimed.own_bytes)
         self.leaking.collected(member, reclaimed, self._room_bytes())
-        asked = self.last_asked
-        if asked is None or member.pid not in asked.awaited:
-            # A worker's own, at its regular time, on suspicion of a leak, or of the round before.
-            _write_reclaimed(reclaimed, member.index, reclaimed.why)
-            return
-        asked.awaited.discard(member.pid)
-        asked.workers.append({"worker": member.index, "freed_bytes": freed})
-        for name, count in reclaimed.by.items():
-            asked.by[name] = asked.by.get(name, 0) + count
-        asked.cost_seconds = max(asked.cost_seconds, reclaimed.cost_seconds)
-        _write_reclaimed(reclaimed, member.index, asked.why)
-        if not asked.awaited:
-            self._end_round("")
-
-    def _end_round(self, why_not_all: str) -> None:
-        """Note what the last reclaim has brought by now, unless that was done."""
-        self._tell_asked(why_not_all)
-        asked = self.last_asked
-        if not self._is_round_open or asked is None:
-            return
-        self._is_round_open = False
-        # Of all together: what one worker frees is little of what all use.
-        self._effort = after_reclaim(
-            self._effort,
-            used_bytes=self._page.header.used_bytes,
-            freed_bytes=asked.freed_bytes,
-            cost_seconds=asked.cost_seconds,
-            now_seconds=self._clock(),
-        )
-
-    def _tell_asked(self, why_not_all: str) -> None:
-        """Log what came of a reclaim that somebody has asked for, unless that was done."""
-        asked = self.last_asked
-        if not self._owes_line or asked is None:
-            return
-        self._owes_line = False
-        freed = format_bytes(asked.freed_bytes) if asked.freed_bytes > 0 else "nothing"
-        if not asked.asked_count:
-            logger.info("reclaimed nothing (%s): no worker serves just now", asked.why)
-            return
-        logger.info(
-            "reclaimed %s from %s worker(s) (%s)%s",
-            freed,
-            _of(len(asked.workers), asked.asked_count),
-            asked.why,
-            f": {why_not_all}" if asked.awaited else "",
-        )
+        self.rounds.heard(member, reclaimed)
 
     def forget(self, member: Member) -> None:
         """Drop what is known of a worker that has ended."""
         self._collected.pop(member.index, None)
-        self._asking.settle(member.index)
-        if self.last_asked is not None and member.pid is not None:
-            self.last_asked.awaited.discard(member.pid)
+        self.rounds.forget(member)
         self.leaking.forget(member)
         self.recycler.heard_end(member)
 
@@ -230,7 +135,7 @@ class Keeper:
             now.ready_workers,
             sum(worker.in_flight for worker in now.workers),
             sum(worker.waiting for worker in now.workers),
-            told_jobs(now.jobs),
+            _told_jobs(now.jobs),
             extra={"fields": self._figures(now.used_bytes, now.level)},
         )
 
@@ -259,12 +164,6 @@ class Keeper:
             )
         )
 
-    def _is_awaiting(self) -> bool:
-        asked = self.last_asked
-        if asked is None or not asked.awaited:
-            return False
-        return self._clock() - asked.begun_seconds < _AWAIT_SECONDS
-
     # Levels.
 
     def _on_level(self, look: Look) -> None:
@@ -278,7 +177,7 @@ class Keeper:
             format_bytes(self._watch.marks.limit_bytes),
             extra={"fields": self._figures(look.used_bytes, level)},
         )
-        self._effort = after_recovery(self._effort, level)
+        self.rounds.on_level(level)
         if self._trouble is None and level is not Level.OK:
             self._trouble = _Trouble(
                 look.now_seconds,
@@ -294,7 +193,7 @@ class Keeper:
 
     def _on_worse(self, look: Look) -> None:
         # Without regard to the pause: what did not help at the last level may at this one.
-        self.reclaim(look.level, look.level.name)
+        self.rounds.begin(look.level, look.level.name)
         if look.level >= Level.CRITICAL:
             self._alert(
                 CRITICAL,
@@ -311,7 +210,7 @@ class Keeper:
         fallen = max(0, trouble.highest_bytes - look.used_bytes)
         text = (
             f"memory is OK again after {look.now_seconds - trouble.since_seconds:.1f} s, "
-            f"{format_bytes(fallen)} below its highest{told_fall(fallen, reclaimed, recycled)}"
+            f"{format_bytes(fallen)} below its highest{_told_fall(fallen, reclaimed, recycled)}"
         )
         logger.info("%s", text, extra={"fields": self._figures(look.used_bytes, look.level)})
         self._alert(RESOLVED, text, self._alert_fields(look))
@@ -343,8 +242,8 @@ class Keeper:
             ),
             look.free_bytes,
             leaks=self.leaking.bytes_per_second,
-            collected=self._last_collected,
-            spared=self.leaking.traced if look.level < Level.CRITICAL else None,
+            collected=self._collected.get,
+            spared=self.leaking.tracing.traced if look.level < Level.CRITICAL else None,
         )
 
     def _own_room_bytes(self) -> int:
@@ -356,10 +255,6 @@ class Keeper:
         """Return what each worker may still grow by before the level becomes WARNING."""
         room = self._watch.marks.warning_bytes - self._page.header.used_bytes
         return max(0, room) // max(1, self._crew.size)
-
-    def _last_collected(self, index: int) -> Collected | None:
-        found = self._collected.get(index)
-        return found if found is not None and found.pid == self._page.slots[index].pid else None
 
     def _above_bytes(self) -> int | None:
         """Return ``--recycle-above``; None also where a fresh worker is no smaller than that.
@@ -387,17 +282,35 @@ class Keeper:
     def _check_above(self, above_bytes: int) -> None:
         """Ask workers above ``--recycle-above`` for a collection: only what is left then counts."""
         for member in self._crew.serving():
-            slot, last = self._page.slots[member.index], self._last_collected(member.index)
+            slot, last = self._page.slots[member.index], self._collected.get(member.index)
             asked = last is not None and self._clock() - last.now_seconds < _ABOVE_SECONDS
             if not asked and max(slot.uss_bytes, slot.held_bytes - slot.taken_bytes) > above_bytes:
                 self._asking.ask(member, Level.OK, 0, "above --recycle-above")
 
 
-def _of(some: int, all_of_them: int) -> str:
-    return str(some) if some == all_of_them else f"{some} of {all_of_them}"
+def _told_fall(fallen_bytes: int, reclaimed_bytes: int, recycled_bytes: int) -> str:
+    """Return what use fell by, part by part: they add up to *fallen_bytes*."""
+    # What nobody had to bring back: it went with the requests, or processes, that held it. Less
+    # than nothing: since its highest, more was taken anew than that.
+    ended_bytes = fallen_bytes - reclaimed_bytes - recycled_bytes
+    parts = (
+        (ended_bytes, "as requests or processes ended"),
+        (reclaimed_bytes, "by reclaim"),
+        (recycled_bytes, "by recycling"),
+    )
+    told = [(format_bytes(count), how) for count, how in parts if count > 0]
+    if not told:
+        return ""
+    (first, how), *others = told
+    text = f": {first} came back {how}" + "".join(f", {count} {how}" for count, how in others)
+    if ended_bytes < 0:
+        text += f", and {format_bytes(-ended_bytes)} were taken anew meanwhile"
+    return text
 
 
-def _write_reclaimed(reclaimed: Reclaimed, index: int, why: str) -> None:
-    """Log what came of a reclaim; at INFO if it was worth it, as "nothing" comes often."""
-    write = logger.info if reclaimed.freed_bytes >= _WORTH_TELLING_BYTES else logger.debug
-    write("%s (%s)", describe(reclaimed, index), why)
+def _told_jobs(jobs: JobStatistics) -> str:
+    """Return the log line's part on isolated jobs, nothing where there has been none."""
+    if not jobs.started and not jobs.waiting:
+        return ""
+    held = format_bytes(jobs.held_bytes)
+    return f", jobs: {jobs.running} run, {jobs.waiting} wait, {jobs.idle} idle, {held}"

@@ -11,8 +11,9 @@ import os
 import socket
 import stat
 import struct
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tonnage.errors import ListenError
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tonnage.settings import ListenSettings
 
 _SO_ATTACH_FILTER = 26
-_NAME_CHARS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +32,6 @@ class Listener:
     socket: socket.socket
     url: str
     uds: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """A short name for this server among others of the same user: its port, or its file."""
-        address = self.socket.getsockname()
-        if isinstance(address, tuple):
-            return str(address[1])
-        if not address:
-            return f"pid-{os.getpid()}"
-        import zlib  # Only where there is a Unix socket.
-
-        # The path in short, as the name becomes part of another socket's path, with its check sum,
-        # as two files can be called alike.
-        name = os.fsdecode(address)
-        last = name.rpartition("/")[2].strip("\0")[:_NAME_CHARS]
-        return f"uds-{last}-{zlib.crc32(os.fsencode(name)):08x}"
 
     def hint(self, path: str) -> str:
         """Return how a person asks for *path*: a URL, or a command for a Unix socket."""
@@ -82,25 +66,18 @@ def open_port(host: str, port: int, backlog: int = 16, option: str = "--port") -
         ListenError: the address is in use, not ours or not permitted.
     """
     # As bytes: to encode text, Python loads its tables of all of Unicode.
-    name = host.encode() if host.isascii() else host
+    asked = host.encode() if host.isascii() else host
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        family, _, _, _, address = socket.getaddrinfo(
+            asked or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
         raise ListenError(f"cannot resolve --host {host!r}: {error.strerror}") from error
+    name = f"{host}:{port}"
     # With the protocol named: asyncio sets TCP_NODELAY only on sockets that say IPPROTO_TCP, and
     # without it every small response waits 40 ms for an acknowledgement (720 instead of 9,667
     # requests/s).
-    listening = socket.socket(family, kind, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(address)
-        listening.listen(backlog)
-    except OSError as error:
-        listening.close()
-        raise ListenError(_why(error, f"{host}:{port}", option)) from error
-    listening.setblocking(False)
+    listening = _listen(family, socket.IPPROTO_TCP, address, backlog, name, option)
     port = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     return Listener(listening, f"http://{shown}:{port}")
@@ -108,16 +85,27 @@ def open_port(host: str, port: int, backlog: int = 16, option: str = "--port") -
 
 def _unix(path: Path, backlog: int) -> Listener:
     _remove_stale(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listening.bind(os.fspath(path))
-        listening.listen(backlog)
-    except OSError as error:
-        listening.close()
-        raise ListenError(_why(error, os.fspath(path))) from error
+    name = os.fspath(path)
+    listening = _listen(socket.AF_UNIX, 0, name, backlog, name, "--uds")
     path.chmod(0o666)
-    listening.setblocking(False)
     return Listener(listening, f"http+unix://{path}", uds=path)
+
+
+def _listen(
+    family: int, protocol: int, address: Any, backlog: int, name: str, option: str
+) -> socket.socket:
+    """Return a socket that listens on *address*, which *option* has as *name*."""
+    try:
+        with ExitStack() as stack:
+            listening = stack.enter_context(socket.socket(family, socket.SOCK_STREAM, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(backlog)
+            listening.setblocking(False)
+            stack.pop_all()
+            return listening
+    except OSError as error:
+        raise ListenError(_why(error, name, option)) from error
 
 
 def _remove_stale(path: Path) -> None:
@@ -125,8 +113,8 @@ def _remove_stale(path: Path) -> None:
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise ListenError(f"--uds {path}: there is a file that is no socket; name another path")
-    except FileNotFoundError:
-        return
+    except OSError:
+        return  # there is none; where none can be, binding says why
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(os.fspath(path))
@@ -151,10 +139,10 @@ def _from_fd(fd: int) -> Listener:
     return Listener(listening, f"file descriptor {fd}")
 
 
-def _why(error: OSError, address: str, option: str = "--uds") -> str:
+def _why(error: OSError, address: str, option: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"{address} is in use: stop the other server or choose another {option}"
-    if error.errno == errno.EACCES:
+    if error.errno == errno.EACCES and option != "--uds":
         return f"{address}: permission denied; ports below 1024 need privileges, try --port 8000"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{address} is no address of this machine: try --host 127.0.0.1 or 0.0.0.0"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tonnage.errors import TonnageError
 from tonnage.host.forking import fork_into
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from tonnage.server.messages import WorkerChannel
 
 logger = logging.getLogger("tonnage.supervisor")
-
-#: How long to wait before a zygote whose import failed while the server runs is tried again.
-RETRY_SECONDS: Final = 5.0
 
 
 class Nursery:
@@ -50,6 +47,9 @@ class Nursery:
         """Begin to import the application in a new zygote, if workers share it; return it.
 
         *beside*: the present zygote goes on until the new one is ready, or for good if that fails.
+
+        Raises:
+            WorkerError: the system has no process left.
         """
         if not self.preload:
             return None
@@ -144,6 +144,11 @@ def _fork_plainly(assignment: Assignment) -> WorkerChannel:
 
     ours, theirs = WORKERS.pair()
     kept = assignment.kept_descriptors(theirs)
-    fork_into(lambda: run_worker(assignment, theirs, None), kept)
-    theirs.close()
+    try:
+        fork_into(lambda: run_worker(assignment, theirs, None), kept)
+    except OSError as error:
+        # The channel tells of a worker that has ended before it began.
+        logger.error("no process can be started for a worker: %s", error.strerror)
+    finally:
+        theirs.close()
     return ours

@@ -31,12 +31,12 @@ class Operator:
 
     def reclaim(self) -> int:
         """Ask every worker to give memory back, caches included."""
-        return self._keeper.reclaim(Level.CRITICAL, "asked for", is_asked=True)
+        return self._keeper.rounds.begin(Level.CRITICAL, "asked for", is_asked=True)
 
     def reclaimed(self) -> dict[str, Any]:
         """Return what came of the last reclaim."""
-        asked = self._keeper.last_asked
-        return {} if asked is None else asked.as_json()
+        last = self._keeper.rounds.last
+        return {} if last is None else last.as_json()
 
     def recycle(self, worker: int | None) -> str:
         """Begin to replace *worker*, or all in turn."""
@@ -59,7 +59,7 @@ class Operator:
         """Begin to trace a worker."""
         header = self._page.header
         free_bytes = header.limit_bytes - header.used_bytes
-        return self._keeper.leaking.trace(worker, seconds, free_bytes)
+        return self._keeper.leaking.tracing.begin(worker, seconds, free_bytes)
 
     def leaks(self) -> dict[str, Any]:
         """Return what is known of leaks."""

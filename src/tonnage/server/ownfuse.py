@@ -13,22 +13,32 @@ from tonnage.governor.fuse import LEAST_SLACK_BYTES, SLACK_BYTES
 from tonnage.host.reins import UNLIMITED, limit_data
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tonnage.governor.page import Slot
 
 
 class OwnFuse:
     """The limit of this process's data; its slot says where it is, 0: there is none."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, reserved_bytes: Callable[[], int]) -> None:
+        """Begin without a limit.
+
+        Args:
+            slot: the worker's.
+            reserved_bytes: what the stacks of its threads reserve.
+        """
         self._slot = slot
-        # What stacks reserved when the fuse was last raised for them.
-        self._stacks_bytes = slot.stacks_bytes
+        self._reserved_bytes = reserved_bytes
+        # What stacks reserved when the fuse was last set or raised for them.
+        self._stacks_bytes = 0
 
     def set_first(self, left_bytes: int) -> None:
         """Limit this process's data to what it has, and *left_bytes*, or the usual slack.
 
         The supervisor's own first look at a new worker can come after the first request.
         """
+        self._stacks_bytes = self._reserved_bytes()
         self._move(self._slot.data_bytes + max(left_bytes, SLACK_BYTES))
 
     def keep_above_grants(self) -> None:
@@ -40,8 +50,8 @@ class OwnFuse:
         if 0 < self._slot.data_limit_bytes < needed:
             self._move(needed)
 
-    def follow_stacks(self, reserved_bytes: int) -> None:
-        """Raise it by what stacks have come to reserve since it was last asked for.
+    def follow_stacks(self) -> None:
+        """Raise it by what stacks have come to reserve since this was last called.
 
         A burst starts its threads once it has been granted what it takes. Their stacks are address
         space that is next to never touched, and came to more than the slack of a grant: one request
@@ -49,6 +59,7 @@ class OwnFuse:
 
         Works in any thread; in a process that was forked from the worker it changes nothing.
         """
+        reserved_bytes = self._reserved_bytes()
         grown, self._stacks_bytes = reserved_bytes - self._stacks_bytes, reserved_bytes
         if grown > 0 and self._slot.data_limit_bytes and self._slot.pid == os.getpid():
             self._move(self._slot.data_limit_bytes + grown)

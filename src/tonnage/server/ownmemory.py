@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tonnage.governor.admission import Request
     from tonnage.governor.page import Slot
     from tonnage.host.malloc import Heap
-    from tonnage.web.threads import Stacks
+    from tonnage.host.stacks import Stacks
 
 
 class OwnMemory:

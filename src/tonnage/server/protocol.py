@@ -90,7 +90,7 @@ class Connection(Ending):
         super().connection_made(transport)
         self._sweeper.welcome(self)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Take what has come.
 
         The usual read is all of one or more requests, and passes without a further look.
@@ -187,7 +187,7 @@ class Connection(Ending):
 
     # The rest is ours.
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes | memoryview) -> None:
         """Take what has come in the middle of a request, or where it is too much for a head."""
         if self._state >= DEAF:
             self._drop(len(data))

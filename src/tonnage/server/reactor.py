@@ -47,10 +47,11 @@ class Reactor:
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait for the first ready descriptor or the time-out, and call what is due."""
-        for fd, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000):
-            call = self._callbacks.get(fd)
-            # One callback may have unregistered another's descriptor.
-            if call is not None:
+        found = self._poll.poll(max(0.0, timeout_seconds) * 1000)
+        for fd, call in [(fd, self._callbacks[fd]) for fd, _ in found]:
+            # One callback may have unregistered another's descriptor, and the next that was opened
+            # has its number: whether that is ready is not known yet.
+            if self._callbacks.get(fd) is call:
                 call()
 
 

@@ -17,8 +17,8 @@ from tonnage.units import KIB
 if TYPE_CHECKING:
     from tonnage.server.protocol import Connection
 
-#: The most that one read brings. A copy of it is the connection's; the buffer is everybody's, since
-#: the loop fills it and hands it over in one go.
+#: The most that one read brings. The buffer is everybody's, since the loop fills it and hands it
+#: over in one go: the parser copies what is to stay.
 READ_BYTES: Final = 32 * KIB
 _buffer: Final = memoryview(bytearray(READ_BYTES))
 
@@ -46,4 +46,4 @@ class Reader(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand on what was read."""
-        self._receive(bytes(_buffer[:nbytes]))
+        self._receive(_buffer[:nbytes])

@@ -72,7 +72,6 @@ class Collected:
     """What a worker held after a collection, less what its running requests did."""
 
     now_seconds: float
-    pid: int
     held_bytes: int
 
 
@@ -86,7 +85,6 @@ def _drawn(most: float) -> float:
 class _Bounds:
     """What one worker may come to, drawn when it started, so that not all end at once."""
 
-    pid: int
     requests: int | None
     seconds: float | None
 
@@ -156,7 +154,6 @@ class Recycler:
         self._startup_bytes: dict[int, int] = {}
         # By worker and not by slot, so that a wish does not pass to a successor.
         self._wishes: dict[Member, Reason] = {}
-        self.recycled = 0
         #: What a worker had of its own when the last one became ready; 0: not known yet.
         self.fresh_bytes = 0
 
@@ -306,10 +303,9 @@ class Recycler:
 
     def _bounds_of(self, member: Member) -> _Bounds:
         found = self._bounds.get(member.index)
-        if found is None or found.pid != member.pid:
+        if found is None:
             requests, seconds = self._settings.max_requests, self._settings.max_lifetime_seconds
             found = _Bounds(
-                member.pid or 0,
                 requests + round(self._draw(requests * _JITTER_SHARE)) if requests else None,
                 seconds + self._draw(seconds * _JITTER_SHARE) if seconds else None,
             )
@@ -371,7 +367,6 @@ class Recycler:
     def _finish(self, now: _Replacement, situation: Situation) -> None:
         assert now.successor is not None
         self._now = None
-        self.recycled += 1
         header = self._page.header
         header.recycles += 1
         fresh = self._page.slots[now.successor.index]

@@ -47,5 +47,5 @@ class SourceWatch:
                     path = os.path.join(folder, name)
                     try:
                         yield path, os.stat(path).st_mtime_ns
-                    except FileNotFoundError:
+                    except OSError:
                         continue

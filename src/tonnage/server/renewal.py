@@ -11,15 +11,13 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tonnage.errors import TonnageError
+from tonnage.errors import TonnageError, WorkerError
 from tonnage.governor.recycle import Reason
-from tonnage.server.nursery import RETRY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tonnage.governor.page import SharedPage
-    from tonnage.server.crew import Crew
     from tonnage.server.nursery import Nursery
     from tonnage.server.reactor import Reactor
     from tonnage.server.recycling import Recycler
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tonnage.supervisor")
 
+#: How long to wait before an import that failed while the server runs is tried again.
+RETRY_SECONDS: Final = 5.0
 # An import takes more for a moment than what is left of it.
 _IMPORT_FACTOR: Final = 1.5
 
@@ -39,7 +39,6 @@ class Renewal:
         self,
         page: SharedPage,
         reactor: Reactor,
-        crew: Crew,
         nursery: Nursery,
         recycler: Recycler,
         *,
@@ -47,12 +46,11 @@ class Renewal:
     ) -> None:
         self._page = page
         self._reactor = reactor
-        self._crew = crew
         self._nursery = nursery
         self._recycler = recycler
         self._clock = clock
-        # What has the workers follow, once the new code is imported; None: nobody asked for any.
-        self._when_imported: Callable[[], object] | None = None
+        # Once the new code is imported, workers are to follow.
+        self._are_to_follow = False
         self._retry_at: float | None = None
 
     def begin(self, *, beside: bool = False) -> None:
@@ -64,7 +62,11 @@ class Renewal:
             return
         if self._nursery.pending is not None:
             self._reactor.unregister(self._nursery.pending.channel)
-        zygote = self._nursery.begin(beside=beside)
+        try:
+            zygote = self._nursery.begin(beside=beside)
+        except WorkerError as error:
+            self._put_off(error)
+            return
         if zygote is not None:
             self._reactor.register(zygote.channel, partial(self._on_imported, zygote))
 
@@ -81,7 +83,7 @@ class Renewal:
             "SIGHUP: importing the application anew%s; then every worker is replaced",
             "" if beside else ", after ending the zygote, since both do not fit",
         )
-        self._when_imported = self._want_all
+        self._are_to_follow = True
         self.begin(beside=beside)
 
     def reload_if_changed(self, source: SourceWatch) -> None:
@@ -94,7 +96,7 @@ class Renewal:
             return
         logger.info("%s changed: importing the application anew", changed)
         if self._nursery.preload:
-            self._when_imported = self._want_all
+            self._are_to_follow = True
             self.begin(beside=self._fits_beside())
         else:
             self._want_all()
@@ -110,16 +112,20 @@ class Renewal:
 
     def _on_imported(self, zygote: Zygote) -> None:
         self._reactor.unregister(zygote.channel)
-        follow, self._when_imported = self._when_imported, None
         try:
             self._nursery.finish()
         except TonnageError as error:
-            # What serves goes on.
-            logger.error("%s%s", error, "; the old code goes on serving" if follow else "")
-            self._retry_at = self._clock() + RETRY_SECONDS
+            self._put_off(error)
             return
-        if follow is not None:
-            follow()
+        follow, self._are_to_follow = self._are_to_follow, False
+        if follow:
+            self._want_all()
+
+    def _put_off(self, error: TonnageError) -> None:
+        """Tell of an import that has failed, and try again later; what serves goes on."""
+        follow, self._are_to_follow = self._are_to_follow, False
+        logger.error("%s%s", error, "; the old code goes on serving" if follow else "")
+        self._retry_at = self._clock() + RETRY_SECONDS
 
     def _want_all(self) -> int:
         return self._recycler.want_all(Reason.NEW_CODE)

@@ -19,6 +19,7 @@ from tonnage.server.operator import Operator
 from tonnage.server.postmortem.blackbox import BlackBox
 from tonnage.server.postmortem.inquest import Inquest
 from tonnage.server.recycling import Recycler
+from tonnage.server.rounds import Rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,7 +46,7 @@ class Safeguards:
 
     def look(self) -> Look | None:
         """Look, and do all that this demands; return None where use cannot be read."""
-        look = self.hold.look(spared=self.keeper.leaking.traced)
+        look = self.hold.look(spared=self.keeper.leaking.tracing.traced)
         if look is not None:
             if look.kills:
                 self.inquest.on_kills(look.kills)
@@ -68,7 +69,7 @@ class Safeguards:
             case Kept():
                 self.keeper.recycler.want(member.index, Reason.NOT_BACK)
             case Traced(report):
-                self.keeper.leaking.heard_report(member, cast("TraceReport", report))
+                self.keeper.leaking.tracing.heard(member, cast("TraceReport", report))
             case Alarm(text, fields):
                 self.alert(SECURITY, text, fields)
 
@@ -114,12 +115,14 @@ def make_safeguards(
         slots=page.header.slot_count,
         application=f"{settings.app.target} in {settings.app.app_dir.resolve()}",
     )
+    asking = Asking(clock)
+    rounds = Rounds(page, crew, watch, asking, clock=clock)
     hold = make_hold(
         settings.memory,
         page,
         watch,
         others=started_by_workers,
-        shrink=lambda spare: keeper.reclaim(Level.CRITICAL, "the brake is on", spare=spare),
+        shrink=lambda spare: rounds.begin(Level.CRITICAL, "the brake is on", spare=spare),
         clock=clock,
     )
     recycler = Recycler(
@@ -131,7 +134,6 @@ def make_safeguards(
         alert=alert,
         clock=clock,
     )
-    asking = Asking(clock)
     leaking = Leaking(
         page,
         crew,
@@ -147,6 +149,7 @@ def make_safeguards(
         watch=watch,
         recycler=recycler,
         leaking=leaking,
+        rounds=rounds,
         asking=asking,
         box=box,
         recycle_above_bytes=settings.recycling.recycle_above_bytes,

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 from tonnage.host import reins
 from tonnage.host.descriptors import close_served
 from tonnage.host.prctl import end_with_parent, name_process
+from tonnage.host.stacks import bound_stacks
 from tonnage.logs import ring
-from tonnage.web.threads import bound_stacks
 
 if TYPE_CHECKING:
     from tonnage.server.assignment import Assignment

@@ -21,7 +21,6 @@ from tonnage.ops.trust import is_trusted
 from tonnage.server.conversation import (
     LONGEST_HEAD_BYTES,
     NotHttpError,
-    answer,
     peer_of,
     read_head,
     write,
@@ -106,8 +105,10 @@ class StandIn:
             return True
         if head is None:
             return False
-        if head.method in ("GET", "HEAD") and self._health.find(head.path) is not None:
-            self._answer(connection)
+        found = self._health.find(head.path)
+        if head.method in ("GET", "HEAD") and found is not None:
+            trusted = is_trusted(peer_of(connection), head.headers, self._admin_token)
+            self._answer(connection, write(found(trusted), head.method))
         elif self._converse(connection, head):
             self.looking.pop(connection, None)
         else:
@@ -146,13 +147,11 @@ class StandIn:
         self.looking.clear()
         self._held.clear()
 
-    def _answer(self, connection: socket.socket) -> None:
-        # Consumed only now that it is certain that we answer.
-        head = read_head(connection.recv(LONGEST_HEAD_BYTES))
-        if head is not None:
-            trusted = is_trusted(peer_of(connection), head.headers, self._admin_token)
-            with suppress(OSError):  # it may be gone by now
-                connection.send(write(answer(self._health, head, trusted=trusted), head.method))
+    def _answer(self, connection: socket.socket, answer: bytes) -> None:
+        with suppress(OSError):  # it may be gone by now
+            # Consumed only now: left unread, it would reset the connection, and the answer be lost.
+            connection.recv(LONGEST_HEAD_BYTES)
+            connection.send(answer)
         self._drop(connection)
 
     def _hold(self, connection: socket.socket) -> None:

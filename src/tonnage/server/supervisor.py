@@ -163,16 +163,9 @@ class Supervisor:
         self._look_at = min(self._look_at, self._looked_at + _DENSEST_SECONDS)
 
     def _pause_seconds(self) -> float:
-        due = [self._look_at, *(duty.due_seconds for duty in self._duties)]
-        spawn = self._crew.next_spawn_seconds()
-        if spawn is not None:
-            due.append(spawn)
-        if self._stop_at is not None:
-            due.append(self._stop_at)
-        jobs = self._jobs.next_seconds()
-        if jobs is not None:
-            due.append(jobs)
-        return max(min(due) - self._clock(), 0.0)
+        due = [self._stop_at, self._crew.next_spawn_seconds(), self._jobs.next_seconds()]
+        due += [self._look_at, *(duty.due_seconds for duty in self._duties)]
+        return max(min(each for each in due if each is not None) - self._clock(), 0.0)
 
     def _do_duties(self, now: float) -> None:
         for duty in self._duties:
@@ -193,7 +186,7 @@ class Supervisor:
                     logger.warning("asked to stop a second time: ending at once")
                 self._stop()
             elif number == signal.SIGUSR1:
-                self._safeguards.keeper.reclaim(Level.CRITICAL, "SIGUSR1", is_asked=True)
+                self._safeguards.keeper.rounds.begin(Level.CRITICAL, "SIGUSR1", is_asked=True)
             elif number == signal.SIGHUP:
                 self._jobs.renew()
                 self._renewal.on_hangup()

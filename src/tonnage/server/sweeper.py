@@ -20,7 +20,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tonnage.ops.figures.counting import Counting
 from tonnage.server.connections import HEADS_BYTES, MOST_EXTRA, Cut, idle_seconds
 from tonnage.server.protocol import Connection
 from tonnage.web.path.heads import Head
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tonnage.governor.page import Header
+    from tonnage.ops.figures.counting import Counting
     from tonnage.problem import Shape
     from tonnage.server.connections import Limits
     from tonnage.web.path.cors import Cors
@@ -52,11 +52,11 @@ class Sweeper:
         limits: Limits,
         connections: set[asyncio.Protocol],
         *,
-        header: Header | None,
+        header: Header,
         health_path: str,
-        shape: Shape | None = None,
-        cors: Cors | None = None,
-        counting: Counting | None = None,
+        shape: Shape | None,
+        cors: Cors | None,
+        counting: Counting,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin.
@@ -67,13 +67,13 @@ class Sweeper:
                 count, and are left alone.
             header: of the shared page, which tells how short memory is.
             health_path: what is served even beyond the limit on connections.
-            shape: the application's own shape of refusals.
+            shape: the application's own shape of refusals; None: it has none.
             cors: which pages of other sites may read refusals; None: that is nobody's affair here.
-            counting: counts the requests; None: one of its own.
+            counting: counts the requests.
             clock: monotonic seconds.
         """
         self.limits = limits
-        self.counting = counting or Counting()
+        self.counting = counting
         self.shape = shape
         #: The time as clients have it: it stands still while this process does not get to read.
         self.now_seconds = 0.0

@@ -26,6 +26,7 @@ from tonnage.governor.levels import Level
 from tonnage.governor.statistics import WorkerState
 from tonnage.host.malloc import Heap
 from tonnage.host.prctl import end_with_parent, use_huge_pages
+from tonnage.host.stacks import Stacks
 from tonnage.jobs import caller as jobs
 from tonnage.logs import alarm
 from tonnage.ops.figures.counting import Counting
@@ -56,7 +57,7 @@ from tonnage.web.proxy import Proxied
 from tonnage.web.reserving import Reserving
 from tonnage.web.routes import Routes
 from tonnage.web.strays import Strays
-from tonnage.web.threads import AnyioThreads, MeteredExecutor, Stacks
+from tonnage.web.threads import AnyioThreads, MeteredExecutor
 from tonnage.web.threadstart import make_room_for_threads
 from tonnage.web.witness import heard
 
@@ -130,10 +131,8 @@ class Worker:
             assignment.threads, lambda request: self._gate.settle(request), self._note
         )
         self._threads = AnyioThreads(assignment.threads, self._note)
-        self._fuse = OwnFuse(self._slot)
-        make_room_for_threads(
-            self._memory.sample, lambda: self._fuse.follow_stacks(stacks.reserved_bytes())
-        )
+        self._fuse = OwnFuse(self._slot, stacks.reserved_bytes)
+        make_room_for_threads(self._memory.sample, self._fuse.follow_stacks)
         self._stores = OwnStores(time.monotonic())
         self._upkeep = Upkeep(
             self._slot,

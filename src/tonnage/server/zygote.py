@@ -113,11 +113,22 @@ class Zygote:
 
     @classmethod
     def start(cls, assignment: Assignment) -> Zygote:
-        """Fork the process; the import goes on there."""
+        """Fork the process; the import goes on there.
+
+        Raises:
+            WorkerError: the system has no process left.
+        """
         ours, theirs = ZYGOTES.pair()
         kept = assignment.kept_descriptors(theirs)
-        pid = fork_into(lambda: zygote_main(assignment, theirs), kept)
-        theirs.close()
+        try:
+            pid = fork_into(lambda: zygote_main(assignment, theirs), kept)
+        except OSError as error:
+            ours.close()
+            raise WorkerError(
+                f"no process can be started to import the application: {error.strerror}"
+            ) from error
+        finally:
+            theirs.close()
         # A zygote that does not read must not hold up the supervisor.
         ours.setblocking(False)
         return cls(pid, ours)
@@ -294,16 +305,24 @@ def _stores() -> list[tuple[str, int]]:
 
 
 def _fork_twice(fds: Iterable[int]) -> bool:
-    """Fork a process whose parent has ended; return False there, and without *fds* True here."""
-    between = os.fork()
-    if between:
-        for fd in fds:
-            os.close(fd)
-        os.waitpid(between, 0)
-        return True
-    if os.fork():
+    """Fork a process whose parent has ended; return False there, and without *fds* True here.
+
+    Where the system has no process left, whoever has asked learns it from *fds*, which are closed.
+    """
+    zygote, between = os.getpid(), 0
+    try:
+        between = os.fork()
+        if not between and not os.fork():
+            return False
+    except OSError as error:
+        logger.error("no process can be started: %s", error.strerror)
+    if os.getpid() != zygote:
         os._exit(0)
-    return False
+    for fd in fds:
+        os.close(fd)
+    if between:
+        os.waitpid(between, 0)
+    return True
 
 
 def _become_job(assignment: Assignment, fds: list[int], call: Call) -> int:

@@ -23,7 +23,7 @@ from tonnage.governor.levels import marks_for
 from tonnage.governor.page import SharedPage
 from tonnage.host.limits import discover_limit
 from tonnage.host.prctl import adopt_orphans, name_process
-from tonnage.host.processes import descendants
+from tonnage.host.processes import descendants, next_ended
 from tonnage.host.usage import meter_for
 from tonnage.jobs.messages import OWNERS
 from tonnage.server.jobs.owner import Jobs
@@ -101,7 +101,7 @@ class Elsewhere:
 
     def _on_signals(self, signals: Signals) -> None:
         self._is_over = self._is_over or signal.SIGTERM in signals.take()
-        while (ended := _next_ended()) is not None:
+        while (ended := next_ended()) is not None:
             self._jobs.reaped(*ended)
 
 
@@ -122,14 +122,6 @@ def _watch(settings: Settings, page: SharedPage) -> Watch:
 def _pids() -> Iterable[int]:
     """Return the caller's whole tree, of which this process is one."""
     return [os.getppid(), *descendants(os.getppid())]
-
-
-def _next_ended() -> tuple[int, int] | None:
-    try:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    return (pid, status) if pid else None
 
 
 def main(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ for it stands in its environment. Nothing here waits.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Protocol
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tonnage.jobs.call import Call
     from tonnage.jobs.messages import JobChannel
     from tonnage.server.nursery import Nursery
+
+logger = logging.getLogger("tonnage.jobs")
 
 _STANDARD: Final = frozenset((0, 1, 2))
 
@@ -66,8 +69,14 @@ class Fresh:
         """Start an interpreter that imports the function's module and calls it."""
         ours, theirs = JOBS.pair()
         control = theirs.fileno()
-        pid = fork_into(lambda: _become(control, self._environment), _STANDARD | {control})
-        theirs.close()
+        pid = None
+        try:
+            pid = fork_into(lambda: _become(control, self._environment), _STANDARD | {control})
+        except OSError as error:
+            # The channel tells of a process that has ended before it began.
+            logger.error("no process can be started for a job: %s", error.strerror)
+        finally:
+            theirs.close()
         ours.setblocking(False)
         ours.send(call, fds=(data,))
         return Spawned(ours, pid)

@@ -1,9 +1,9 @@
-"""Leaks, followed from the supervisor: suspected, confirmed, told, and traced to their lines.
+"""Leaks, followed from the supervisor: suspected, confirmed and told.
 
 Whether a worker leaks is decided by :mod:`tonnage.governor.leaks`, from what it holds after its
-collections; this asks for collections where one is suspected, and keeps the answers. Tracing runs
-in one worker at a time (:mod:`tonnage.server.leaks.trace`), for a bounded time and with a budget.
-Does not recycle (:mod:`tonnage.server.recycling`).
+collections; this asks for collections where one is suspected, and keeps the answers. Which lines
+leak is for :mod:`tonnage.server.leaks.tracing`. Does not recycle
+(:mod:`tonnage.server.recycling`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from tonnage.errors import ActionError
 from tonnage.governor.costs import RouteCost
-from tonnage.governor.leaks import Leak, LeakWatch, Point, merge
+from tonnage.governor.leaks import Leak, LeakWatch, Point, bytes_per_request, when_full_seconds
 from tonnage.governor.levels import Level
 from tonnage.governor.page import MAX_ROUTES
 from tonnage.ops.alertpolicy import LEAK_FOUND
-from tonnage.server.actions import LONGEST_TRACE_SECONDS
-from tonnage.server.messages import Trace
+from tonnage.server.leaks.tracing import Tracing
 from tonnage.units import MIB, format_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from tonnage.governor.reclaim import Reclaimed
     from tonnage.server.asking import Asking
     from tonnage.server.crew import Crew, Member
-    from tonnage.server.leaks.trace import TraceReport
     from tonnage.server.watch import Reading
 
 logger = logging.getLogger("tonnage.supervisor")
@@ -37,22 +34,10 @@ _GLANCE_SECONDS: Final = 1.0
 # Collections so close together tell of one moment: a burst brings three, one for each level.
 _MERGE_SECONDS: Final = 0.3
 _RUNNING_BYTES: Final = 16 * MIB
-# tracemalloc and one snapshot may take so much of what is free ...
-_BUDGET_SHARE: Final = 1 / 4
-# ... within these bounds. The least is enough for some 20,000 blocks: where large objects leak, all
-# that a trace of 10 s sees, and where small ones do, enough of them to know the line.
-_BUDGET_BYTES: Final = (4 * MIB, 64 * MIB)
-TRACE_SECONDS: Final = 10.0
-# A trace that has not reported so long after its end will not.
-_OVERDUE_SECONDS: Final = 15.0
-# An automatic report is made for one leak, and again after so long.
-_AGAIN_SECONDS: Final = 3600.0
-# So many traces are begun for it, if the worker has to end before there is anything to see.
-_MOST_TRIES: Final = 3
 
 
 class Leaking:
-    """What is known of leaks. One entry for each worker, and the last report."""
+    """What is known of leaks: one entry for each worker."""
 
     def __init__(
         self,
@@ -88,21 +73,10 @@ class Leaking:
         self._least: dict[int, int] = {}
         self._collected_seconds: dict[int, float] = {}
         self._glance_at = clock() + _GLANCE_SECONDS
-        self._traced: Member | None = None
-        self._trace_ends = 0.0
-        self._found: TraceReport | None = None
-        self._text = ""
-        self._detail = ""
-        self._reported_seconds = float("-inf")
         self._told: set[int] = set()
-        # Traces that may still be begun for the automatic report that is owed; 0: none is.
-        self._tries_left = 0
-        self._told_no_room = False
-
-    @property
-    def traced(self) -> int | None:
-        """The slot of the worker that is being traced."""
-        return None if self._traced is None else self._traced.index
+        self.tracing: Final = Tracing(
+            page, crew, speed=self.bytes_per_second, loosen=loosen, clock=clock
+        )
 
     def bytes_per_second(self, index: int) -> float:
         """Return how fast the worker of slot *index* leaks; 0: it does not, as far as is known."""
@@ -129,8 +103,7 @@ class Leaking:
                 # Most of what grows is no leak: what a collection leaves will tell.
                 self._asking.ask(member, Level.OK, 0, "it grows")
         self._glance_at = now + self._watch.pace_seconds()
-        self._check_trace(now)
-        self._make_report()
+        self.tracing.tend()
 
     def collected(self, member: Member, reclaimed: Reclaimed, room_bytes: int) -> None:
         """Take in what *member* holds after a collection."""
@@ -157,61 +130,17 @@ class Leaking:
         self._leaks.pop(member.index, None)
         self._least.pop(member.index, None)
         self._collected_seconds.pop(member.index, None)
-        if self._traced is member:
-            self._end_trace("the worker ended before the trace was over; see `tonnage postmortem`")
-
-    def trace(self, index: int | None, seconds: float, free_bytes: int) -> str:
-        """Begin to trace one worker; return a sentence that says so.
-
-        Raises:
-            ActionError: another trace runs, there is no such worker, or no room.
-        """
-        if self._traced is not None:
-            raise ActionError(
-                f"worker {self._traced.index} is being traced already: ask again when it is done"
-            )
-        if not 0 < seconds <= LONGEST_TRACE_SECONDS:
-            raise ActionError(f"trace for at most {LONGEST_TRACE_SECONDS:g} s")
-        member = self._choose(index)
-        least, most = _BUDGET_BYTES
-        budget = min(most, int(free_bytes * _BUDGET_SHARE))
-        if budget < least:
-            raise ActionError(
-                f"tracing needs {format_bytes(int(least / _BUDGET_SHARE))} of free memory, and "
-                f"{format_bytes(free_bytes)} is free: try again when there is less load"
-            )
-        self._loosen(member.index)
-        if not member.channel.send(Trace(seconds, budget)):
-            raise ActionError(f"worker {member.index} does not answer: try another one")
-        self._traced, self._trace_ends = member, self._clock() + seconds + _OVERDUE_SECONDS
-        self._found, self._text, self._detail = None, "", ""
-        return f"worker {member.index} (pid {member.pid}) is traced for {seconds:g} s"
-
-    def heard_report(self, member: Member, report: TraceReport) -> None:
-        """Take in the report of a trace."""
-        from tonnage.server.leaks.report import render
-
-        if member is self._traced:
-            self._traced = None
-        if report["lines"] or report["ended"] != "early":
-            # Else the worker had to end before there was anything to see: another is traced.
-            self._reported_seconds = self._clock()
-            self._tries_left = 0
-        self._found, self._text = report, render(report)
-        write = logger.warning if report["lines"] else logger.info
-        write("%s", self._text)
+        self.tracing.forget(member)
 
     def state(self) -> dict[str, Any]:
         """Return what is known, for people and machines."""
-        merged = merge(self._leaks.values())
-        state = "running" if self._traced else "done" if self._found else "idle"
         return {
-            "state": state,
+            "state": self.tracing.state,
             "leaks": [_as_json(leak) for leak in self._leaks.values()],
-            "bytes_per_request": merged.bytes_per_request if merged else 0.0,
-            "report": self._found,
-            "text": self._text or self._summary(),
-            "detail": self._detail,
+            "bytes_per_request": bytes_per_request(self._leaks.values()),
+            "report": self.tracing.found,
+            "text": self.tracing.text or self._summary(),
+            "detail": self.tracing.detail,
         }
 
     def _summary(self) -> str:
@@ -219,26 +148,9 @@ class Leaking:
             return "no worker is known to leak"
         return "\n".join(_sentence(leak) for leak in self._leaks.values())
 
-    def _choose(self, index: int | None) -> Member:
-        serving = self._crew.serving()
-        if index is None and serving:
-            slots = self._page.slots
-            return max(
-                serving,
-                key=lambda each: (
-                    self.bytes_per_second(each.index),
-                    slots[each.index].requests,
-                ),
-            )
-        for member in serving:
-            if member.index == index:
-                return member
-        numbers = ", ".join(str(member.index) for member in serving) or "none"
-        raise ActionError(f"there is no worker {index} that serves; those that do: {numbers}")
-
     def _tell(self, leak: Leak, room_bytes: int) -> None:
         text = _sentence(leak)
-        left = self._watch.when_full_seconds(leak, room_bytes)
+        left = when_full_seconds(leak, room_bytes)
         logger.warning(
             "%s; at this pace memory is full in %.0f s",
             text,
@@ -246,30 +158,8 @@ class Leaking:
             extra={"fields": _as_json(leak)},
         )
         self._alert(LEAK_FOUND, text, _as_json(leak) | self._only_route())
-        if not self._report or self._clock() - self._reported_seconds <= _AGAIN_SECONDS:
-            return
-        if not self._tries_left:
-            self._tries_left, self._told_no_room = _MOST_TRIES, False
-        self._make_report()
-
-    def _make_report(self) -> None:
-        """Begin the trace for an automatic report, if one is owed and there is room for it now.
-
-        Where a leak has filled memory there is none until the worker has been recycled; its
-        successor runs the same code. At CRITICAL whoever is traced would be recycled at once.
-        """
-        header = self._page.header
-        if not self._tries_left or self._traced is not None or header.level >= Level.CRITICAL:
-            return
-        try:
-            said = self.trace(None, TRACE_SECONDS, header.limit_bytes - header.used_bytes)
-        except ActionError as error:
-            if not self._told_no_room:
-                logger.warning("the leak is not traced yet, but as soon as it can be: %s", error)
-            self._told_no_room = True
-            return
-        self._tries_left -= 1
-        logger.info("%s", said)
+        if self._report:
+            self.tracing.owe()
 
     def _only_route(self) -> dict[str, str]:
         """Return the route that leaks, as a field, if there is no other that it could be.
@@ -285,14 +175,6 @@ class Leaking:
             if RouteCost("", page.cost_numbers(row)).total_observations
         ]
         return {"route": seen[0]} if len(seen) == 1 else {}
-
-    def _check_trace(self, now: float) -> None:
-        if self._traced is not None and now >= self._trace_ends:
-            self._end_trace("the worker has not reported in time; it may be stuck in a call")
-
-    def _end_trace(self, why: str) -> None:
-        self._traced, self._detail = None, why
-        logger.warning("the trace for leaks ended without a report: %s", why)
 
 
 def _sentence(leak: Leak) -> str:

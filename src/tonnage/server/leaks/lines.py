@@ -28,7 +28,7 @@ Amount = tuple[int, int]
 PATH_CHARS: Final = 120
 CODE_CHARS: Final = 100
 
-_OWN = frozenset({__file__, tracemalloc.__file__, str(Path(__file__).with_name("leaktrace.py"))})
+_OWN = frozenset({__file__, tracemalloc.__file__, str(Path(__file__).with_name("trace.py"))})
 _SERVER_PACKAGES = frozenset(
     {"a2wsgi", "anyio", "h11", "httptools", "tonnage", "uvicorn", "uvloop", "websockets"}
 )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import ConfigError
 from tonnage.governor.page import MAX_WORKERS
-from tonnage.server.samples import Sample, SampleRing
+from tonnage.server.samples import SampleRing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from tonnage.server.postmortem.facts import Death, Incident
     from tonnage.server.postmortem.shelf import Listed, Shelf
-
-__all__ = ["BlackBox", "Filed", "Sample", "make_directory"]
+    from tonnage.server.samples import Sample
 
 logger = logging.getLogger("tonnage.supervisor")
 
@@ -130,11 +129,6 @@ class BlackBox:
         self._failed_seconds: dict[int, float] = {}
         self._slots = slots
         self._application = application
-
-    @property
-    def held_back(self) -> int:
-        """How many requests ran out of memory without a report of their own."""
-        return self._rarely.held_back
 
     def note(self, sample: Sample) -> None:
         """Remember *sample*, in place of the oldest."""
@@ -252,7 +246,6 @@ class Rarely:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.held_back = 0
         self._clock = clock
         # When it was last let pass, and how many were not since.
         self._keys: dict[str, tuple[float, int]] = {}
@@ -263,10 +256,8 @@ class Rarely:
         passed, count = self._keys.get(key, (None, 0))
         if passed is not None and now - passed < INCIDENT_SECONDS:
             self._keys[key] = (passed, count + 1)
-            self.held_back += 1
             return None
         if passed is None and len(self._keys) >= MOST_INCIDENT_ROUTES and not self._make_room(now):
-            self.held_back += 1
             return None
         self._keys[key] = (now, 0)
         return count
