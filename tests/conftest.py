@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.marked import is_marked
 
 from tonnage.host import commons
 
@@ -40,8 +41,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     asked = re.match(r"\w+", config.option.markexpr)
     if asked is None or asked[0] == "not" or not collection_path.name.startswith("test_"):
         return None
-    is_without = collection_path.is_file() and f"mark.{asked[0]}" not in collection_path.read_text()
-    return is_without or None
+    return (collection_path.is_file() and not is_marked(collection_path, asked[0])) or None
 
 
 def pytest_collection_finish() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tonnage.config import OPTIONS, Applied, load_settings
+from tonnage.config import Applied, load_settings
 from tonnage.errors import ConfigError
-from tonnage.options import GROUPS
+from tonnage.options import GROUPS, OPTIONS
 from tonnage.settings import Settings
 from tonnage.units import MIB, Threshold
 

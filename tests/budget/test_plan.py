@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.budget.wishes import NO_WISHES
 
-from tonnage.budget import AppSize, Plan, Wishes, make_plan
+from tonnage.budget.plan import AppSize, Plan, Wishes, make_plan
 from tonnage.errors import PlanError, UsageError
 from tonnage.units import GIB, MIB
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tests.budget.wishes import NO_WISHES
 
-from tonnage.budget import AppSize, Plan, make_plan
+from tonnage.budget.plan import AppSize, Plan, make_plan
 from tonnage.budget.receipt import render, to_json
 from tonnage.units import MIB
 

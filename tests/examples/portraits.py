@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 from PIL import Image, ImageDraw
 from tests.support.server import Response
-from tests.support.slowness import SLOWNESS
+from tests.support.waiting import await_true
 
 SKIN, SHIRT = "#6b3f2a", "#1d2b4f"
 _SIDE = 64
@@ -57,10 +56,9 @@ def write_model(path: Path) -> Path:
 def finished(ask: Callable[[str, str], Response], sent: Response) -> dict[str, Any]:
     """Wait until the job of a photo that was sent is over; return what is then said of it."""
     assert sent.status == 202, sent
-    until = time.monotonic() + 20 * SLOWNESS
-    while time.monotonic() < until:
+
+    def told() -> dict[str, Any] | None:
         job: dict[str, Any] = ask("GET", f"/me/photo/jobs/{sent.json()['id']}").json()
-        if job["status"] not in ("waiting", "running"):
-            return job
-        time.sleep(0.05)
-    raise AssertionError(f"not done in time: {job}")
+        return None if job["status"] in ("waiting", "running") else job
+
+    return await_true(told, "the job is over", 20)

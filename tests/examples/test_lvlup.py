@@ -16,7 +16,7 @@ import pytest
 from tests.examples.client import BEHIND_A_PROXY, Client
 from tests.examples.databases import KINDS, Kind, database, migrate, sqlite_url
 from tests.support.disk import on_a_disk
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 from tests.support.redis import RedisServer
 from tests.support.server import ROOT, Running
 from tests.support.waiting import await_true
@@ -240,7 +240,6 @@ def test_a_purchase_that_the_disk_does_not_take_is_to_be_sent_again(tmp_path: Pa
 
 def test_while_the_database_is_away_figures_are_asked_for_later(tmp_path: Path) -> None:
     """Whoever asks for figures is told to come again, and events are taken; then all is there."""
-    need_postgres()
     with PostgresServer() as postgres, on_a_disk(tmp_path) as data:
         url = f"{postgres.url}&connection_limit=2&pool_timeout=5"
         env = {"LVLUP_DATA": str(data), "DATABASE_URL": url}

@@ -16,7 +16,7 @@ import pytest
 from benchmarks import timeline
 from benchmarks.pools import NAME
 from benchmarks.timeline import Answer, ask, counting
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 from tests.support.server import Running
 from tests.support.slowness import SLOWNESS
 
@@ -32,7 +32,6 @@ BACK_SECONDS = 0.75 * SLOWNESS
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
     """Yield a server with room for no more than the workers' connections and three of ours."""
-    need_postgres()
     # The superuser, who we are, may have those that are reserved for superusers.
     with PostgresServer(max_connections=str(MOST + 3)) as server:
         yield server

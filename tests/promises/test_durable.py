@@ -19,7 +19,7 @@ from tests.promises.durability import (
 )
 from tests.support.cgroup import MemoryBox, need_cgroup
 from tests.support.disk import need_small_disk, on_a_disk
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 from tests.support.redis import RedisServer
 
 from tonnage.units import MIB
@@ -33,7 +33,6 @@ LIMIT_BYTES = 192 * MIB
 def running() -> Iterator[PostgresServer]:
     """Return the database of all tests here; each has keys of its own."""
     need_cgroup()
-    need_postgres()
     with database() as server:
         yield server
 

@@ -367,7 +367,7 @@ NAMES = (
 )
 
 
-def test_names_that_lead_elsewhere(fortress: Fortress, tmp_path: Path) -> None:
+def test_names_that_lead_elsewhere(fortress: Fortress) -> None:
     """Whatever a client calls its file, it stays in the folder, under a name that does nothing."""
     address, before = new_address(), set(fortress.keep.iterdir())
     around = [fortress.keep.parent, fortress.keep.parent.parent]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.cgroup import MemoryBox, need_cgroup
-from tests.support.postgres import PostgresServer, need_postgres
+from tests.support.postgres import PostgresServer
 from tests.support.server import Running
 
 from tonnage.units import MIB
@@ -25,7 +25,6 @@ AT_ONCE = 12
 def test_many_large_results_at_once_never_make_the_kernel_kill(asked_by: str) -> None:
     """12 of 28 MB in a box of 200: most wait for their turn."""
     need_cgroup()
-    need_postgres()
     with PostgresServer() as postgres, MemoryBox(200 * MIB) as box:
         given = {"DATABASE_URL": f"{postgres.url}&connection_limit=20", "ASKED_BY": asked_by}
         with Running("tests.promises.rows_app:app", "--workers", "1", box=box, env=given) as server:

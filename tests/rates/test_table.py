@@ -9,8 +9,10 @@ import struct
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from tests.support.forking import fork, status_of
 
 from tonnage.rates import table as rates_table
 from tonnage.rates.gcra import Rate, parse_rate
@@ -201,17 +203,12 @@ def test_workers_at_once_hardly_let_more_in() -> None:
 def in_children(jobs: list[Callable[[], int]]) -> int:
     """Return the sum of what *jobs* return, each in a process forked for it."""
     reading, writing = os.pipe()
-    children = []
-    for job in jobs:
-        child = os.fork()
-        if child == 0:
-            try:
-                os.write(writing, struct.pack("q", job()))
-            finally:
-                os._exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
+
+    def tell(job: Callable[[], int]) -> None:
+        os.write(writing, struct.pack("q", job()))
+
+    children = [fork(partial(tell, job)) for job in jobs]
+    assert [status_of(child) for child in children] == [0] * len(jobs)
     os.close(writing)
     with open(reading, "rb") as results:
         return sum(each for (each,) in struct.iter_unpack("q", results.read()))
@@ -224,11 +221,13 @@ def test_a_table_is_shared_by_its_name() -> None:
     """Also by processes that have nothing else in common, such as a worker and the supervisor."""
     one = shared_table("test of tables", 64)
     assert exhaust(one, 7) == 100
-    pid = os.fork()
-    if pid == 0:
+
+    def look() -> None:
         other = shared_table("test of tables", 64)
-        os._exit(0 if exhaust(other, 7) == 0 and other.secret == one.secret else 1)
-    assert os.waitpid(pid, 0)[1] == 0
+        assert exhaust(other, 7) == 0
+        assert other.secret == one.secret
+
+    assert status_of(fork(look)) == 0
     assert exhaust(shared_table("another test of tables", 64), 7) == 100
 
 

@@ -18,7 +18,6 @@ import select
 import signal
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.support.missing import give_up
@@ -77,12 +76,7 @@ class MemoryBox:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill_all()
         self._remove()
 

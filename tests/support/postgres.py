@@ -24,7 +24,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -86,6 +85,7 @@ class PostgresServer:
         return (self.directory / "log").read_text(errors="replace")
 
     def __enter__(self) -> Self:
+        need_postgres()
         # A short path, as that of a socket must be.
         self.directory = Path(tempfile.mkdtemp(prefix="tonnage-pg-"))
         programs = _programs()
@@ -101,12 +101,7 @@ class PostgresServer:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._remove()
 
     def start(self) -> None:
@@ -224,7 +219,6 @@ def postgres_urls() -> Iterator[Callable[[], str]]:
             for url in made:
                 drop_database(url)
         return
-    need_postgres()
     with PostgresServer() as server:
         yield lambda: _new_database(server.url)
 

@@ -24,10 +24,9 @@ from tests.support.waiting import await_true
 
 _START_SECONDS = 20.0
 _CONFIG = """\
-global: {{scrape_interval: {every}, scrape_timeout: {every}}}
+global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
 scrape_configs:
   - job_name: tonnage
-    metrics_path: {path}
     authorization: {{credentials: "{token}"}}
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
 """
@@ -46,12 +45,10 @@ class Prometheus:
     Args:
         port: the server's, on loopback.
         token: that opens its metrics.
-        path: where they are.
-        every: from scrape to scrape, as Prometheus writes it.
     """
 
-    def __init__(self, port: int, token: str, path: str = "/metrics", every: str = "200ms") -> None:
-        self._config = _CONFIG.format(port=port, token=token, path=path, every=every)
+    def __init__(self, port: int, token: str) -> None:
+        self._config = _CONFIG.format(port=port, token=token)
 
     def __enter__(self) -> Self:
         found = program("prometheus")

@@ -24,7 +24,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from tests.support.cgroup import MemoryBox
@@ -116,12 +115,7 @@ class Running:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             if error is not None:
                 error.add_note(f"the server's log:\n{self.log[-6000:]}")
@@ -184,9 +178,9 @@ class Running:
         """Return a bare connection to the application's port."""
         return socket.create_connection(("127.0.0.1", self.port), timeout_seconds)
 
-    def ask_supervisor(self, path: str, timeout_seconds: float = 5.0) -> Response:
+    def ask_supervisor(self, path: str) -> Response:
         """Ask for *path* on the control socket, where the supervisor itself answers."""
-        with connection_to(f"http+unix://{self.control}", timeout_seconds) as connection:
+        with connection_to(f"http+unix://{self.control}", 5.0) as connection:
             return exchange(connection, "GET", path)
 
     def health_memory(self) -> dict[str, Any]:

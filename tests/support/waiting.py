@@ -1,7 +1,9 @@
-"""Waiting for something that happens in another process: polled, with a deadline, never blindly."""
+"""Waiting for something that happens elsewhere: polled, with a deadline, never blindly."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 import select
 import time
@@ -13,6 +15,8 @@ from tests.support.slowness import SLOWNESS
 T = TypeVar("T")
 
 _STEP_SECONDS = 0.01
+# In this process there is less to it than another look at a page or a file.
+_SHORT_STEP_SECONDS = 0.001
 
 
 def await_true(condition: Callable[[], T | None], what: str, within_seconds: float = 10.0) -> T:
@@ -28,6 +32,20 @@ def await_true(condition: Callable[[], T | None], what: str, within_seconds: flo
             raise AssertionError(f"not within {within_seconds:g} s: {what}")
         time.sleep(_STEP_SECONDS)
     return found
+
+
+async def until(condition: Callable[[], object], within_seconds: float = 10.0) -> None:
+    """Return as soon as *condition* is so; other tasks go on meanwhile, and it may await itself.
+
+    Raises:
+        TimeoutError: it was not so *within_seconds*; a slow machine has more.
+    """
+    async with asyncio.timeout(within_seconds * SLOWNESS):
+        while True:
+            found = condition()
+            if await found if inspect.isawaitable(found) else found:
+                return
+            await asyncio.sleep(_SHORT_STEP_SECONDS)
 
 
 class Ends:

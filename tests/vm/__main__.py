@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.marked import is_marked
 from tests.vm.images import checkout_disk, start_archive, system_disk
 from tests.vm.machine import Hardware, NoStatusError, qemu_command, run
 from tests.vm.needs import ROOT, MissingError, Needs, find_needs
@@ -69,10 +70,9 @@ def _command(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
 
 
 def _marked_files() -> list[str]:
-    """Return the files with the marker in them: to read them all takes the guest ten seconds."""
+    """Return the files with the marker in them: to look for them takes the guest ten seconds."""
     files = (ROOT / "tests").rglob("test_*.py")
-    found = (path for path in files if f"mark.{_MARKER}" in path.read_text())
-    return sorted(str(path.relative_to(ROOT)) for path in found)
+    return sorted(str(path.relative_to(ROOT)) for path in files if is_marked(path, _MARKER))
 
 
 def _boot(needs: Needs, options: argparse.Namespace, command: Sequence[str]) -> int:
