@@ -158,6 +158,17 @@ def test_an_application_that_does_not_start_ends_the_server(preload: str) -> Non
     assert "Traceback" not in ended.stderr
 
 
+def test_what_was_added_at_a_startup_that_fails_is_stored(tmp_path: Path) -> None:
+    """As at any end of a worker."""
+    file = tmp_path / "events.jsonl"
+    ended = run_to_end(
+        "tests.stores.writing_app:hopeless", "--port", "0", env={"EVENTS_FILE": str(file)}
+    )
+
+    assert ended.returncode == 1
+    assert file.read_text() == '{"path":"startup"}\n'
+
+
 def test_the_last_line_has_the_exception_of_a_lifespan(tmp_path: Path) -> None:
     """Of which a framework tells the whole traceback; so much of it as fits."""
     (tmp_path / "away.py").write_text(AWAY)

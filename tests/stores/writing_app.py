@@ -1,7 +1,8 @@
 """An application for any server: each request is a record in the file ``EVENTS_FILE``, by and by.
 
 ``limited`` is within the Tonnage middleware; ``lifelong`` has its writer end with its lifespan;
-``threaded`` is for WSGI. The writer waits for so long that nothing is stored by itself.
+``hopeless`` fails as it starts; ``threaded`` is for WSGI. The writer waits for so long that nothing
+is stored by itself.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ async def lifelong(scope: Message, receive: Receive, send: Send) -> None:
         await send({"type": "lifespan.shutdown.complete"})
     else:
         await simple(scope, receive, send)
+
+
+async def hopeless(scope: Message, receive: Receive, send: Send) -> None:
+    """Take a record, and fail before anything is served."""
+    await events.add({"path": "startup"})
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
 
 
 def threaded(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:

@@ -186,15 +186,19 @@ class Worker:
             heartbeat.cancel()
             end_with_parent(signal.SIGKILL)
             self._fuse.lift()
+            await self._finish()
+        return 0
+
+    async def _finish(self) -> None:
+        """Have stores store what they hold, however serving has ended, and tell the last."""
         self._gate.look()
         # Before stores close, which may take all the time that is left, and after.
         self._telling.tell(LAST_WORD_SECONDS)
         # Stores may wait for jobs meanwhile: what becomes of these comes over the channel.
         left_seconds = self._stop_by_seconds - time.monotonic() - 0.5
         await self._stores.close(max(LEAST_CLOSE_SECONDS, left_seconds))
-        loop.remove_reader(self._channel.fileno())
+        asyncio.get_running_loop().remove_reader(self._channel.fileno())
         self._telling.tell(LAST_WORD_SECONDS)
-        return 0
 
     def _make_gate(self, loaded: Loaded) -> Gate:
         assignment, settings = self._assignment, self._assignment.settings.admission
