@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -203,6 +203,46 @@ def test_where_no_thread_can_close_them_connections_rest_on(tmp_path: Path) -> N
         "found = db.statistics()['it']\n"
         "assert (found.in_use, found.idle) == (0, 1), found\n"
     )
+
+
+def test_where_no_thread_can_be_begun_for_the_first_connection_it_is_none(tmp_path: Path) -> None:
+    """The next is one, and is closed when Python ends."""
+    said = run(
+        "import threading\n"
+        "from sqlalchemy import event\n"
+        "from tonnage import db\n"
+        f"engine = db.engine({url(tmp_path)!r}, name='it')\n"
+        # More than there are addresses.
+        "before = threading.stack_size(3 * 2**45)\n"
+        "try:\n"
+        "    engine.connect()\n"
+        "    raise SystemExit('a thread was begun')\n"
+        "except RuntimeError:\n"
+        "    threading.stack_size(before)\n"
+        "engine.connect().close()\n"
+        "assert db.statistics()['it'].open == 1\n"
+        "event.listen(engine, 'close', lambda *_: print('closed'))\n"
+    )
+    assert said == "closed\n"
+
+
+def test_a_connection_that_is_not_closed_for_an_interrupt_costs_no_place_of_another(
+    tmp_path: Path,
+) -> None:
+    """Nor does it keep another one open."""
+    engine = db.engine(url(tmp_path, "?connection_limit=3"), name="interrupted")
+    for _ in range(2):
+        with engine.connect(), engine.connect(), engine.connect():
+            pass
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    event.listen(engine, "close", interrupt, once=True)
+    with pytest.raises(KeyboardInterrupt):
+        engine.dispose()
+    found = db.statistics()["interrupted"]
+    assert (found.in_use, found.idle) == (0, 0)
 
 
 def test_after_dispose_an_engine_goes_on_and_old_connections_are_closed(tmp_path: Path) -> None:

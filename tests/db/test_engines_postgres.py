@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import signal
 import warnings
 from collections.abc import AsyncIterator
 from typing import Any
@@ -505,6 +507,23 @@ def test_what_a_loop_has_left_in_use_takes_no_place_of_the_next(server: Postgres
         assert asyncio.run(go_on(tried)) == 0
 
     assert status_of(fork(run)) == 0
+
+
+def test_a_loop_that_ends_while_the_server_is_asked_its_count_closes_that_connection_too(
+    server: PostgresServer,
+) -> None:
+    """The server does not answer."""
+    tried = Tried(server, "asked_in_the_end", "connection_limit=1&max_idle_connection_lifetime=2")
+
+    async def end_while_it_is_asked() -> int:
+        pid = int(await tried.ask("SELECT pg_backend_pid()"))
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: tried.statistics.in_use == 1)
+        return pid
+
+    pid = asyncio.run(end_while_it_is_asked())
+    os.kill(pid, signal.SIGCONT)
+    assert tried.statistics.open == 0
 
 
 async def _do(tried: Tried, *statements: str) -> None:

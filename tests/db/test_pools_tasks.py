@@ -404,6 +404,22 @@ async def test_closed_it_opens_anew_and_what_is_in_use_is_closed_when_it_comes_b
     assert await pool.fetchval(PID) != pid
 
 
+@pytest.mark.parametrize("pool", ["connection_limit=2"], indirect=True)
+async def test_whoever_is_cancelled_while_he_closes_it_costs_no_place(pool: AsyncPool) -> None:
+    """As by a time limit; the connections are ended."""
+    async with pool.acquire(), pool.acquire():
+        pass
+    closing = asyncio.create_task(pool.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    async with pool.acquire(timeout=1), pool.acquire(timeout=1):
+        pass
+    assert pool.statistics().in_use == 0
+    assert pool.statistics().open == 2
+
+
 async def test_connections_are_logged_and_never_the_password(
     server: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -333,6 +334,48 @@ def test_whoever_closes_a_connection_costs_no_place(pool: Pool) -> None:
     assert ask(pool) == 1
     assert pool.slots.in_use == 0
     assert pool.statistics().open == 1
+
+
+@pytest.mark.parametrize("pool", ["connection_limit=1"], indirect=True)
+def test_whoever_closes_a_connection_that_he_has_given_back_costs_nobody_anything(
+    pool: Pool,
+) -> None:
+    """It has died while it rested, and is replaced."""
+    with pool.connection() as connection:
+        connection.execute("SELECT 1")
+    connection.close()
+    assert ask(pool) == 1
+    assert stand(pool) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("pool", ["connection_limit=1"], indirect=True)
+def test_whoever_is_interrupted_while_he_gives_one_back_costs_no_place(pool: Pool) -> None:
+    """Here it is rolled back, and the server does not answer."""
+
+    class InterruptedError(BaseException):
+        """Raised by a signal."""
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    def fail() -> None:
+        with pool.connection() as connection:
+            connection.execute("SELECT 1")
+            os.kill(pid, signal.SIGSTOP)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            raise ValueError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    pid = ask(pool, PID)
+    try:
+        with pytest.raises(InterruptedError):
+            fail()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        os.kill(pid, signal.SIGCONT)
+    assert ask(pool) == 1
+    assert stand(pool) == (1, 0, 1)
 
 
 @pytest.mark.parametrize("pool", ["connection_limit=1"], indirect=True)

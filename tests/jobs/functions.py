@@ -148,6 +148,27 @@ def raise_locked() -> None:
     raise LockedError
 
 
+class Silent:
+    """What no text can be had of, such as a record whose session is closed."""
+
+    def __repr__(self) -> str:
+        raise LookupError
+
+
+def raise_silent() -> None:
+    """Raise what says nothing."""
+
+    class SilentError(Exception):
+        pass
+
+    raise SilentError(Silent())
+
+
+def exit_silently() -> None:
+    """End with what says nothing."""
+    sys.exit(Silent())  # type: ignore[arg-type]
+
+
 def raise_stop() -> None:
     """Raise what has a meaning where it arrives."""
     raise StopIteration(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from tonnage.jobs.asked import Asked
 from tonnage.jobs.call import Call
 from tonnage.jobs.caller import MOST_JOBS, Caller
 from tonnage.jobs.messages import FromCaller, JobAsked, JobCancelled, JobEnded, JobRefused
+from tonnage.jobs.outside import start
 from tonnage.web.awaited import Awaited
 from tonnage.web.respond import Message
 
@@ -191,6 +193,37 @@ async def test_more_than_anybody_could_run_are_refused(books: Books) -> None:
         assert [caller.begin(job, theirs) for job in jobs] == [True] * MOST_JOBS + [False]
         caller.forget(jobs[0], cancel=False)
         assert caller.begin(jobs[-1], theirs)
+
+
+async def test_what_could_not_be_asked_for_takes_no_place(books: Books) -> None:
+    """However often there was no memory for it."""
+    is_short = True
+
+    def send(message: FromCaller, *, fds: tuple[int, ...] = ()) -> bool:
+        if is_short:
+            raise MemoryError
+        return True
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        caller = Caller(send)
+        for _ in range(MOST_JOBS):
+            with pytest.raises(MemoryError):
+                caller.begin(books.ask(), theirs)
+        is_short = False
+        assert caller.begin(books.ask(), theirs)
+
+
+def test_where_no_descriptor_is_left_no_owner_is_started() -> None:
+    """As many files are open as may be: it is to be asked for again, as where nobody has time."""
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(JobBusyError, match="Too many open files"):
+            start(lambda gone: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_an_owner_that_is_gone_tells_all(books: Books) -> None:

@@ -87,6 +87,8 @@ def either(request: pytest.FixtureRequest) -> Iterator[Job]:
         ("raise_local", "JobRaisedError", "LocalError: one other"),
         ("raise_locked", "JobRaisedError", "LockedError: with a lock"),
         ("raise_stop", "JobRaisedError", "StopIteration: 3"),
+        ("raise_silent", "JobRaisedError", "SilentError: and its text cannot be had"),
+        ("exit_silently", "JobEndedError", "called sys.exit(a Silent without a text)"),
         ("unpicklable", "JobError", "a lock, cannot be passed"),
         ("unloadable", "JobError", "functions:unloadable cannot be loaded here: LookupError"),
         ("exit_politely", "JobEndedError", "called sys.exit(3)"),

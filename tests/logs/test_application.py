@@ -19,6 +19,7 @@ import pytest
 import structlog
 from tests.support.forking import fork, status_of
 from tests.support.server import clean_environment
+from tests.support.waiting import await_true
 
 import tonnage
 from tonnage.errors import ConfigError
@@ -371,6 +372,30 @@ def test_setting_up_again_replaces(written: Read) -> None:
     logging.getLogger("a").error("once")
     assert len(written()) == 1
     assert other in root.handlers
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_setting_up_again_leaves_no_file_open(tmp_path: Path, *, in_thread: bool) -> None:
+    """Neither that of a script nor that of a server's process."""
+
+    def log() -> None:
+        logging.getLogger("a").error("once")
+
+    def open_files() -> int:
+        files = (os.path.realpath(each) for each in Path("/proc/self/fd").iterdir())
+        return sum(each.startswith(str(tmp_path.resolve())) for each in files)
+
+    for _ in range(3):
+        tonnage.setup_logging(environment="development")
+        if in_thread:
+            beside = threading.Thread(target=log)
+            beside.start()
+            beside.join()
+        else:
+            log()
+    # A directory and a file, of the last one.
+    flush()
+    await_true(lambda: open_files() == 2, "those of before are closed")
 
 
 def test_a_child_begins_anew(written: Read) -> None:

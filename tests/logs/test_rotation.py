@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from functools import partial
 from pathlib import Path
 
@@ -59,6 +60,23 @@ def test_a_file_that_somebody_has_removed_is_made_anew(tmp_path: Path) -> None:
     file.write(b"two\n")
     file.close()
     assert (tmp_path / "app.log").read_bytes() == b"two\n"
+
+
+def test_of_a_line_that_the_disk_does_not_take_nothing_is_left(tmp_path: Path) -> None:
+    """The next one would go on where that one broke off."""
+    path = tmp_path / "app.log"
+
+    def fill() -> None:
+        file = RotatedFile(path, file_bytes=4096, files_kept=2)
+        file.write(b"one\n")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        with pytest.raises(OSError, match="File too large"):
+            file.write(b"x" * 200 + b"\n")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        file.write(b"three\n")
+
+    assert status_of(fork(fill)) == 0
+    assert path.read_bytes() == b"one\nthree\n"
 
 
 def test_several_processes_lose_no_line(tmp_path: Path) -> None:

@@ -824,6 +824,26 @@ async def test_a_task_that_asks_for_what_it_makes_is_told() -> None:
                 await endless(7)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this Python has no eager tasks")
+async def test_what_is_made_at_once_in_an_eager_task_is_kept() -> None:
+    """Such a task is over when it has been begun, and may have another value made meanwhile."""
+    found = cache()
+
+    @found.cached
+    async def factorial(number: int) -> int:
+        return number * await factorial(number - 1) if number else 1
+
+    async def fail() -> int:
+        raise LookupError
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - not in 3.11
+    assert [await factorial(5), await factorial(5)] == [120, 120]
+    with pytest.raises(LookupError):
+        await found.get_or_await("a", fail)
+    assert (found.statistics().hits, len(found)) == (1, 6)
+
+
 def test_one_text_is_one_tag() -> None:
     """And not one for each letter."""
     found = cache()

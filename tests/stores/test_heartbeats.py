@@ -20,7 +20,7 @@ from tests.support.waiting import await_true
 
 from tonnage import Heartbeats
 from tonnage.errors import ConfigError
-from tonnage.stores.background import background
+from tonnage.stores.background import background, begin
 from tonnage.stores.heartbeats.sessions import Session
 
 BEGAN = 1_800_000_000.0
@@ -120,6 +120,30 @@ async def test_a_session_that_beats_again_goes_on(url: str) -> None:
             await heartbeats.sweep()
     assert await rows(url) == [("a", 0, 200, 200, 200, None, None)]
     assert ended == ["a", "a"]
+
+
+async def test_what_is_told_of_a_session_is_not_which_one_it_is(url: str) -> None:
+    """Nor when it began: of what waits to be stored as little as of what is new."""
+    clock = Clock(BEGAN)
+    async with beating(url, clock) as heartbeats:
+        for later in range(3):
+            clock.seconds = BEGAN + later
+            await heartbeats.beat("a", id="b", started_at=None, player=later)
+        await heartbeats.writer.flush()
+        assert heartbeats.statistics().waiting == 0
+    assert await rows(url) == [("a", 0, 2, None, None, 2, None)]
+
+
+async def test_what_is_closed_does_not_begin_with_the_worker(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has been closed by the application, as at a startup that only looks."""
+    async with beating(url, Clock(BEGAN), sweep_seconds=0.01) as heartbeats:
+        pass
+    begin()
+    await asyncio.sleep(0.1)
+    assert heartbeats.statistics().sweeps == 0
+    assert not caplog.messages
 
 
 async def test_beats_may_arrive_in_any_order(url: str) -> None:

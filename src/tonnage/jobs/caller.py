@@ -52,11 +52,14 @@ class Caller:
                 return False
             number = next(self._numbers)
             self._jobs[number], self._ids[job] = job, number
-        # Unblocked: two threads may send at once, and each message is one call of the system.
-        if self._send(JobAsked(number, job.call), fds=(theirs.fileno(),)):
-            return True
-        self.forget(job, cancel=False)
-        return False
+        is_sent = False
+        try:
+            # Unblocked: two threads may send at once, and each message is one call of the system.
+            is_sent = self._send(JobAsked(number, job.call), fds=(theirs.fileno(),))
+        finally:
+            if not is_sent:
+                self.forget(job, cancel=False)
+        return is_sent
 
     def forget(self, job: Asked, *, cancel: bool) -> None:
         """Expect nothing more of *job*, and have it ended if it is to be *cancelled*."""

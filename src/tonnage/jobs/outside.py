@@ -37,14 +37,17 @@ def start(on_gone: Callable[[Caller], None]) -> Caller:
     Raises:
         JobBusyError: it could not be started.
     """
-    ours, theirs = OWNERS.pair()
     try:
-        process = _start(theirs)
+        ours, theirs = OWNERS.pair()
+        try:
+            process = _start(theirs)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
     except OSError as error:
-        ours.close()
         raise busy(f"work cannot be taken on now ({error.strerror})") from error
-    finally:
-        theirs.close()
     ours.setblocking(False)
     link = _Link(ours, process, on_gone)
     link.begin()

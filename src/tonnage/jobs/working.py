@@ -165,7 +165,9 @@ class Work:
             how, shown = "memory", self._out_of_memory(error, had_bytes)
         elif isinstance(error, SystemExit):
             how = "exit"
-            shown = JobEndedError(f"{self._call.function} called sys.exit({error.code!r:.100})")
+            shown = JobEndedError(
+                f"{self._call.function} called sys.exit({_shown(error.code)[:100]})"
+            )
         if shown is not error:
             shown = shown.with_traceback(error.__traceback__)
         with suppress(OSError):
@@ -173,12 +175,13 @@ class Work:
                 shown, (__file__, asyncio.runners.__file__, asyncio.base_events.__file__)
             )
             wire.pack(raised, 4 * 2**20, "an error").send(self._data, wire.Kind.ERROR)
-        return how, f"{self._call.function} raised {error!r:.200}" if how == "raised" else str(
-            shown
-        )
+        if how != "raised":
+            return how, str(shown)
+        return how, f"{self._call.function} raised {_shown(error)[:200]}"
 
     def _out_of_memory(self, error: BaseException, had_bytes: int) -> JobMemoryError:
-        asked = f" ({error!s:.200})" if str(error) else ""
+        said = _shown(error, str)[:200]
+        asked = f" ({said})" if said else ""
         return JobMemoryError(
             f"{self._call.function} needed more than the {format_bytes(self._call.memory_bytes)}"
             f" that it may have: it had {format_bytes(had_bytes)} and asked for more{asked};"
@@ -188,7 +191,14 @@ class Work:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     # C++ libraries have a word of their own for it.
-    return isinstance(error, MemoryError) or "std::bad_alloc" in f"{error!s:.500}"
+    return isinstance(error, MemoryError) or "std::bad_alloc" in _shown(error, str)[:500]
+
+
+def _shown(value: object, show: Callable[[object], str] = repr) -> str:
+    try:
+        return show(value)
+    except Exception:  # noqa: BLE001 - its own code runs
+        return f"a {type(value).__name__} without a text"
 
 
 def flush() -> None:

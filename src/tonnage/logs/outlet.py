@@ -105,8 +105,10 @@ class Outlet:
         """
         self.flush(seconds)
         with self._condition:
-            self._thread = None
+            thread, self._thread = self._thread, None
             self._condition.notify_all()
+            if thread is None:
+                self._close_file()
             return self._queue.drop_all(time.time())
 
     def statistics(self) -> LogStatistics:
@@ -150,6 +152,7 @@ class Outlet:
             try:
                 while (batch := self._next()) is not None:
                     self._write(batch)
+                self._close_file()
                 return
             except MemoryError:
                 # Who logs counts on this thread. What it has taken is lost.
@@ -198,6 +201,12 @@ class Outlet:
                 self._is_file_failing = True
                 complaint = f"tonnage: the log file {self._file.path} takes no lines: {error}\n"
                 self._flow.write(complaint.encode("utf-8", "backslashreplace"))
+
+    def _close_file(self) -> None:
+        """Close the file, unless lines have come since; they would open it again."""
+        with self._condition:
+            if self._thread is None and self._file is not None:
+                self._file.close()
 
 
 def _is_serving() -> bool:

@@ -4,8 +4,8 @@
 
 Promises: ``files_kept`` files in all (``app.log``, ``app.log.1``), each of ``file_bytes`` at most
 but for a single piece that is larger; no line is lost or torn where several processes write and one
-of them rotates, since each does so under a lock on the directory. The directory is made with the
-first line, and nothing before.
+of them rotates, since each does so under a lock on the directory; of what the disk does not take
+nothing is left. The directory is made with the first line, and nothing before.
 
 For development: nobody rotates under the feet of a server in production, where the log goes to
 stdout.
@@ -52,9 +52,15 @@ class RotatedFile:
             if size_bytes and size_bytes + len(lines) > self._file_bytes:
                 self._rotate()
                 fd = self._current()
-            rest = memoryview(lines)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            before_bytes = os.fstat(fd).st_size
+            try:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
+            except BaseException:
+                # The next line would go on where this one broke off.
+                os.ftruncate(fd, before_bytes)
+                raise
 
     def close(self) -> None:
         """Close what is open; the next write opens it again."""

@@ -161,6 +161,11 @@ def on_begin(method: Callable[[], object]) -> None:
     _to_begin.append(weakref.WeakMethod(method))
 
 
+def forget_begin(method: Callable[[], object]) -> None:
+    """Undo :func:`on_begin`; nothing happens if it was not there."""
+    _to_begin[:] = [each for each in _to_begin if each() not in (None, method)]
+
+
 def begin() -> None:
     """Call what is to be called in a worker that begins to serve; the server does it."""
     global _is_served  # by a server that calls close(), too

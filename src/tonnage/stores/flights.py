@@ -50,7 +50,8 @@ class Flights(Generic[V]):
     """The flights of one cache."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the collector may run code meanwhile that uses the cache.
+        self._lock = threading.RLock()
         self._in_threads: dict[Hashable, Flight[V]] = {}
         # A task belongs to its event loop.
         self._in_tasks: dict[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Task[V]] = {}
@@ -143,21 +144,29 @@ class Flights(Generic[V]):
                 self.shared += 1
                 return found
             flight: Flight[V] = Flight(key, tuple(tags))
-
-            async def fly() -> V:
-                try:
-                    value = await make()
-                    keep(flight, value)
-                    return value
-                finally:
-                    # Only now: until it is kept, it has to hear that it is void.
-                    with self._lock:
-                        self._end(flight)
-                        del self._in_tasks[loop, key]
-
-            task = loop.create_task(fly())
-            self._in_tasks[loop, key] = task
             self._begin(flight)
+
+        async def fly() -> V:
+            try:
+                value = await make()
+                keep(flight, value)
+                return value
+            finally:
+                # Only now: until it is kept, it has to hear that it is void.
+                with self._lock:
+                    self._end(flight)
+                    self._in_tasks.pop((loop, key), None)
+
+        try:
+            # Without the lock: an eager task runs here, and may be over when it comes back.
+            task = loop.create_task(fly())
+        except BaseException:
+            with self._lock:
+                self._end(flight)
+            raise
+        with self._lock:
+            if not task.done():
+                self._in_tasks[loop, key] = task
         task.add_done_callback(_look_at)
         return task
 

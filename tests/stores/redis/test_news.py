@@ -229,6 +229,8 @@ _RUBBISH = [
     json.dumps([1, "x", "events", 3, ""]),
     json.dumps([1, 2, "events", 99, ""]),
     json.dumps([1, -2, "events", 3, ""]),
+    json.dumps([1, 2.5, "events", 3, ""]),
+    json.dumps([1, 2, "events", 3.0, ""]),
     json.dumps([1, 2, None, 3, ""]),
     json.dumps([1, 2, "events", 3, None]),
     json.dumps([1, 2, "events", 1, "__import__('os').abort()"]),

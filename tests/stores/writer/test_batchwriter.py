@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.stores.beside import settled
 from tests.stores.writer.sinks import Kept, numbered
+from tests.support.disk import on_a_disk
 from tests.support.forking import fork, status_of
 from tests.support.waiting import until
 
@@ -210,6 +213,22 @@ async def test_a_thread_waits_for_as_long_as_it_likes(writers: Any, sink: Kept) 
     assert await asyncio.to_thread(writer.put, {"n": 4}, 10)
     await writer.flush()
     assert sink.numbers == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("options", [{"overflow": "wait"}, {"durable": True}])
+async def test_infinity_is_for_ever(
+    writers: Any, sink: Kept, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """As None is; what is told not to be taken is not stored."""
+    with on_a_disk(tmp_path) as directory:
+        writer = writers(max_records=1, spool_dir=directory, **options)
+        sink.shut()
+        threading.Timer(0.01, sink.open).start()
+        for n in range(2):
+            assert await asyncio.to_thread(writer.put, {"n": n}, math.inf)
+        await writer.flush()
+        assert sink.numbers == [0, 1]
+        await writer.close()
 
 
 async def test_many_threads_and_tasks_add_at_once(writers: Any, sink: Kept) -> None:

@@ -513,6 +513,24 @@ def test_of_a_line_that_does_not_fit_on_the_disk_nothing_is_left(tmp_path: Path)
     assert [json.loads(line)["record"] for line in file.read_text().splitlines()] == [{"n": 2}]
 
 
+async def test_a_record_that_cannot_be_shown_loses_no_other(tmp_path: Path) -> None:
+    """Its line is without it: a number too long for a text, or one whose own code fails."""
+
+    class Silent:
+        def __str__(self) -> str:
+            raise LookupError
+
+        __repr__ = __str__
+
+    file, sink = tmp_path / "rejected.jsonl", Kept()
+    sink.rejects = lambda record: "odd" in record
+    found = delivery(sink, rejected=setting_aside(file))
+    odd: list[dict[str, Any]] = [{"odd": 10**5000}, {"odd": Silent()}]
+    await found.deliver(Batch([{"n": 1}, *odd, {"n": 2}]))
+    assert (sink.numbers, found.total_failed) == ([1, 2], 2)
+    assert [json.loads(line)["record"] for line in file.read_text().splitlines()] == [{}, {}]
+
+
 def test_a_file_that_cannot_be_written_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -246,11 +246,12 @@ class Keeper:
         Args:
             found: what the server has said through it, if it was asked.
         """
-        self.counts.came()
         if found is not None:
             self.counted(found)
         if self._limit is None:
             self._settle(found)
+        # Not before: where that fails, as for want of a thread, there is no connection.
+        self.counts.came()
 
     def wait_instead(
         self, error: NoRoomError, slots: Slots[Any], make_waiter: Callable[[], W]
@@ -357,8 +358,8 @@ _is_closing_wanted = False
 def _close_in_the_end() -> None:
     global _is_closing_wanted  # once for a process
     if not _is_closing_wanted:
-        _is_closing_wanted = True
         background().on_close(_close_all)
+        _is_closing_wanted = True
 
 
 async def _close_all() -> None:

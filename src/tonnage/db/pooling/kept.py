@@ -13,6 +13,7 @@ import asyncio
 import time
 import weakref
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -182,11 +183,11 @@ class BlockingPool(KeptPool[C]):
 
     def close_those(self, connections: list[C]) -> None:
         """See :class:`KeptPool`."""
-        for connection in connections:
-            try:
-                self._close(connection)
-            finally:
-                self.slots.leave(None, time.monotonic())
+        # Each of them, also where closing another one is interrupted.
+        with ExitStack() as closing:
+            for connection in reversed(connections):
+                closing.callback(self.slots.leave, None, time.monotonic())
+                closing.callback(self._close, connection)
 
     def _take(self, seconds: float | None) -> C:
         """Return a connection, waiting for it so long at most."""
@@ -235,6 +236,9 @@ class BlockingPool(KeptPool[C]):
             self._keeper.lose()
             self.close_those([connection])
             return
+        except BaseException:  # cancelled, when the event loop ends
+            self.close_those([connection])
+            raise
         if found is not None:
             self._keeper.counted(found)
         if self._is_over(connection):

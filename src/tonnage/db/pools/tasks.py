@@ -306,6 +306,9 @@ class AsyncPool(PlainPool[BoundedConnection], LoopPool[BoundedConnection]):
                 self._rest(connection)
 
     async def _close_gently(self, connections: list[BoundedConnection]) -> None:
-        for connection in connections:
-            await connection.close_gently()
-            self.slots.leave(None, time.monotonic())
+        try:
+            while connections:
+                await connections[0].close_gently()
+                self.close_those([connections.pop(0)])
+        finally:  # cancelled: those that are left are ended
+            self.close_those(connections)

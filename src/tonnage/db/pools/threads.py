@@ -155,7 +155,9 @@ class Pool(PlainPool[BoundedConnection], BlockingPool[BoundedConnection]):
     # As the base wants it.
 
     def _is_living(self, connection: BoundedConnection, since_seconds: float) -> bool:
-        return is_quiet(connection.pgconn.socket) and not self._is_over(connection)
+        # Whoever had it may still have closed it.
+        is_open = not connection.closed and is_quiet(connection.pgconn.socket)
+        return is_open and not self._is_over(connection)
 
     def _open(self) -> BoundedConnection:
         with self._keeper.connecting():
@@ -187,13 +189,16 @@ class Pool(PlainPool[BoundedConnection], BlockingPool[BoundedConnection]):
         if not self._is_ours(connection):
             self._parents.append(connection)
             return
-        with suppress(psycopg.Error):
-            connection.restore()
-        is_well = connection.pgconn.transaction_status == TransactionStatus.IDLE
-        if is_well and not connection.is_worn and not self._is_over(connection):
-            self._rest(connection)
-        else:
-            self.close_those([connection])
+        is_well = False
+        try:
+            with suppress(psycopg.Error):
+                connection.restore()
+                is_well = connection.pgconn.transaction_status == TransactionStatus.IDLE
+        finally:  # also where that is interrupted
+            if is_well and not connection.is_worn and not self._is_over(connection):
+                self._rest(connection)
+            else:
+                self.close_those([connection])
 
     def _close(self, connection: BoundedConnection) -> None:
         connection.close()

@@ -72,7 +72,11 @@ class Children:
     def spawn(self, number: int, call: Call, data: int) -> Child | None:
         """Make one for *call*, with the descriptor *data*; return None if this cannot be now."""
         generation = self._spawner.generation
-        spawned = self._spawner.spawn(call, data)
+        try:
+            spawned = self._spawner.spawn(call, data)
+        except OSError:
+            # There is no descriptor for a channel; another time there may be.
+            return None
         if spawned is None:
             return None
         child = self._all[number] = Child(number, spawned.channel, generation)

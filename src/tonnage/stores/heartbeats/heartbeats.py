@@ -28,7 +28,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import ConfigError, RecordsRejectedError
-from tonnage.stores.background import background, on_begin
+from tonnage.stores.background import background, forget_begin, on_begin
 from tonnage.stores.heartbeats.sessions import Session, SessionSink, sessions_table
 from tonnage.stores.heartbeats.statistics import HeartbeatStatistics
 from tonnage.stores.sinks.verdict import reason
@@ -163,7 +163,9 @@ class Heartbeats:
             self._beats += 1
             waiting = self._waiting.get(session_id)
             if waiting is not None:
-                waiting.update(columns, last_beat_at=now)
+                # What is ours stays ours, whatever columns there are.
+                ours = {"id": session_id, "started_at": waiting["started_at"], "last_beat_at": now}
+                waiting.update({**columns, **ours})
                 return True
             record = {**columns, "id": session_id, "started_at": now, "last_beat_at": now}
             if not self.writer.put(record):
@@ -201,6 +203,7 @@ class Heartbeats:
             self._begin()
         await self._stop()
         background().forget(self._stop)
+        forget_begin(self.start)
         await self.writer.close()
 
     def statistics(self) -> HeartbeatStatistics:

@@ -161,6 +161,7 @@ def _obey(message: bytes) -> None:
     try:
         origin, number, name, kind, what = json.loads(message)
         is_sound = isinstance(name, str) and isinstance(what, str) and kind in (KEY, TAG, CLEAR)
+        is_sound = is_sound and type(kind) is type(number) is int
         if not is_sound or not 0 <= number < 1 << 64:
             return
         if kind == KEY:

@@ -65,7 +65,8 @@ class Buffer:
         self._wake = wake
         self._begin = begin
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant: the collector may run code meanwhile that adds.
+        self._lock = threading.RLock()
         self._waiting: list[Any] = []
         self._waiting_bytes = 0
         self._taken_records = self._taken_bytes = 0
@@ -88,7 +89,7 @@ class Buffer:
             waiting_bytes = self._waiting_bytes + weight_bytes
             if len(waiting) < self._easy_records and waiting_bytes < self._easy_bytes:
                 waiting.append(record)
-                self._waiting_bytes = waiting_bytes
+                self._waiting_bytes += weight_bytes
                 return True
         return self.put((record,), weight_bytes)
 

@@ -80,7 +80,8 @@ class MemoryWriter:
         self._parcel_records = max(1, min(PARCEL_RECORDS, options.max_records // PARCEL_SHARE))
         self._parcel_bytes = options.max_bytes // PARCEL_SHARE
         self._dropped = 0
-        self._dropping = threading.Lock()
+        # Reentrant: the collector may run code meanwhile that adds.
+        self._dropping = threading.RLock()
 
     # Those who add.
 
@@ -243,4 +244,7 @@ class MemoryWriter:
 
 
 def _until(timeout_seconds: float | None) -> float | None:
-    return None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    # No thread can wait for longer than that; infinity is for ever.
+    if timeout_seconds is None or timeout_seconds >= threading.TIMEOUT_MAX:
+        return None
+    return time.monotonic() + timeout_seconds

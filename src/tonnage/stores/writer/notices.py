@@ -48,7 +48,8 @@ class Notice:
         self._text = text
         self._clock = clock
         self._later = later
-        self._lock = threading.Lock()
+        # Reentrant: the collector may run code meanwhile that has something to say.
+        self._lock = threading.RLock()
         self._count = 0
         self._reason = ""
         self._quiet_until_seconds = float("-inf")

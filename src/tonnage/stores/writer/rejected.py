@@ -92,7 +92,7 @@ class Rejected:
         if self._file is not None:
             try:
                 self._append(self._file, found)
-            except OSError as problem:
+            except Exception as problem:  # noqa: BLE001 - whatever it is, delivery goes on
                 self._not_written.add(1, problem)
 
     def records(self) -> list[RejectedRecord]:
@@ -112,8 +112,11 @@ class Rejected:
             self._kept_bytes -= self._kept.popleft()[1]
 
     def _append(self, file: RotatedFile, found: RejectedRecord) -> None:
-        line = _line(found, found.record)
-        if len(line) > self._most_file_bytes:
+        try:
+            line = _line(found, found.record)
+        except Exception:  # noqa: BLE001 - a value's own code may raise anything
+            line = b""
+        if not line or len(line) > self._most_file_bytes:
             line = _line(found, {})
         file.append(line)
 

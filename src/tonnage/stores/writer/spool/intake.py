@@ -8,6 +8,7 @@ with in another thread. Bounded by :class:`~tonnage.stores.writer.spool.groups.G
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,10 @@ class Intake:
         Raises:
             StoreError: as :meth:`Spool.put` has it.
         """
-        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        until = None
+        # No thread can wait for longer than that; infinity is for ever.
+        if timeout_seconds is not None and timeout_seconds < threading.TIMEOUT_MAX:
+            until = time.monotonic() + timeout_seconds
         joined: list[tuple[Group, Parcel]] = []
         try:
             for parcel in self._parcels(records):
