@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.server.test_watch import CEILING_BYTES, MARKS, Gauge
+from tests.support.ports import free_port
+from tests.support.server import clean_environment, command
+from tests.support.waiting import await_true
 
 from tonnage.budget.plan import make_plan
 from tonnage.budget.wishes import wishes_from
@@ -73,3 +79,29 @@ def test_a_banner_is_printed_although_use_cannot_be_read_just_now(
     said = capsys.readouterr().err
     assert "123 MB" in said
     assert "measured: cgroup working set" in said
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_server_that_cannot_say_it_serves(tmp_path: Path) -> None:
+    """As where its log's disk is full."""
+    port = str(free_port())
+
+    def answers() -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as found:
+            return bool(found.status == 200)
+        return False
+
+    with open("/dev/full", "w") as full:
+        server = subprocess.Popen(
+            command(["tests.server.working:app", "--workers", "1", "--port", port]),
+            env=clean_environment() | {"XDG_RUNTIME_DIR": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=full,
+        )
+    try:
+        await_true(answers, "it serves")
+    finally:
+        server.terminate()
+        server.wait(20)

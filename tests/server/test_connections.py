@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.server.hall import GET, App, Hall, answer, memory, run, settle
+from tests.server.hall import GET, LIMITS, App, Hall, answer, memory, run, settle
+from tests.support.waiting import until
 
 from tonnage.server.connections import (
     CONNECTIONS,
@@ -16,6 +18,7 @@ from tonnage.server.connections import (
     LINGER_SECONDS,
     MOST_EXTRA,
     MOST_PIPELINED,
+    UNSENT_SECONDS,
     Cut,
     idle_seconds,
     most_connections,
@@ -25,6 +28,10 @@ from tonnage.web.path.cors import Cors
 from tonnage.web.respond import Receive, Scope, Send
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+WEBSOCKET = (
+    b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -158,6 +165,42 @@ def test_a_crowd_of_busy_connections_leaves_room_for_health() -> None:
             app.release.set()
             for client in (*busy, health):
                 assert b"hello" in await client.response()
+
+    run(story())
+
+
+def test_a_crowd_opens_no_websockets() -> None:
+    """They would hold the places that are for health."""
+
+    async def story() -> None:
+        app = App()
+        app.release.clear()
+        async with Hall(app, most_connections=1) as hall:
+            await hall.connect(GET)
+            late = await hall.connect(WEBSOCKET)
+            assert problem(await late.rest())["error"] == "too_many_connections"
+            assert [each["type"] for each in app.scopes] == ["http"]
+            app.release.set()
+
+    run(story())
+
+
+def test_who_makes_room_without_reading_its_answer_is_cut_as_others_are() -> None:
+    """Closing waits for the client to read: who is no longer looked after would stay for ever."""
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, b"x" * 8 * MIB)
+
+    async def story() -> None:
+        async with Hall(large, most_connections=1) as hall:
+            await (await hall.connect(GET)).head()
+            (unread,) = hall.state.connections
+            late = await hall.connect(GET)
+            assert problem(await late.rest())["error"] == "too_many_connections"
+            assert unread in hall.state.connections
+            await hall.elapse(LIMITS.keep_alive_seconds + UNSENT_SECONDS + 2.0)
+            assert unread.transport.is_closing()
+            assert not hall.state.connections
 
     run(story())
 
@@ -324,6 +367,46 @@ def test_what_comes_before_nonsense_is_answered() -> None:
             answers = await client.rest()
             assert answers.count(b"HTTP/1.1") == answers.count(b"HTTP/1.1 200") == 2
             assert answers.endswith(b"hello")
+
+    run(story())
+
+
+def test_what_comes_before_a_websocket_is_answered_or_hears_that_its_client_has_gone() -> None:
+    """On the WebSocket's connection it would hear of nothing, and might run for ever."""
+
+    async def story() -> None:
+        async with Hall(App()) as hall:
+            client = await hall.connect(GET + WEBSOCKET)
+            answers = await client.rest()
+            assert answers.count(b"HTTP/1.1") == answers.count(b"HTTP/1.1 200") == 1
+        app = App(reads=True)
+        async with Hall(app) as hall:
+            app.release.clear()
+            client = await hall.connect(GET + WEBSOCKET)
+            client.abort()
+            await until(lambda: not hall.state.connections)
+            app.release.set()
+            await until(lambda: app.disconnects == 1)
+
+    run(story())
+
+
+def test_without_memory_to_begin_it_a_request_is_refused_and_not_called_wrong() -> None:
+    """Its client would not try again."""
+
+    class Short(set[asyncio.Task[None]]):
+        def add(self, task: asyncio.Task[None]) -> None:
+            raise MemoryError
+
+    async def story() -> None:
+        async with Hall(App()) as hall:
+            tasks, hall.state.tasks = hall.state.tasks, Short()
+            refused = await (await hall.connect(GET)).rest()
+            assert problem(refused)["status"] == 503
+            assert b"retry-after: 2" in refused
+            assert not hall.sweeper.cuts
+            hall.state.tasks = tasks
+            assert b"hello" in await (await hall.connect(GET)).response()
 
     run(story())
 

@@ -5,6 +5,7 @@ The processes are channels whose far ends are ours; ``test_jobs_real.py`` has re
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -146,6 +147,23 @@ def test_a_job_whose_data_did_not_arrive_is_refused(works: Works) -> None:
 
     assert refusals(works) == [(1, "queue")]
     assert works.ends == []
+
+
+def test_a_job_waits_for_a_descriptor_for_its_process(works: Works) -> None:
+    """Where as many files are open as may be, as by others: the next look finds one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    here, there = socket.socketpair()
+    with here:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            works.jobs.on_message(works.caller, JobAsked(1, CALL), [there.detach()])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (works.ends, works.told()) == ([], [])
+
+    works.jobs.tend()
+
+    assert len(works.ends) == 1
 
 
 def test_a_job_that_nobody_waits_for_is_not_begun(works: Works) -> None:

@@ -296,3 +296,35 @@ def test_a_task_left_behind_does_not_end_its_request_twice() -> None:
         await asyncio.gather(*tasks)
 
     run(story())
+
+
+def test_a_place_is_given_back_that_there_was_no_memory_to_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether to begin, or to wait: what is promised to nobody would be promised for ever."""
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    async def story() -> None:
+        world = World()
+        world.handlers["/work"] = holding(60)
+        await world.teach("/work")
+        with monkeypatch.context() as moment:
+            moment.setattr(world.threads, "follow", fails)
+            with pytest.raises(MemoryError):
+                await world.get("/work")
+        assert world.desk.in_flight == set()
+
+        running = world.start("/work")
+        await turns()
+        with monkeypatch.context() as moment:
+            moment.setattr(world.gate, "_schedule_retry", fails)
+            with pytest.raises(MemoryError):
+                await world.get("/work")
+        assert world.desk.waiting == 0
+        await asyncio.gather(*running)
+        assert (await world.get("/work")).status == 200
+        assert world.desk.in_flight == set()
+
+    run(story())

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from tests.web.virtual import run
-from tests.web.world import World, http
+from tests.web.world import World, holding, http
 
 from tonnage.governor.admission import Request
 from tonnage.governor.costs import RouteCost
@@ -235,5 +235,39 @@ def test_what_is_kept_by_the_allocator_is_not_growth() -> None:
 
         assert world.cost("/work").worst_bytes == 8 * MIB
         assert world.routes.find(http("/work")).is_known is False
+
+    run(story())
+
+
+def test_a_look_that_finds_no_memory_ends_no_request() -> None:
+    """Nor is it charged for what others take after it."""
+
+    async def story() -> None:
+        world = World()
+        fails = False
+
+        def read() -> int:
+            nonlocal fails
+            if fails:
+                fails = False
+                raise MemoryError
+            return world.memory.data_bytes()
+
+        async def handle(world: World, scope: Scope) -> None:
+            nonlocal fails
+            world.memory.take(8)
+            fails = True
+            await asyncio.sleep(1)
+            world.memory.take(-8)
+            fails = True
+
+        world.meter._read = read
+        world.handlers["/work"] = handle
+        assert (await world.get("/work")).status == 200
+        assert world.desk.in_flight == set()
+        fails = False
+        world.handlers["/other"] = holding(8)
+        await world.get("/other")
+        assert world.cost("/other").worst_bytes == 8 * MIB
 
     run(story())

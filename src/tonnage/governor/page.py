@@ -2,15 +2,17 @@
 
 Layout, in 8-byte words: a header that the supervisor owns, then one slot for each worker, then
 the table of learned costs, then for each slot the requests in flight. Nothing here is locked. It
-holds because a word has one writer, with two exceptions that are named:
+holds because a word has one writer:
 
-- the header is written by the supervisor alone;
-- a slot and its flights are written by their worker alone, except what the supervisor measures
-  (PSS, USS, and what was private then), and except when the worker is dead: then the supervisor
-  wipes the slot;
-- a slot's ``data_limit_bytes`` alone is written by both: the supervisor moves the fuse, and the
-  worker sets its first, raises it and lifts it. Each limits the process before it writes; what may
-  cross is settled by the supervisor (:mod:`tonnage.server.fuses`);
+- the header, the supervisor;
+- a slot and its flights, their worker; but what the supervisor measures (PSS, USS, and what was
+  private then), the supervisor, who also wipes the slot of a worker that is dead.
+
+With two exceptions:
+
+- a slot's ``data_limit_bytes`` is written by both: the supervisor moves the fuse, and the worker
+  sets its first, raises it and lifts it. Each limits the process before it writes; what may cross
+  is settled by the supervisor (:mod:`tonnage.server.fuses`);
 - a row of costs may be written by any worker; a lost update there loses one observation.
 
 The page must be made before the first fork and is inherited by it. It is bounded by construction:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tonnage import __version__
@@ -78,7 +79,8 @@ class Announcer:
         if self._announced:
             return
         self._announced = True
-        print(render_banner(self._facts()), file=sys.stderr, flush=True)
+        with suppress(OSError):  # its reader is gone, or its disk is full: no reason to end
+            print(render_banner(self._facts()), file=sys.stderr, flush=True)
 
     def _facts(self) -> BannerFacts:
         settings, plan, doors = self._settings, self._plan, self._doors

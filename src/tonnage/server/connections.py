@@ -208,6 +208,12 @@ TOO_MUCH_FRAMING: Final = Problem(
     "chunks_too_large",
     "the body's chunk extensions or trailers are too large: send it without them",
 )
+NO_MEMORY: Final = Problem(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "service_unavailable",
+    "there was no memory to read this request just now: try again in 2 s",
+    headers=((b"retry-after", b"2"),),
+)
 CROWDED: Final = Problem(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "too_many_connections",

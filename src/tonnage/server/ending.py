@@ -196,6 +196,8 @@ class Ending(HttpToolsProtocol):
     def serve_only(self, path: str) -> None:
         """Serve only what is at or below *path*."""
         self.app = partial(_only, path, self.app, self._sweeper)
+        # A WebSocket would be the whole application's.
+        self.ws_protocol_class = None
 
     # The rest is ours.
 

@@ -13,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from tonnage.errors import TonnageError
+from tonnage.errors import TonnageError, UsageError
 from tonnage.governor.levels import Marks, marks_for
 from tonnage.host.limits import Limit, discover_limit
 from tonnage.host.usage import meter_for
@@ -101,6 +101,9 @@ class LimitWatch:
         memory = self._settings.memory
         try:
             limit = discover_limit(memory.limit_bytes, self._settings.origin("memory"))
+            if self.limit.own_cgroup is not None and limit.own_cgroup is None:
+                # Nobody leaves all groups: no descriptor is left to ask them with.
+                raise UsageError("the memory cgroups cannot be read")
             if (limit.bytes, limit.kind) == (self.limit.bytes, self.limit.kind):
                 return
             meter = meter_for(limit, self._pids)

@@ -49,7 +49,7 @@ class Nursery:
         *beside*: the present zygote goes on until the new one is ready, or for good if that fails.
 
         Raises:
-            WorkerError: the system has no process left.
+            WorkerError: the system has no process left, or no descriptor.
         """
         if not self.preload:
             return None
@@ -89,9 +89,13 @@ class Nursery:
     def spawn(self, index: int) -> WorkerChannel | None:
         """Start a worker for slot *index*; return the channel to it, None if this cannot be now."""
         assignment = replace(self.assignment, index=index)
-        if not self.preload:
-            return _fork_plainly(assignment)
-        return self.zygote.fork(assignment) if self.zygote else None
+        try:
+            if not self.preload:
+                return _fork_plainly(assignment)
+            return self.zygote.fork(assignment) if self.zygote else None
+        except OSError as error:
+            logger.error("no process can be started for a worker: %s", error.strerror)
+            return None  # no descriptor is left for a channel
 
     def ended(self, pid: int) -> bool:
         """Note that *pid* ended; return whether it was a zygote."""

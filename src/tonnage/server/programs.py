@@ -91,7 +91,10 @@ class Programs:
     def scan(self) -> None:
         """Look at all of them now."""
         now = self._clock()
-        listed = list(islice(self._others(), _MOST_KNOWN))
+        try:
+            listed = list(islice(self._others(), _MOST_KNOWN))
+        except OSError:
+            return  # no descriptor is left to look with: what is known stays
         found = _resident(pid for pid in listed if pid not in self._ended)
         self._ended.intersection_update(listed)
         for pid in self._known.keys() - found.keys():

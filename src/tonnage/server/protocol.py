@@ -27,6 +27,7 @@ from tonnage.server.connections import (
     INVALID,
     LINGER_SECONDS,
     MOST_PIPELINED,
+    NO_MEMORY,
     TOO_LARGE,
     TOO_LONG,
     TOO_MANY,
@@ -291,10 +292,19 @@ class Connection(Ending):
         if isinstance(error, httptools.HttpParserUpgrade):
             self._forget_head()
             self._state = WHOLE
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
+            if not self._should_upgrade():
+                # Else it is one connection too many, which is said in the answer.
+                if self.ws_protocol_class is self.config.ws_protocol_class:
+                    self._unsupported_upgrade_warning()
+            elif self.is_busy:
+                # The requests before it are the last here: as a WebSocket's, the connection would
+                # end without their hearing of it.
+                self._refuse(None)
             else:
-                self._unsupported_upgrade_warning()
+                self.handle_websocket_upgrade()
+        elif isinstance(error.__context__, MemoryError):
+            # The parser calls it an error of what it was given.
+            self._refuse(NO_MEMORY)
         else:
             self._sweeper.count(Cut.INVALID)
             self._refuse(self._refusal)

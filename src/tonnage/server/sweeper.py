@@ -158,7 +158,12 @@ class Sweeper:
 
     def _make_room(self, newcomer: Connection) -> int:
         """Close those that have waited longest for their next request; return how many."""
-        waiting = [each for each in self._ours() if not each.is_busy and each is not newcomer]
+        # Whoever has yet to read its answer would stay, and nobody would look after it any more.
+        waiting = [
+            each
+            for each in self._ours()
+            if not (each.is_busy or each is newcomer or each.transport.get_write_buffer_size())
+        ]
         room = max(1, int(self.limits.most_connections * _ROOM_SHARE))
         leaving = heapq.nsmallest(room, waiting, key=_age)
         for connection in leaving:

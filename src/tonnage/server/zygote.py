@@ -116,17 +116,18 @@ class Zygote:
         """Fork the process; the import goes on there.
 
         Raises:
-            WorkerError: the system has no process left.
+            WorkerError: the system has no process left, or no descriptor.
         """
-        ours, theirs = ZYGOTES.pair()
+        try:
+            ours, theirs = ZYGOTES.pair()
+        except OSError as error:
+            raise _not_started(error) from error
         kept = assignment.kept_descriptors(theirs)
         try:
             pid = fork_into(lambda: zygote_main(assignment, theirs), kept)
         except OSError as error:
             ours.close()
-            raise WorkerError(
-                f"no process can be started to import the application: {error.strerror}"
-            ) from error
+            raise _not_started(error) from error
         finally:
             theirs.close()
         # A zygote that does not read must not hold up the supervisor.
@@ -202,6 +203,10 @@ class Zygote:
         """End the process, and leave the channel to tell of it."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
+
+
+def _not_started(error: OSError) -> WorkerError:
+    return WorkerError(f"no process can be started to import the application: {error.strerror}")
 
 
 def _told_end(pid: int) -> str:

@@ -198,11 +198,10 @@ class Gate:
         if reason is None:
             try:
                 # Whoever gave up while waiting need not be served.
-                if self._is_gone(receive):
-                    request.has_ended = True
-                else:
+                if not self._is_gone(receive):
                     await self._measured(request, scope, receive, send)
             finally:
+                request.has_ended = True
                 self.settle(request)
             return
         self._slot.refused += 1
@@ -264,11 +263,11 @@ class Gate:
             return None
         if verdict is not Verdict.WAIT:
             return str(verdict.value)
-        self._slot.waited += 1
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[request] = ready, receive
-        self._schedule_retry()
         try:
+            self._slot.waited += 1
+            ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[request] = ready, receive
+            self._schedule_retry()
             async with asyncio.timeout(self._desk.wait_seconds):
                 await ready
         except TimeoutError:

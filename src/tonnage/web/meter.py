@@ -63,7 +63,11 @@ class Meter:
 
     def note(self) -> None:
         """Charge what has been allocated until now, as when a thread's work ends."""
-        now = self._read()
+        try:
+            now = self._read()
+        except MemoryError:
+            # With the next look: here it would be an error of no request, or of the wrong one.
+            return
         delta_bytes, self._mark = now - self._mark, now
         request = self._running
         if request is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import threading
 import time
@@ -27,6 +29,7 @@ from tonnage.errors import (
 from tonnage.images.kit import PictureJobs
 from tonnage.images.kit.held import HeldFile
 from tonnage.images.kit.status import State, Status
+from tonnage.images.picture import Picture
 from tonnage.problem import Problem
 from tonnage.stores.background import background
 
@@ -213,6 +216,37 @@ def test_what_was_cancelled_is_not_stored(
 
     await_state(jobs, jobs.submit(path, "second").id, State.DONE)
     assert (stored, told(jobs, first).state) == (["second"], State.CANCELLED)
+
+
+def test_who_is_cancelled_as_his_turn_comes_does_not_keep_it(path: Path) -> None:
+    """A task that is cancelled before its first step never runs, not even to its end."""
+    made: list[asyncio.Future[None]] = []
+    looks: list[asyncio.Future[None]] = []
+
+    async def make(path: Path) -> Picture:
+        made.append(asyncio.get_running_loop().create_future())
+        await made[-1]
+        return Picture(b"picture", "image/jpeg", 64, 48)
+
+    jobs = PictureJobs(make, name="at the same moment", keep_bytes="1M", look_seconds=60.0)
+    first, second = (jobs.submit(path).id for _ in range(2))
+    await_true(lambda: len(made) == 1, "the first is being made")
+    assert jobs.cancel(second)
+    queue = jobs._queue
+
+    def end_the_first_and_look() -> None:
+        made[-1].set_result(None)
+        # As it does every so many seconds, in the turn of the loop in which the first ends.
+        look = queue._look_at(queue._jobs[second], has_to_beat=False)
+        looks.append(asyncio.ensure_future(look))
+
+    background().call(end_the_first_and_look)
+    await_state(jobs, first, State.DONE)
+    third = jobs.submit(path).id
+    await_true(lambda: len(made) == 2, "the third has its turn")
+    background().call(lambda: made[-1].set_result(None))
+    await_state(jobs, third, State.DONE)
+    await_true(lambda: descriptors_of(path) == 0, "the photos are let go of")
 
 
 def test_pictures_need_not_be_kept(make_jobs: Callable[..., Any], maker: Maker, path: Path) -> None:
@@ -406,7 +440,10 @@ def test_what_does_not_end_before_the_process_has_failed(
     assert status_of(fork(live)) == 0
 
 
-@pytest.mark.parametrize("options", [{"at_once": 0}, {"waiting": -1}, {"keep_bytes": 5}])
+@pytest.mark.parametrize(
+    "options",
+    [{"at_once": 0}, {"at_once": math.nan}, {"waiting": -1}, {"waiting": None}, {"keep_bytes": 5}],
+)
 def test_bounds_make_sense(make_jobs: Callable[..., Any], options: dict[str, Any]) -> None:
     """Or it is said at once."""
     with pytest.raises(ConfigError):

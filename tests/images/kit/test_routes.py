@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ from tests.support.waiting import until
 from tests.web.path.uploads.forms import FORM_TYPE, file_part, form
 
 from tonnage import Uploads
-from tonnage.images.kit import PictureApp, PictureJobs
+from tonnage.images.kit import PictureApp, PictureJobs, events
 from tonnage.images.kit.events import Events
 from tonnage.images.kit.request import MountedRequest
 from tonnage.images.kit.status import State, Status
@@ -400,6 +401,27 @@ async def test_a_stream_goes_on_where_it_was_left(
     third = Stream(app, f"{own}/events", heard=second.events()[-1][1])
     await third.task
     assert (third.status, third.text) == (204, "")
+
+
+async def test_streams_that_find_no_memory_to_begin_take_no_place(
+    app: PictureApp, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there may be at once, and then another one."""
+
+    def fails(coroutine: Any) -> None:
+        coroutine.close()
+        raise MemoryError
+
+    own = (await client.post("/", content=PHOTO, headers=JPEG)).json()["links"]["self"]
+    short = SimpleNamespace(**vars(asyncio) | {"ensure_future": fails})
+    with monkeypatch.context() as moment:
+        moment.setattr(events, "asyncio", short)
+        for _ in range(events.MOST_STREAMS):
+            with pytest.raises(MemoryError):
+                await Stream(app, f"{own}/events").task
+    stream = Stream(app, f"{own}/events")
+    await until(lambda: "event: " in stream.text)
+    await stream.leave()
 
 
 async def test_a_stream_ends_when_nobody_knows_the_job_any_more() -> None:

@@ -47,9 +47,12 @@ def hangs_at(file: str, leave: Callable[[], object], act: Callable[[], object]) 
         done.set()
 
     gc.collect()
+    # What other tests have left is not looked through at each line.
+    gc.freeze()
     gc.disable()
     try:
         threading.Thread(target=run, daemon=True).start()
         return [] if done.wait(SECONDS) else lines[collect_at - 1 : collect_at]
     finally:
         gc.enable()
+        gc.unfreeze()

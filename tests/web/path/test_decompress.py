@@ -238,6 +238,21 @@ def test_beyond_the_bound_bodies_have_to_wait() -> None:
     assert decompression.held_bytes == 0
 
 
+def test_without_memory_for_a_decompressor_none_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a few such moments would have all further bodies refused."""
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    decompression = Decompression()
+    with monkeypatch.context() as moment:
+        moment.setattr(zlib, "decompressobj", fails)
+        for _ in range(2):
+            with pytest.raises(MemoryError):
+                decompression.begin(request("gzip"))
+    assert decompression.held_bytes == 0
+
+
 async def test_the_application_receives_a_plain_body() -> None:
     """Part by part, and after it what else comes."""
     packed = gzip.compress(ROWS)

@@ -77,9 +77,9 @@ class Events:
             return NO_CONTENT
         if self._open >= MOST_STREAMS:
             raise RequestRefusedError(_BUSY)
-        self._open += 1
         telling = asyncio.ensure_future(self._tell(request, status, heard, send))
         gone = asyncio.ensure_future(_gone(receive))
+        self._open += 1
         try:
             await asyncio.wait((telling, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:

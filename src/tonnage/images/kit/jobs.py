@@ -24,6 +24,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from tonnage.checks import whole
 from tonnage.errors import ConfigError, RequestRefusedError
 from tonnage.images.kit.held import HeldFile
 from tonnage.images.kit.queue import LOOK_SECONDS, PictureQueue
@@ -82,11 +83,8 @@ class PictureJobs:
         clock: Callable[[], float] = time.time,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
-        if at_once < 1 or waiting < 0:
-            raise ConfigError(
-                f"jobs {name!r}: {at_once} at once and {waiting} waiting are none: one at once"
-                " is the least"
-            )
+        whole("at_once", at_once, 1)
+        whole("waiting", waiting, 0)
         if keep is None and then is None:
             raise ConfigError(
                 f"jobs {name!r}: nobody would have the pictures: keep them, or `then`"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import JobBusyError, MemoryShortError, RequestRefusedError
 from tonnage.images.kit.reasons import NO_ROOM, reason_of, too_large_to_keep, too_late
-from tonnage.images.kit.status import BEAT_SECONDS, Made, Status
+from tonnage.images.kit.status import BEAT_SECONDS, Made, State, Status
 from tonnage.stores.background import background
 
 if TYPE_CHECKING:
@@ -234,7 +234,9 @@ class PictureQueue:
         """End *job*, whether it has begun or not; it may have ended by itself meanwhile."""
         if job.task is not None:
             job.task.cancel()
-        elif job.status.id in self._jobs:
+        # One that is cancelled before its first step never comes to its end.
+        has_begun = job.task is not None and job.status.state is not State.WAITING
+        if not has_begun and job.status.id in self._jobs:
             self._tell(job, status)
             self._forget(job)
 

@@ -133,11 +133,12 @@ class RequestDecoder:
         on_close: Callable[[], None],
     ) -> None:
         self.is_finished = False
+        # First: without memory for a decoder, what was counted for it is given back all the same.
+        self._on_close: Callable[[], None] | None = on_close
         self._make = make
         self._decoder = make()
         self._max_bytes = max_bytes
         self._max_ratio = max_ratio
-        self._on_close: Callable[[], None] | None = on_close
         self._input = b""
         self._at = 0
         self._more = True

@@ -39,6 +39,7 @@ from tonnage.web.path.uploads import (
     UploadTooLargeError,
     UploadTooSlowError,
     UploadTypeError,
+    incoming,
 )
 
 
@@ -247,6 +248,21 @@ async def test_a_client_that_goes_away(uploads: Uploads) -> None:
     ):
         with pytest.raises(error):
             await _receive(uploads, request)
+    assert _descriptors() == before
+
+
+async def test_without_memory_to_judge_a_file_it_is_gone(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so is its descriptor: nobody has been given the file."""
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    before = _descriptors()
+    monkeypatch.setattr(incoming, "disguise_at_end", fails)
+    with pytest.raises(MemoryError):
+        await _receive(uploads, sent(file_part("a", "a.png", png())))
     assert _descriptors() == before
 
 

@@ -178,7 +178,8 @@ class _Parts:
             return
         try:
             self.files.append(file.finish())
-        except UploadError:
+        except BaseException:
+            # Also where there is no memory to judge it: nobody else knows of it.
             file.close()
             raise
 
