@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.sdk.resources import Resource
 from tests.ops.metrics.figures import UNIX_SECONDS, views
 from tests.support.server import ROOT, Running, clean_environment
+from tests.support.slowness import SLOWNESS
 from tests.support.waiting import await_true
 
 from tonnage.cli.main import main
@@ -211,6 +212,37 @@ def test_a_server_is_sent_on(server: Running, receiver: Receiver) -> None:
     assert metrics["tonnage_memory_limit_bytes"].gauge.data_points[0].as_int == 300 * 2**20
     assert metrics["tonnage_requests_total"].sum.is_monotonic
     assert receiver.resource()["service.name"] == "tonnage"
+
+
+# Told to stop in the moment in which whoever waits has the lock that stopping takes.
+TOLD_AS_IT_WAITS = """
+import os, signal, sys, threading
+wait = threading.Condition.wait
+
+def wait_told(self, timeout=None):
+    if sys._getframe(2).f_code.co_name == "until_stopped":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return wait(self, timeout)
+
+from tonnage.cli.main import main
+threading.Condition.wait = wait_told
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.real
+def test_it_stops_in_any_moment(server: Running, receiver: Receiver) -> None:
+    """Also when it has just begun to wait."""
+    words = ("otel", "--control", str(server.control))
+    ended = subprocess.run(
+        [sys.executable, "-c", TOLD_AS_IT_WAITS, *words],
+        cwd=ROOT,
+        env=clean_environment() | {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url},
+        stdin=subprocess.DEVNULL,
+        timeout=20 * SLOWNESS,
+        check=False,
+    )
+    assert ended.returncode == 0
 
 
 @pytest.mark.real

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from typing import TYPE_CHECKING, Final
 
 from tonnage.errors import ConfigError, UsageError
@@ -24,6 +25,10 @@ _NOTE: Final = (
     "Exit status: 0 told to stop, or sent once; 1 with --once, not sent; 2 a mistake."
 )
 
+_TO_STOP: Final = (signal.SIGTERM, signal.SIGINT)
+# How soon it is seen that the thread has ended by itself, of an error that it has told.
+_LOOK_SECONDS: Final = 1.0
+
 
 def carry_out(arguments: argparse.Namespace) -> int:
     """Send metrics until told to stop; return the exit status.
@@ -34,6 +39,9 @@ def carry_out(arguments: argparse.Namespace) -> int:
     """
     every_seconds = _interval_seconds()
     read = _reader(arguments)
+    if not arguments.once:
+        # They wait to be asked for (_until_told), in all threads that begin from now on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_STOP)
     try:
         from tonnage.commands.otel.sending import Sending
     except ModuleNotFoundError as error:
@@ -43,13 +51,10 @@ def carry_out(arguments: argparse.Namespace) -> int:
     try:
         if arguments.once:
             sending.once()
-        else:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: sending.stop())
-            sending.until_stopped(every_seconds)
+            return 0
+        return _until_told(lambda: sending.until_stopped(every_seconds))
     finally:
         sending.stop()
-    return 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +69,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "socket of a server on this machine)",
     )
     add_choice(parser)
+
+
+def _until_told(send: Callable[[], None]) -> int:
+    """Have a thread *send* until there is a signal; return 1 if it has ended before.
+
+    Not in a handler of the signal: what stops a sending takes locks, and the handler would wait for
+    one that is held by the very code that it interrupts.
+    """
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        if signal.sigtimedwait(_TO_STOP, _LOOK_SECONDS) is not None:
+            return 0
+    return 1
 
 
 def _reader(arguments: argparse.Namespace) -> Callable[[], str]:

@@ -63,7 +63,7 @@ class Sending:
             self._is_stopped.wait(every_seconds)
 
     def stop(self) -> None:
-        """Send nothing any more, and do not wait for a receiver; from a signal's handler, too."""
+        """Send nothing any more, and do not wait for a receiver; never in a signal's handler."""
         if not self._is_stopped.is_set():
             self._is_stopped.set()
             self._exporter.shutdown()
