@@ -39,13 +39,13 @@ def carry_out(arguments: argparse.Namespace) -> int:
     """
     every_seconds = _interval_seconds()
     read = _reader(arguments)
-    if not arguments.once:
-        # They wait to be asked for (_until_told), in all threads that begin from now on.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_STOP)
     try:
         from tonnage.commands.otel.sending import Sending
     except ModuleNotFoundError as error:
         raise ConfigError(f"this needs: pip install 'tonnage[otel]' ({error})") from None
+    if not arguments.once:
+        # They wait to be asked for (_until_told), in all threads that begin from now on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_STOP)
     logging.basicConfig(format="tonnage: %(levelname)s: %(message)s")
     sending = Sending(read)
     try:
