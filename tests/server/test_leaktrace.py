@@ -68,6 +68,12 @@ def world() -> Iterator[World]:
     assert not tracemalloc.is_tracing()
 
 
+@pytest.fixture(scope="module")
+def uneventful() -> TraceReport:
+    """Return the report of a short trace in which nothing happened, to say other things with."""
+    return World().trace(lambda: None, seconds=1.0)
+
+
 def leak(world: World) -> None:
     """Keep 64 KB."""
     world.kept.append(bytearray(64 * KIB))
@@ -136,27 +142,23 @@ def test_a_worker_without_requests_has_no_lines(world: World) -> None:
     ],
 )
 def test_what_was_left_reads_well(
-    world: World, requests: int, grown_bytes: int, first: str
+    uneventful: TraceReport, requests: int, grown_bytes: int, first: str
 ) -> None:
     """Also where there was nothing, or less than before."""
-    report = world.trace(lambda: None, seconds=1.0)
-
-    text = render(report | {"requests": requests, "grown_bytes": grown_bytes})
+    text = render(uneventful | {"requests": requests, "grown_bytes": grown_bytes})
 
     assert text.splitlines()[0].endswith(f" s {first}")
 
 
-def test_a_line_that_nothing_else_leads_to_has_no_way(world: World) -> None:
+def test_a_line_that_nothing_else_leads_to_has_no_way(uneventful: TraceReport) -> None:
     """Nothing is said of how it was come by."""
     line: Any = {"file": "shop.py", "line": 7, "code": "x = []", "whose": "app", "blocks": 3}
     line |= {"grown_bytes": 3 * MIB, "share": 1.0, "frames": ["shop.py:7"]}
-    report = world.trace(lambda: None, seconds=1.0)
-
-    text = render(report | {"lines": [line]})
+    text = render(uneventful | {"lines": [line]})
     assert "  shop.py:7  x = []\n    3 MB in 3 blocks (100 %)" in text
     assert "by way of" not in text
     line["frames"] = ["shop.py:7", "cart.py:9"]
-    assert "by way of cart.py:9" in render(report | {"lines": [line]})
+    assert "by way of cart.py:9" in render(uneventful | {"lines": [line]})
 
 
 def test_a_little_of_each_request_is_named(world: World) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from tests.stores.writer.sinks import Kept
-from tests.web.path.collector import hangs_at
+from tests.support.collector import hangs_at
 
 from tonnage import BatchWriter, Cache
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from tests.web.path.collector import hangs_at
+from tests.support.collector import hangs_at
 
 from tonnage.errors import RequestRefusedError
 from tonnage.units import KIB, MIB

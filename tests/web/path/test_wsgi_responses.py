@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from tests.web.path.collector import hangs_at
+from tests.support.collector import hangs_at
 from tests.web.path.wsgiapps import (
     LONG_TEXT,
     TEXT,

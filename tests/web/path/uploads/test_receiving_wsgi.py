@@ -8,7 +8,7 @@ from typing import Any
 
 import flask
 import pytest
-from tests.web.path.collector import hangs_at
+from tests.support.collector import hangs_at
 from tests.web.path.uploads.forms import FORM_TYPE, field_part, file_part, form, png
 
 from tonnage.web.path.uploads import (

@@ -47,7 +47,8 @@ def hangs_at(file: str, leave: Callable[[], object], act: Callable[[], object]) 
         done.set()
 
     gc.collect()
-    # What other tests have left is not looked through at each line.
+    # What other tests have left is not looked through at each line; nor by what comes after this
+    # one, as conftest.py has it: it stays set aside.
     gc.freeze()
     gc.disable()
     try:
@@ -55,4 +56,3 @@ def hangs_at(file: str, leave: Callable[[], object], act: Callable[[], object]) 
         return [] if done.wait(SECONDS) else lines[collect_at - 1 : collect_at]
     finally:
         gc.enable()
-        gc.unfreeze()
