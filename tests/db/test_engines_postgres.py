@@ -471,7 +471,9 @@ async def test_a_server_that_does_not_say_its_count_costs_no_connection(
 ) -> None:
     """Whoever may not ask is not taken for a connection that has died."""
     await _do(other, "CREATE ROLE silent LOGIN", "REVOKE SELECT ON pg_roles FROM PUBLIC")
-    silent = Tried(server, "silent", "max_idle_connection_lifetime=1", user="silent")
+    # With two, another would be opened while the server is asked through the first.
+    options = "connection_limit=1&max_idle_connection_lifetime=2"
+    silent = Tried(server, "silent", options, user="silent")
     try:
         await silent.ask()
         assert silent.statistics.server_connections is None

@@ -4,7 +4,7 @@ Promises: commands go out in the order in which they were given, together where 
 and each gets its answer or an error in its time. Connects when there is something to send; when it
 is lost, whoever waited hears so, and where nobody did it is tried once whether Redis is there. When
 a command is not answered in time the connection is given up, since answers come in order: all that
-is behind it would be late too.
+is behind it would be late too. What Redis has not read of them by then is not kept for it.
 
 Decides nothing else: whether to ask at all is the link's (:mod:`tonnage.stores.redis.link`), which
 also bounds how many wait.
@@ -141,7 +141,7 @@ class Wire:
             # Its answer comes after all others.
             await until_done([self._ping()], within_seconds)
         if self._living is not None:
-            self._living.cancel()
+            self._end_living(self._living)
             await asyncio.wait([self._living])
 
     def _look(self) -> None:
@@ -280,9 +280,16 @@ class Wire:
         """Wait no longer for an answer; nor for a connection, although that may still come."""
         if self._is_connected and self._living is not None:
             self._is_silent = True
-            self._living.cancel()
+            self._end_living(self._living)
         else:
             self._fail_all(TimeoutError(f"not there within {self._timeout_seconds:g} s"))
+
+    def _end_living(self, living: asyncio.Task[None]) -> None:
+        writer = self._connection._writer
+        if writer is not None and self._first() is not None:
+            # Closed only, it would stay with all that is not sent for as long as Redis is silent.
+            writer.transport.abort()
+        living.cancel()
 
     def _first(self) -> Request | None:
         if self._sent:
