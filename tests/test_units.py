@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -83,6 +84,7 @@ def test_what_is_no_size_is_refused(text: Any) -> None:
         ("1d", 86400.0),
         (10, 10.0),
         (0.5, 0.5),
+        (2e-05, 2e-05),
         ("0", 0.0),
     ],
 )
@@ -91,8 +93,11 @@ def test_a_duration_is_read(text: str | float, seconds: float) -> None:
     assert parse_seconds(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1", -1.0, "5 years", "1:30", float("nan")])
-def test_what_is_no_duration_is_refused(text: str | float) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["", "soon", "-1", -1.0, "5 years", "1:30", float("nan"), float("inf"), timedelta(seconds=1)],
+)
+def test_what_is_no_duration_is_refused(text: Any) -> None:
     """With the value, and an example."""
     with pytest.raises(ConfigError, match=r"is not a duration: write for example 30s"):
         parse_seconds(text)

@@ -8,6 +8,7 @@ Text is accepted at the border only; inside, sizes are ``int`` bytes and times `
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -51,10 +52,14 @@ def parse_seconds(text: str | float) -> float:
     Raises:
         ConfigError: if it is not a duration of zero or more.
     """
-    match = _TIME.fullmatch(str(text))
-    if not match:
+    seconds = -1.0
+    if isinstance(text, int | float):
+        seconds = float(text)
+    elif match := _TIME.fullmatch(str(text)):
+        seconds = float(match[1]) * _TIME_UNITS[(match[2] or "").lower()]
+    if not 0.0 <= seconds < math.inf:
         raise ConfigError(f"{text!r} is not a duration: write for example 30s, 250ms or 2m")
-    return float(match[1]) * _TIME_UNITS[(match[2] or "").lower()]
+    return seconds
 
 
 def parse_switch(text: str | bool) -> bool:

@@ -125,3 +125,15 @@ def test_what_clients_cause_is_no_error_in_the_log(tmp_path: Path) -> None:
     assert "its response had begun, so its connection is closed" in said
     assert "Traceback" not in said
     assert "without completing" not in said
+
+
+@pytest.mark.real
+def test_clients_that_would_speak_http_2_do_not_fill_the_log() -> None:
+    """They ask for it with their first request; uvicorn warns of each."""
+    asks = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}
+    with Running("tests.server.working:app", "--workers", "1") as server:
+        for _ in range(MOST_WARNINGS + 5):
+            assert server.request("GET", "/health", headers=asks).status == 200
+        await_true(lambda: server.log.count("Unsupported upgrade") >= MOST_WARNINGS, "its warnings")
+        said = server.log.count("Unsupported upgrade request")
+    assert said == MOST_WARNINGS

@@ -44,7 +44,11 @@ class Noise(logging.Filter):
 
 
 class Flood(logging.Filter):
-    """Leaves out warnings about requests beyond the first of their kind, and sums them up."""
+    """Leaves out warnings beyond the first of their kind, and sums them up.
+
+    Of ``tonnage.requests``, and of uvicorn: it says of each ``Upgrade: h2c`` that it is not
+    supported, and clients of HTTP/2 ask for that with the first request of each connection.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -85,6 +89,7 @@ _noise: Final = Noise()
 def hush() -> None:
     """Lower and leave out from now on; once is enough, and more does nothing."""
     _logger.addFilter(_noise)
+    _logger.addFilter(flood)
     _requests.addFilter(flood)
 
 
