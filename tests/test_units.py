@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_a_duration_is_read(text: str | float, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "soon", "-1", -1.0, "5 years", "1:30", float("nan"), float("inf"), timedelta(seconds=1)],
+    ["", "soon", "-1", -1.0, "5 years", "1:30", math.nan, math.inf, True, timedelta(seconds=1)],
 )
 def test_what_is_no_duration_is_refused(text: Any) -> None:
     """With the value, and an example."""

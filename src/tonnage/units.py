@@ -53,7 +53,7 @@ def parse_seconds(text: str | float) -> float:
         ConfigError: if it is not a duration of zero or more.
     """
     seconds = -1.0
-    if isinstance(text, int | float):
+    if isinstance(text, int | float) and not isinstance(text, bool):
         seconds = float(text)
     elif match := _TIME.fullmatch(str(text)):
         seconds = float(match[1]) * _TIME_UNITS[(match[2] or "").lower()]
