@@ -127,6 +127,19 @@ def test_what_clients_cause_is_no_error_in_the_log(tmp_path: Path) -> None:
     assert "without completing" not in said
 
 
+def test_an_applications_own_warnings_are_all_shown() -> None:
+    """Many log by uvicorn's logger, and what clients cause is left out of that."""
+    hush()
+    logger = logging.getLogger("uvicorn.error")
+
+    def shown(message: str) -> int:
+        record = logging.LogRecord(logger.name, logging.WARNING, "", 0, message, (), None)
+        return sum(bool(logger.filter(record)) for _ in range(3 * MOST_WARNINGS))
+
+    assert shown("stock is low") == 3 * MOST_WARNINGS
+    assert shown("Unsupported upgrade request.") <= MOST_WARNINGS
+
+
 @pytest.mark.real
 def test_clients_that_would_speak_http_2_do_not_fill_the_log() -> None:
     """They ask for it with their first request; uvicorn warns of each."""

@@ -30,13 +30,20 @@ _logger: Final = logging.getLogger("uvicorn.error")
 _requests: Final = logging.getLogger("tonnage.requests")
 _worker: Final = logging.getLogger("tonnage.worker")
 _NOT_COMPLETED: Final = "ASGI callable returned without completing response."
+# uvicorn's, of each `Upgrade: h2c`: clients of HTTP/2 ask so with a connection's first request.
+_NO_UPGRADE: Final = "Unsupported upgrade request."
 
 
 class Noise(logging.Filter):
-    """Lowers what clients cause to DEBUG."""
+    """Lowers what clients cause to DEBUG, and leaves the warnings of upgrades to :class:`Flood`.
+
+    Of all else that is logged there nothing is left out: applications use uvicorn's logger, too.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether *record* is shown."""
+        if record.msg == _NO_UPGRADE:
+            return flood.filter(record)
         if record.levelno != logging.ERROR or not _is_noise(record):
             return True
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
@@ -44,11 +51,7 @@ class Noise(logging.Filter):
 
 
 class Flood(logging.Filter):
-    """Leaves out warnings beyond the first of their kind, and sums them up.
-
-    Of ``tonnage.requests``, and of uvicorn: it says of each ``Upgrade: h2c`` that it is not
-    supported, and clients of HTTP/2 ask for that with the first request of each connection.
-    """
+    """Leaves out warnings about requests beyond the first of their kind, and sums them up."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -89,7 +92,6 @@ _noise: Final = Noise()
 def hush() -> None:
     """Lower and leave out from now on; once is enough, and more does nothing."""
     _logger.addFilter(_noise)
-    _logger.addFilter(flood)
     _requests.addFilter(flood)
 
 
