@@ -147,6 +147,17 @@ def test_reclaim_shows_what_came_free(hand: Hand, capsys: Printed) -> None:
     ]
 
 
+def test_reclaim_names_who_does_not_answer(hand: Hand, capsys: Printed) -> None:
+    """With where to look."""
+    hand.reclaims = [{"state": "done", "freed_bytes": 0, "by": {}, "unanswered": [0, 2]}]
+
+    assert main(["reclaim"]) == 0
+
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "no answer from worker 0, 2: perhaps stuck in a blocking call; `tonnage status` shows it"
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "asked"),
     [

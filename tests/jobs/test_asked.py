@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.jobs import functions
+from tests.support.descriptors import no_descriptor_free
 from tests.support.server import Running
 from tests.support.waiting import await_true
 
@@ -216,14 +216,8 @@ async def test_what_could_not_be_asked_for_takes_no_place(books: Books) -> None:
 
 def test_where_no_descriptor_is_left_no_owner_is_started() -> None:
     """As many files are open as may be: it is to be asked for again, as where nobody has time."""
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-    try:
-        with pytest.raises(JobBusyError, match="Too many open files"):
-            start(lambda gone: None)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with no_descriptor_free(), pytest.raises(JobBusyError, match="Too many open files"):
+        start(lambda gone: None)
 
 
 async def test_an_owner_that_is_gone_tells_all(books: Books) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.server.test_actions import Hand
+from tests.support.descriptors import no_descriptor_free
 
 from tonnage.answer import Answer
 from tonnage.governor.page import SharedPage
@@ -236,6 +237,23 @@ def unread_bytes(client: socket.socket) -> int:
     except BlockingIOError:
         return LONGEST_ANSWER_BYTES - got
     return 0
+
+
+def test_who_cannot_be_taken_for_want_of_a_descriptor_waits(lobby: Lobby) -> None:
+    """On both doors; the loop rests meanwhile, and each is answered when there is one again."""
+    door = lobby.listen()
+    lobby.desk.open(door, trusted=False)
+    lobby.desk.stand_in(stuck=True, awake=[])
+    clients = [lobby.client(door, HEALTH), lobby.client(lobby.port, HEALTH)]
+    with no_descriptor_free():
+        lobby.turn()
+        assert is_idle(lobby)
+
+    lobby.desk.tidy()
+    lobby.desk.stand_in(stuck=True, awake=[])
+    lobby.turn()
+
+    assert [status(client) for client in clients] == [200, 200]
 
 
 def test_silent_clients_are_bounded(lobby: Lobby) -> None:

@@ -5,7 +5,6 @@ The processes are channels whose far ends are ours; ``test_jobs_real.py`` has re
 
 from __future__ import annotations
 
-import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.server.scene import NOBODY, sleepers
+from tests.support.descriptors import no_descriptor_free
 
 from tonnage.config import load_settings
 from tonnage.governor.page import SharedPage
@@ -151,14 +151,9 @@ def test_a_job_whose_data_did_not_arrive_is_refused(works: Works) -> None:
 
 def test_a_job_waits_for_a_descriptor_for_its_process(works: Works) -> None:
     """Where as many files are open as may be, as by others: the next look finds one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     here, there = socket.socketpair()
-    with here:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-        try:
-            works.jobs.on_message(works.caller, JobAsked(1, CALL), [there.detach()])
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with here, no_descriptor_free():
+        works.jobs.on_message(works.caller, JobAsked(1, CALL), [there.detach()])
     assert (works.ends, works.told()) == ([], [])
 
     works.jobs.tend()

@@ -239,6 +239,22 @@ def test_what_came_of_the_last_reclaim_can_be_asked_for(server: Whole) -> None:
     assert found["by"] == {"collection": 30 * MIB, "allocator": 0}
 
 
+def test_a_reclaim_is_done_when_nobody_waits_for_the_rest(server: Whole) -> None:
+    """As the log says; who has not answered is named until it does."""
+    server.keeper.rounds.begin(Level.CRITICAL, "asked for", is_asked=True)
+    asked = server.keeper.rounds.last
+    assert asked is not None
+    server.reclaimed(0, 30)
+    server.look(100, after_seconds=5.1)
+
+    found = asked.as_json()
+    assert (found["state"], found["unanswered"]) == ("done", [1])
+
+    server.reclaimed(1, 20)
+    found = asked.as_json()
+    assert (found["state"], found["unanswered"], found["freed_bytes"]) == ("done", [], 50 * MIB)
+
+
 @pytest.mark.parametrize("why", ["asked for", "SIGUSR1"])
 def test_who_asks_for_a_reclaim_is_told_what_came_of_it(
     server: Whole, said: Said, why: str

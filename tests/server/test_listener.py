@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import stat
 import tempfile
@@ -12,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.support.descriptors import no_descriptor_free
 
 from tonnage.config import load_settings
 from tonnage.errors import ListenError
@@ -86,13 +86,9 @@ def test_a_version_6_address_is_written_in_brackets() -> None:
 
 def test_a_socket_that_cannot_be_made_is_told() -> None:
     """As for an address of version 6 where the kernel has none; here there is no descriptor."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-    try:
-        with pytest.raises(ListenError, match=r"cannot listen on 127.0.0.1:0: Too many open files"):
-            open_port("127.0.0.1", 0)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    told = r"cannot listen on 127.0.0.1:0: Too many open files"
+    with no_descriptor_free(), pytest.raises(ListenError, match=told):
+        open_port("127.0.0.1", 0)
 
 
 def test_a_port_in_use_is_told() -> None:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from anyio import to_thread
 from tests.web.virtual import run
-from tests.web.world import Response, World, call, holding, http, turns
+from tests.web.world import Memory, Response, World, call, holding, http, turns
 
 from tonnage.errors import RequestRefusedError
 from tonnage.governor.flight import InFlight, read_flight
@@ -539,3 +539,42 @@ def test_a_refusal_in_the_middle_of_a_response_is_the_servers() -> None:
 
     with pytest.raises(RequestRefusedError):
         ask(app)
+
+
+def test_what_a_request_held_that_ran_out_is_not_held_for_the_next() -> None:
+    """Who asks again as soon as the answer is there is told the same, not what was left to it."""
+
+    class Block:
+        def __init__(self, memory: Memory) -> None:
+            self.memory = memory
+            memory.take(60)
+
+        def __del__(self) -> None:
+            self.memory.take(-60)
+
+    async def burst(world: World, scope: Scope) -> None:
+        block = Block(world.memory)
+        # As every 20 ms, and with each request that ends.
+        world.gate.look()
+        out_of_memory()
+        del block
+
+    async def story() -> None:
+        world = World()
+        world.handlers = {"/one": burst, "/other": burst}
+        following = []
+
+        async def receive() -> Message:
+            return {"type": "http.request"}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                following.append(asyncio.ensure_future(world.get("/other")))
+                await asyncio.sleep(1.0)
+
+        await world.gate(http("/one"), receive, send)
+        await asyncio.gather(*following)
+
+        assert [each.grown_bytes for each in world.failures] == [60 * MIB, 60 * MIB]
+
+    run(story())

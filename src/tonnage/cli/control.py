@@ -156,9 +156,13 @@ def _told_reclaim(found: Mapping[str, Any]) -> str:
     rows = [(str(name), freed) for name, freed in found.get("by", {}).items()]
     rows += [(f"worker {each.get('worker')}", each.get("freed_bytes", 0)) for each in workers]
     width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(
-        [*lines, *(f"  {name:{width}}  {format_bytes(freed)}" for name, freed in rows)]
-    )
+    lines += [f"  {name:{width}}  {format_bytes(freed)}" for name, freed in rows]
+    if silent := found.get("unanswered"):
+        lines.append(
+            f"no answer from worker {', '.join(map(str, silent))}: perhaps stuck in a blocking"
+            " call; `tonnage status` shows it"
+        )
+    return "\n".join(lines)
 
 
 def _cache(arguments: argparse.Namespace, desk: Desk) -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from tonnage.ops.trust import may_press, may_see
 from tonnage.server.conversation import DEADLINE_SECONDS, MOST_CONNECTIONS, Conversation, peer_of
+from tonnage.server.listener import is_for_want_of_room
 from tonnage.server.standin import StandIn
 from tonnage.server.views import Views
 
@@ -56,7 +57,8 @@ class FrontDesk:
         self._page_path = page_path
         #: What operators are shown.
         self.views = Views(page_path)
-        self._doors: list[socket.socket] = []
+        # Each with what is called when somebody knocks.
+        self._doors: dict[socket.socket, Callable[[], None]] = {}
         # Bounded by MOST_CONNECTIONS: see _begin.
         self._conversations: set[Conversation] = set()
         self._control_path: Path | None = None
@@ -65,9 +67,10 @@ class FrontDesk:
 
     def open(self, listening: socket.socket, *, trusted: bool, path: Path | None = None) -> None:
         """Answer on *listening* from now on; *trusted*: whoever can reach it may see everything."""
-        self._doors.append(listening)
+        call = partial(self._accept, listening, trusted=trusted)
+        self._doors[listening] = call
         self._control_path = path or self._control_path
-        self._reactor.register(listening, lambda: self._accept(listening, trusted=trusted))
+        self._reactor.register(listening, call)
 
     def offer(self, actions: Actions) -> None:
         """Carry *actions* out from now on, for those who may; on the app's port by the page."""
@@ -99,10 +102,12 @@ class FrontDesk:
         self._hand_over(serving)
 
     def tidy(self) -> None:
-        """End the conversations whose time is up."""
+        """End the conversations whose time is up; look again after doors that had to be left."""
         now = self._clock()
         for conversation in [each for each in self._conversations if now >= each.deadline_seconds]:
             self._end(conversation)
+        for door, call in self._doors.items():
+            self._reactor.register(door, call)
 
     def close(self) -> None:
         """Close every socket and remove the control socket's file."""
@@ -121,7 +126,10 @@ class FrontDesk:
     def _accept(self, listening: socket.socket, *, trusted: bool) -> None:
         try:
             connection, _ = listening.accept()
-        except OSError:
+        except OSError as error:
+            if is_for_want_of_room(error):
+                # Who knocks waits in the kernel's queue, and would call again at once.
+                self._reactor.unregister(listening)
             return
         self._begin(connection, trusted=trusted)
 
@@ -174,7 +182,12 @@ class FrontDesk:
         conversation.close()
 
     def _take(self) -> None:
-        connection = self._standin.accept(self._clock())
+        try:
+            connection = self._standin.accept(self._clock())
+        except OSError:
+            # Until the next look after the workers: see _accept.
+            self._reactor.unregister(self._listening)
+            return
         if connection is None:
             return
         self._reactor.register(connection, lambda: self._look_at(connection))

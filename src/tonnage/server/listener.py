@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tonnage.settings import ListenSettings
 
 _SO_ATTACH_FILTER = 26
+_WANT_OF_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ def open_listener(settings: ListenSettings) -> Listener:
     if settings.uds is not None:
         return _unix(settings.uds, settings.backlog)
     return open_port(settings.host, settings.port, settings.backlog)
+
+
+def is_for_want_of_room(error: OSError) -> bool:
+    """Return whether ``accept`` failed for our side's want: the connection is still to be taken."""
+    return error.errno in _WANT_OF_ROOM
 
 
 def open_port(host: str, port: int, backlog: int = 16, option: str = "--port") -> Listener:

@@ -77,12 +77,13 @@ class Round:
     def as_json(self) -> dict[str, Any]:
         """Return it for people and machines."""
         return {
-            "state": "running" if self.awaited else "done",
+            "state": "running" if self.is_open and self.awaited else "done",
             "time": self.time,
             "why": self.why,
             "freed_bytes": self.freed_bytes,
             "by": self.by,
             "workers": self.workers,
+            "unanswered": sorted(each.index for each in self.awaited),
         }
 
 

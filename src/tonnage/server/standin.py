@@ -25,6 +25,7 @@ from tonnage.server.conversation import (
     read_head,
     write,
 )
+from tonnage.server.listener import is_for_want_of_room
 from tonnage.server.messages import Adopt
 
 if TYPE_CHECKING:
@@ -76,12 +77,18 @@ class StandIn:
         return not self.looking and not self._held
 
     def accept(self, now_seconds: float) -> socket.socket | None:
-        """Take one connection, and return it to be watched until it can be read."""
+        """Take one connection, to be watched until it can be read; None: there is none.
+
+        Raises:
+            OSError: there is no room for one: no descriptor is free.
+        """
         if self.is_full:
             return None
         try:
             connection, _ = self._listening.accept()
-        except OSError:
+        except OSError as error:
+            if is_for_want_of_room(error):
+                raise
             return None
         connection.setblocking(False)
         self.looking[connection] = now_seconds + PEEK_SECONDS

@@ -90,6 +90,7 @@ class Gate:
     ) -> None:
         self.draining = False
         self._guard = guard
+        guard.when_freed = self._look_soon
         self._page = page
         self._slot = slot
         self._desk = desk
@@ -300,9 +301,12 @@ class Gate:
         self._slot.waiting = self._desk.waiting
 
     def _on_started(self) -> None:
-        # Not at once: this is called in the middle of a step that is being measured.
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self.look)
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        # Not at once: this is called in the middle of a step that is being measured.
+        asyncio.get_running_loop().call_soon(self.look)
 
     def _schedule_retry(self) -> None:
         if self._retry is None:

@@ -105,6 +105,8 @@ class Guard:
         self._reserve = Reserve()
         #: What the worker held when it was last looked at; kept up by whoever looks.
         self.held_bytes = 0
+        #: Called once a request that ran out of memory has let go of it: that look is out of date.
+        self.when_freed: Callable[[], object] = lambda: None
         #: Whether a framework is there that answers errors by itself, out of our sight.
         self.listens = listen(self.find)
         swallowed.listen()
@@ -198,6 +200,7 @@ class Guard:
         )
         self._slot.memory_errors += 1
         self._on_memory_error(failure)
+        self.when_freed()
         _log(failure, is_complete=attempt.state == _COMPLETE)
         self._reserve.refill()
         return failure
