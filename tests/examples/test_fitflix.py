@@ -242,8 +242,9 @@ def test_all_who_listen_cost_the_database_one_who_asks(server: Running) -> None:
 
         before = lookups(server)
         await_true(lambda: lookups(server)["hits"] - before["hits"] > 200, "listeners to ask")
-        after = lookups(server)
-        assert after["misses"] - before["misses"] < (after["hits"] - before["hits"]) / 4
+        asked = {what: count - before[what] for what, count in lookups(server).items()}
+        # Of those who ask in the same moment one has the database asked; a busy machine has many.
+        assert asked["misses"] - asked["joined"] < asked["hits"] / 4, asked
 
     def is_let_in() -> bool:
         with Client(server).begin("GET", "/live", {}) as connection:
@@ -253,9 +254,9 @@ def test_all_who_listen_cost_the_database_one_who_asks(server: Running) -> None:
 
 
 def lookups(server: Running) -> dict[str, int]:
-    """Return how often the cache had what it was asked for, and how often not."""
+    """Return how often the cache had what was asked for, how often not, and was on its way."""
     found = re.findall(
-        r'^tonnage_cache_(hits|misses)_total\{name="fitflix"\} (\d+)$',
+        r'^tonnage_cache_(hits|misses|joined)_total\{name="fitflix"\} (\d+)$',
         server.get("/metrics").body.decode(),
         re.MULTILINE,
     )
