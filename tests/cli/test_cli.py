@@ -69,7 +69,9 @@ def test_help_shows_every_option(command: str, capsys: pytest.CaptureFixture[str
             ["plan", "--route", "/a: max_body=1K", "--route", "/b"],
             "('/b' is not a route with limits)",
         ),
-        (["walk"], "invalid choice: 'walk'"),
+        (["walk"], "invalid choice: 'walk' (choose from 'run',"),
+        (["rnu", "main:app"], "COMMAND: invalid choice: 'rnu': did you mean run?"),
+        (["init", "herok", "main:app"], "invalid choice: 'herok': did you mean heroku?"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
@@ -93,9 +95,9 @@ def test_mistakes_in_the_environment_are_told_alike(
     assert "MAX_MEMORY_MB='plenty' makes no sense" in capsys.readouterr().err
 
 
-def test_a_misspelt_command_is_told_all_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_asks_for_no_command_there_is_is_told_all(capsys: pytest.CaptureFixture[str]) -> None:
     """Those that are made only for their own line too."""
-    assert main(["chekc"]) == 2
+    assert main(["walk"]) == 2
     told = capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--help"])

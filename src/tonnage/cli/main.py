@@ -109,23 +109,37 @@ class _Parser(argparse.ArgumentParser):
         """Refuse what is not known here, and not in the parser above: that has fewer options."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            nearest = self._nearest(unknown[0])
+            nearest = self._nearest_flag(unknown[0])
             told = f"unrecognized arguments: {' '.join(unknown)}"
             if nearest is None:
                 self.error(told)
             raise UsageError(f"{told}: did you mean {nearest}?")
         return found, unknown
 
-    def _nearest(self, word: str) -> str | None:
-        import difflib  # Only here: most lines have no mistake to explain.
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices, such as a command that does not exist."""
+        if action.choices is not None and value not in action.choices:
+            nearest = _nearest(str(value), [str(choice) for choice in action.choices])
+            if nearest is not None:
+                told = f"invalid choice: {value!r}: did you mean {nearest}?"
+                raise UsageError(str(argparse.ArgumentError(action, told)))
+        super()._check_value(action, value)
 
+    def _nearest_flag(self, word: str) -> str | None:
         name = word.partition("=")[0].removeprefix("--")
-        known = [flag.removeprefix("--") for flag in self._option_string_actions]
-        near = difflib.get_close_matches(name, known, n=1) if name != word else []
-        return f"--{near[0]}" if near else None
+        if name == word:
+            return None
+        nearest = _nearest(name, [flag.removeprefix("--") for flag in self._option_string_actions])
+        return nearest and f"--{nearest}"
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}: see {self.prog} --help")
+
+
+def _nearest(word: str, known: Sequence[str]) -> str | None:
+    import difflib  # Only here: most lines have no mistake to explain.
+
+    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
