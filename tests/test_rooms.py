@@ -25,7 +25,7 @@ SOURCE = Path(tonnage.__file__).parent
 
 #: From the bottom up: a room imports from lower floors, and never from a higher one.
 FLOORS = (
-    ("answer", "breaker", "checks", "errors", "problem", "units"),
+    ("answer", "breaker", "checks", "errors", "problem", "spelling", "units"),
     ("host", "rates"),
     ("config", "options", "rules", "settings"),
     ("budget",),

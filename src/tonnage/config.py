@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +37,7 @@ from tonnage.settings import (
     Settings,
     StoreSettings,
 )
+from tonnage.spelling import nearest
 
 Part = TypeVar("Part")
 
@@ -316,8 +317,8 @@ def _known_key(key: str, file_name: str) -> str:
     name = key.replace("-", "_")
     if name in known:
         return name
-    nearest = _nearest(name, known)
-    hint = f": did you mean {nearest}?" if nearest else ": see the options with tonnage run --help"
+    meant = nearest(name, known)
+    hint = f": did you mean {meant}?" if meant else ": see the options with tonnage run --help"
     raise ConfigError(f"[tool.tonnage] in {file_name} has an unknown key {key!r}{hint}")
 
 
@@ -331,15 +332,9 @@ def _unknown(variables: Mapping[str, str]) -> Iterator[str]:
         prefix, ours, rest = name.partition("TONNAGE_")
         is_unknown = ours and not prefix and rest not in known and not NO_OPTIONS.fullmatch(name)
         if is_unknown and text.strip():
-            nearest = _nearest(rest, known)
-            hint = f"did you mean {ours}{nearest}?" if nearest else "see tonnage run --help"
+            meant = nearest(rest, known)
+            hint = f"did you mean {ours}{meant}?" if meant else "see tonnage run --help"
             yield f"{name} is set and has no effect, since there is no such option: {hint}"
-
-
-def _nearest(name: str, known: Sequence[str]) -> str | None:
-    import difflib  # Only here: most starts have no mistake to explain.
-
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), None)
 
 
 def _read_env_file(path: Path) -> Mapping[str, str]:

@@ -109,19 +109,21 @@ class _Parser(argparse.ArgumentParser):
         """Refuse what is not known here, and not in the parser above: that has fewer options."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            nearest = self._nearest_flag(unknown[0])
+            meant = self._nearest_flag(unknown[0])
             told = f"unrecognized arguments: {' '.join(unknown)}"
-            if nearest is None:
+            if meant is None:
                 self.error(told)
-            raise UsageError(f"{told}: did you mean {nearest}?")
+            raise UsageError(f"{told}: did you mean --{meant}?")
         return found, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is none of the choices, such as a command that does not exist."""
         if action.choices is not None and value not in action.choices:
-            nearest = _nearest(str(value), [str(choice) for choice in action.choices])
-            if nearest is not None:
-                told = f"invalid choice: {value!r}: did you mean {nearest}?"
+            from tonnage.spelling import nearest  # Only here: help has no mistake to explain.
+
+            meant = nearest(str(value), map(str, action.choices))
+            if meant is not None:
+                told = f"invalid choice: {value!r}: did you mean {meant}?"
                 raise UsageError(str(argparse.ArgumentError(action, told)))
         super()._check_value(action, value)
 
@@ -129,17 +131,12 @@ class _Parser(argparse.ArgumentParser):
         name = word.partition("=")[0].removeprefix("--")
         if name == word:
             return None
-        nearest = _nearest(name, [flag.removeprefix("--") for flag in self._option_string_actions])
-        return nearest and f"--{nearest}"
+        from tonnage.spelling import nearest  # As above.
+
+        return nearest(name, [flag.removeprefix("--") for flag in self._option_string_actions])
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}: see {self.prog} --help")
-
-
-def _nearest(word: str, known: Sequence[str]) -> str | None:
-    import difflib  # Only here: most lines have no mistake to explain.
-
-    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

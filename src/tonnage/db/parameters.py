@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tonnage.errors import ConfigError
+from tonnage.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -237,16 +238,12 @@ def read_parameters(
 
 
 def _complaint(dialect: str, name: str, *, is_doubtful: bool) -> str:
-    import difflib  # Only here: most starts have no mistake to explain.
-
     if is_doubtful or re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]{0,63}", name) is None:
         return (
             "the URL of a database has a parameter that is not known; in a user's name or password,"
             " write / as %2F, ? as %3F and & as %26"
         )
     known = sorted({*OURS[dialect], *PASSED_ON[dialect]})
-    meant = _MEANT.get(name) or next(
-        iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), None
-    )
+    meant = _MEANT.get(name) or nearest(name, known)
     hint = f": did you mean {meant}?" if meant else ": leave it out"
     return f"the URL of a database has a parameter that is not known, {name}{hint}"

@@ -11,13 +11,13 @@ columns SQLAlchemy has ``load_only()`` and ``deferred=True``: docs/how-to/pages.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ClauseElement, FromClause, inspect, select
 from sqlalchemy.orm import RelationshipProperty
 
 from tonnage.errors import DatabaseError
+from tonnage.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +63,6 @@ def _column(model: Any, wanted: Any, known: Mapping[str, Any]) -> Any:
     if wanted in known:
         return known[wanted]
     name = getattr(model, "__name__", None) or getattr(model, "name", model)
-    near = get_close_matches(wanted, list(known), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    meant = nearest(wanted, known)
+    hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(known)}"
     raise DatabaseError(f"{name} has no column {wanted!r}: {hint}")
