@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 30
+#: How long the stores' thread waits for memory, without taking any, where nobody else would try
+#: again: a request's thread that has taken the last of it fails meanwhile, and gives it back.
+NO_MEMORY_SECONDS: Final = 0.01
 #: Connections of a client that an application has asked for.
 MOST_CONNECTIONS: Final = 10
 CLIENT_RETRIES: Final = 3

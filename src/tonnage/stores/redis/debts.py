@@ -72,8 +72,9 @@ class Debts:
         self._command = command
         self._complain = complain
         self._announce = announce
-        # Held for microseconds, also inside the link's lock; never the other way round.
-        self._changing = threading.Lock()
+        # Held for microseconds, also inside the link's lock; never the other way round. An RLock: a
+        # finalizer, which the collector runs where it likes, may come to owe something.
+        self._changing = threading.RLock()
         self._owed: dict[Forgotten, _Debt] = {}
         self._is_retrying = False
         link.before_others(self._pay_first)
@@ -99,18 +100,24 @@ class Debts:
         if not self._owed:
             return frozenset()
         with self._changing:
-            return frozenset(what for what, debt in self._owed.items() if debt.way is not way)
+            owed = self._owed.copy()
+        return frozenset(what for what, debt in owed.items() if debt.way is not way)
 
     def _pay(self, post: Post, way: object) -> None:
         """Send what is not under way, as far as it is taken."""
         with self._changing:
-            unsent = [(what, debt) for what, debt in self._owed.items() if debt.way is None]
+            owed = self._owed.copy()
+        unsent = [(what, debt) for what, debt in owed.items() if debt.way is None]
         for what, debt in unsent:
             with self._changing:
                 if debt.way is not None:
                     continue
                 debt.way = way
-            answer = post(*self._command(*what))
+            try:
+                answer = post(*self._command(*what))
+            except BaseException:
+                self._try_again(debt)
+                raise
             is_refused = answer.done()
             answer.add_done_callback(partial(self._paid, what, debt))
             if is_refused:
@@ -130,13 +137,20 @@ class Debts:
                 # Elsewhere, for the link may be locked here.
                 self._link.later(0, partial(self._announce, *what))
             return
+        self._try_again(debt)
+        if isinstance(error, Exception) and not isinstance(error, RedisAwayError):
+            self._complain(error)
+
+    def _try_again(self, debt: _Debt) -> None:
         with self._changing:
             debt.way = None
             is_first, self._is_retrying = not self._is_retrying, True
-        if isinstance(error, Exception) and not isinstance(error, RedisAwayError):
-            self._complain(error)
         if is_first:
-            self._link.later(RETRY_SECONDS, self._retry)
+            try:
+                self._link.later(RETRY_SECONDS, self._retry)
+            except MemoryError:
+                self._is_retrying = False  # who owes something next pays this as well
+                raise
 
     def _retry(self) -> None:
         with self._changing:

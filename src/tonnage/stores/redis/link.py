@@ -39,6 +39,7 @@ from tonnage.stores.background import Background, background
 from tonnage.stores.redis.connecting import (
     CONNECT_SECONDS,
     KEEP_ALIVE_SECONDS,
+    NO_MEMORY_SECONDS,
     connection,
     required_url,
 )
@@ -103,8 +104,9 @@ class Link:
         # Of the main thread's loops: one, but for tests and scripts that run several in turn.
         self._own: dict[asyncio.AbstractEventLoop, Wire] = {}
         self._hooks: list[weakref.WeakMethod[Callable[[Post], None]]] = []
-        # Held for microseconds; all below.
-        self._changing = threading.Lock()
+        # Held for microseconds; all below. An RLock: a finalizer, which the collector runs where it
+        # likes, may have something forgotten.
+        self._changing = threading.RLock()
         self._breaker = Breaker()
         self._probing: asyncio.Task[None] | None = None
         self._room = Room(self._most_waiting, MOST_WAITING_BYTES)
@@ -278,8 +280,8 @@ class Link:
         """Try again and again, until Redis answers in time; then let everybody in."""
         try:
             while self.is_away:
-                await asyncio.sleep(backoff_seconds(self._breaker.retries))
                 try:
+                    await asyncio.sleep(backoff_seconds(self._breaker.retries))
                     # The first may connect; the second must be as quick as callers need it.
                     await self._ask_first("PING", within_seconds=CONNECT_SECONDS)
                     await self._ask_first("PING")
@@ -288,6 +290,9 @@ class Link:
                     continue  # that was told by the connection
                 except StoreError as refusal:
                     self.lost(refusal)
+                except MemoryError:
+                    # Nobody else would look again.
+                    time.sleep(NO_MEMORY_SECONDS)  # noqa: ASYNC251 - a timer would need memory
         finally:
             self._probing = None
 

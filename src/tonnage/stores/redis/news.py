@@ -31,7 +31,12 @@ from tonnage.host.commons import share
 from tonnage.stores.background import background
 from tonnage.stores.bulletin import CLEAR, KEY, TAG, announce
 from tonnage.stores.names import key_of
-from tonnage.stores.redis.connecting import CONNECT_SECONDS, KEEP_ALIVE_SECONDS, connection
+from tonnage.stores.redis.connecting import (
+    CONNECT_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    NO_MEMORY_SECONDS,
+    connection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +83,7 @@ class News:
         # The caches of this process that are to be emptied when something was missed.
         self._names: set[str] = set()
         self._is_told = False
+        self._may_have_missed = False
         self._clock = clock
         self._emptied_seconds = float("-inf")
         self._listening: asyncio.Task[None] | None = None
@@ -99,21 +105,28 @@ class News:
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     async def _listen(self) -> None:
+        while True:
+            try:
+                await self._listen_anew()
+            except MemoryError:
+                # Nobody else would listen again.
+                time.sleep(NO_MEMORY_SECONDS)  # noqa: ASYNC251 - a timer would need memory
+
+    async def _listen_anew(self) -> None:
         loop = asyncio.get_running_loop()
         retries = 0
-        may_have_missed = False
         while True:
             begun_seconds = loop.time()
             try:
                 await self._subscribe()
-                if may_have_missed:
+                if self._may_have_missed:
                     self._forget_all()
                 await self._hear()
             except Exception as error:  # noqa: BLE001  (of many libraries: DNS, TLS, redis-py)
                 self._tell(error)
             finally:
+                self._may_have_missed = True
                 await self._connection.disconnect(nowait=True)
-            may_have_missed = True
             retries = 1 if loop.time() - begun_seconds > STEADY_SECONDS else retries + 1
             await asyncio.sleep(backoff_seconds(retries))
 

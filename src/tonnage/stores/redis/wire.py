@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
@@ -21,7 +22,11 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tonnage.errors import RedisAwayError, StoreError
-from tonnage.stores.redis.connecting import CONNECT_SECONDS, KEEP_ALIVE_SECONDS
+from tonnage.stores.redis.connecting import (
+    CONNECT_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    NO_MEMORY_SECONDS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,8 +111,9 @@ class Wire:
         self._timeout_seconds = timeout_seconds
         self._owner = owner
         self._keep_alive_seconds = keep_alive_seconds
-        # Given by any thread, and whether the loop knows that there is something.
-        self._giving = threading.Lock()
+        # Given by any thread, and whether the loop knows that there is something. An RLock: a
+        # finalizer, which the collector runs where it likes, may have something forgotten.
+        self._giving = threading.RLock()
         self._queue: deque[Request] = deque()
         self._is_told = False
         # The loop's alone: what was sent, in this order; who connects, reads and writes; the timer.
@@ -122,18 +128,26 @@ class Wire:
         self._is_silent = False
 
     def give(self, request: Request, within_seconds: float | None = None) -> None:
-        """Have *request* sent, and answered within the time of all or within its own."""
+        """Have *request* sent, and answered within the time of all or within its own.
+
+        Raises:
+            MemoryError: there is none to have it sent just now; it goes with the next one.
+        """
         request.due_seconds = self.loop.time() + (within_seconds or self._timeout_seconds)
         with self._giving:
             self._queue.append(request)
             is_told, self._is_told = self._is_told, True
         if is_told:
             return
-        # What follows outlives the request that is the first, so it is not told in its name.
-        if asyncio._get_running_loop() is self.loop:
-            Context().run(self._look)
-        else:
-            self.loop.call_soon_threadsafe(self._look, context=Context())
+        try:
+            # What follows outlives the request that is the first, so it is not told in its name.
+            if asyncio._get_running_loop() is self.loop:
+                Context().run(self._look)
+            else:
+                self.loop.call_soon_threadsafe(self._look_surely, context=Context())
+        except MemoryError:
+            self._is_told = False
+            raise
 
     async def close(self, within_seconds: float) -> None:
         """Close the connection, when the last answers are there; in the loop."""
@@ -143,6 +157,14 @@ class Wire:
         if self._living is not None:
             self._end_living(self._living)
             await asyncio.wait([self._living])
+
+    def _look_surely(self) -> None:
+        """Look, for those who wait in other threads: none of them could be told that it failed."""
+        while True:
+            try:
+                return self._look()
+            except MemoryError:
+                time.sleep(NO_MEMORY_SECONDS)
 
     def _look(self) -> None:
         if self._living is None:
@@ -189,45 +211,51 @@ class Wire:
             except ResponseError as refused:
                 refusal = refused
             self._heard_seconds = self.loop.time()
-            request = self._sent.popleft()
-            self._owner.answered(len(request.packed))
             if refusal is None:
-                request.resolve(answer)
+                self._next_answered().resolve(answer)
                 continue
-            error = StoreError(f"Redis refuses {request.name!r}: {refusal}")
+            # Made first: where there is no memory for it, who waits is told with all the others.
+            error = StoreError(f"Redis refuses {self._sent[0].name!r}: {refusal}")
             error.__cause__ = refusal
-            request.reject(error)
+            self._next_answered().reject(error)
             if isinstance(refusal, ReadOnlyError):
                 # Another server has taken over: its name may lead there by now.
                 raise refusal
 
+    def _next_answered(self) -> Request:
+        request = self._sent.popleft()
+        self._owner.answered(len(request.packed))
+        return request
+
     def _send(self) -> None:
         """Have what waits written out, unless that is under way."""
-        if self._writing is None:
+        if self._writing is None or self._writing.done():
             self._writing = self.loop.create_task(self._write())
 
     async def _write(self) -> None:
         try:
             while True:
+                packed: list[bytes] = []
                 with self._giving:
                     self._is_told = False
-                    requests = tuple(self._queue)
-                    self._queue.clear()
-                if not requests:
+                    while self._queue:
+                        packed.append(self._queue[0].packed)
+                        self._sent.append(self._queue[0])
+                        self._queue.popleft()
+                if not packed:
                     return
-                self._sent.extend(requests)
-                packed = [each.packed for each in requests]
                 await self._connection.send_packed_command(packed, check_health=False)
         except Exception:  # noqa: BLE001  (the connection is lost: who reads says why)
-            return
-        finally:
-            self._writing = None
+            # Or there was no memory: what was not sent has no answer, and others would go astray.
+            self._abort()
 
     def _end(self, error: Exception | None) -> None:
         """Tell everybody that the connection is no more; without an error, since it is closed."""
         self._living, self._is_connected, self._is_silent = None, False, False
         if self._writing is not None:
+            # It may not have begun.
             self._writing.cancel()
+            self._writing = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -285,11 +313,15 @@ class Wire:
             self._fail_all(TimeoutError(f"not there within {self._timeout_seconds:g} s"))
 
     def _end_living(self, living: asyncio.Task[None]) -> None:
-        writer = self._connection._writer
-        if writer is not None and self._first() is not None:
+        if self._first() is not None:
             # Closed only, it would stay with all that is not sent for as long as Redis is silent.
-            writer.transport.abort()
+            self._abort()
         living.cancel()
+
+    def _abort(self) -> None:
+        writer = self._connection._writer
+        if writer is not None:
+            writer.transport.abort()
 
     def _first(self) -> Request | None:
         if self._sent:
