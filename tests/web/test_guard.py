@@ -83,6 +83,14 @@ async def raises_in_a_group(scope: Scope, receive: Receive, send: Send) -> None:
         group.create_task(lets_it_out(scope, receive, send))
 
 
+@pytest.mark.parametrize(("seconds", "header"), [(2.1, b"3"), (0.2, b"1")])
+def test_the_time_to_try_again_is_the_gates(seconds: float, header: bytes) -> None:
+    """In whole seconds, rounded up; a client would read 0 as: at once."""
+    got = ask(lets_it_out, world=World(retry_after_seconds=seconds))
+    assert dict(got.headers)[b"retry-after"] == header
+    assert got.json()["retryAfter"] == int(header)
+
+
 @pytest.mark.parametrize(
     "app", [lets_it_out, answers_while_handling, answers_another_error, raises_in_a_group]
 )

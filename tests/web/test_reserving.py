@@ -79,6 +79,7 @@ def test_whoever_waits_too_long_is_refused() -> None:
         assert now() - begun == pytest.approx(WAIT_SECONDS, abs=0.1)
         assert refused.value.problem.status == 503
         assert (b"retry-after", b"2") in refused.value.problem.headers
+        assert refused.value.problem.extra["reason"].endswith("did not come free in 2 s")
         async with reserved(90 * MIB):
             assert world.page.committed_bytes() == 90 * MIB
         assert world.page.committed_bytes() == 0

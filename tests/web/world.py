@@ -160,6 +160,7 @@ class World:
             flight=self.flight,
             read=self.memory.sample,
             on_memory_error=self.failures.append,
+            retry_after_seconds=self.retry_after_seconds,
         )
         self.strays = Strays(self.slot, self.check)
         self.gate = Gate(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tonnage.cli.client import Client, ServerChoice
     from tonnage.cli.reports import Reports
 
-#: A worker that is not stuck collects and gives back within this time.
+#: The server waits half as long for a worker that is stuck, and then says who has not answered.
 RECLAIM_SECONDS: Final = 10.0
 #: What the end of a trace may take beyond its own time: two snapshots are compared.
 REPORT_SECONDS: Final = 30.0

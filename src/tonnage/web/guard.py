@@ -20,6 +20,7 @@ errors that do not surface in the request, as in a task that nobody waits for.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
@@ -100,7 +101,7 @@ class Guard:
         self._flight = flight
         self._read = read
         self._on_memory_error = on_memory_error
-        self._retry_after_seconds = round(retry_after_seconds or RETRY_AFTER_SECONDS)
+        self._retry_after_seconds = math.ceil(retry_after_seconds or RETRY_AFTER_SECONDS)
         self._shape = shape
         self._reserve = Reserve()
         #: What the worker held when it was last looked at; kept up by whoever looks.

@@ -51,12 +51,12 @@ def refusal(
 
 def too_short(size_bytes: int, waited_seconds: float) -> Problem:
     """Return the 503 for a request that runs and may not take *size_bytes* more."""
-    reason = f"it needs {format_bytes(size_bytes)} more, which did not come free"
     waited = f" in {waited_seconds:g} s" if waited_seconds else ""
+    reason = f"it needs {format_bytes(size_bytes)} more, which did not come free{waited}"
     return Problem(
         503,
         "service_unavailable",
-        f"this request was ended: {reason}{waited}; try again in {_SHORT_SECONDS} s",
+        f"this request was ended: {reason}; try again in {_SHORT_SECONDS} s",
         {"reason": reason, "retryAfter": _SHORT_SECONDS},
         _after(_SHORT_SECONDS),
     )
