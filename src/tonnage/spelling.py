@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Of 1; below difflib's own 0.6, since most names are short.
-_ALIKE = 0.5
-
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the one of *known* that is most like *name*; None: none is much like it."""
     import difflib  # Only here: mostly there is no mistake to explain.
 
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE)), None)
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
