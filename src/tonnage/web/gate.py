@@ -243,6 +243,8 @@ class Gate:
             self._desk.observe(request, learned, self._clock())
             logger.debug("%s grew by %d KB", learned.name, request.grown_bytes // KIB)
             request.has_ended = True
+            if not request.threads:
+                self._meter.forget(request)
 
     def settle(self, request: Request) -> None:
         """End the reservation of *request*, once it has ended and no thread works for it.

@@ -44,29 +44,38 @@ class InThreads:
         self._find = find
         self._grow = grow
         self._members: frozenset[Request] = frozenset()
+        # Less than nothing where what those who have left are charged with is free already; never
+        # by more than that.
         self._held_bytes = 0
+        # Those who have left and not ended; bounded by what is in flight.
+        self._left: set[Request] = set()
 
     def charge(self, delta_bytes: int) -> None:
         """Share what has grown while no step was running."""
         members = frozenset(self._find())
         if members == self._members:
-            if members and delta_bytes:
-                self._hold(self._held_bytes + delta_bytes)
+            if delta_bytes:
+                self._change(delta_bytes)
             return
         # Whoever leaves is charged with its share until it comes again or ends, as it may hold a
-        # result that it has yet to send.
-        self._held_bytes -= sum(request.shared_bytes for request in self._members - members)
-        self._held_bytes += sum(request.shared_bytes for request in members - self._members)
+        # result that it has yet to send. Of one that has ended it is the others'.
+        left = {request for request in self._members - members if not _is_over(request)}
+        self._held_bytes -= sum(request.shared_bytes for request in left)
+        self._held_bytes += sum(request.shared_bytes for request in members & self._left)
+        self._left = (self._left | left) - members
         self._members = members
-        self._hold(self._held_bytes + delta_bytes if members else 0)
+        self._change(delta_bytes)
 
     def end(self, request: Request) -> None:
         """Give back to the others what *request*, which has ended, was charged with for them.
 
         Not where that was little: what it has left behind for good, as in a cache, stays its own.
         """
-        if self._members and request.later_worst_bytes > NOISE_BYTES:
-            self._hold(self._held_bytes + request.shared_bytes)
+        if request not in self._left:
+            return
+        self._left.remove(request)
+        was_little = request.later_worst_bytes <= NOISE_BYTES
+        self._hold(self._held_bytes + (0 if was_little else request.shared_bytes))
 
     def take(self, request: Request, delta_bytes: int) -> int:
         """Charge what of a growth within a step of *request* was a thread's; return what was not.
@@ -90,10 +99,19 @@ class InThreads:
             self.charge(theirs)
         return delta_bytes - theirs
 
+    def _change(self, delta_bytes: int) -> None:
+        # What grows while nobody is in a thread is nobody's.
+        self._hold(self._held_bytes + (delta_bytes if self._members else min(0, delta_bytes)))
+
     def _hold(self, size_bytes: int) -> None:
-        # Less than nothing for a moment: who has just left has a share in what was freed since.
-        self._held_bytes = size_bytes
+        # Whoever has left has a share in what was freed since, and that comes back with its end:
+        # forgotten, it would count as held by those who are there then, and be missing from what is
+        # kept free for them.
+        charged_bytes = sum(request.shared_bytes for request in self._left)
         members = self._members
+        self._held_bytes = max(size_bytes, -charged_bytes)
+        if not members:
+            self._held_bytes = min(0, self._held_bytes)
         for request in members:
             request.was_in_thread = True
             request.was_shared = request.was_shared or len(members) > 1
@@ -103,3 +121,7 @@ class InThreads:
         if size_bytes != request.shared_bytes:
             self._grow(request, size_bytes - request.shared_bytes)
             request.shared_bytes = size_bytes
+
+
+def _is_over(request: Request) -> bool:
+    return request.has_ended and not request.threads
