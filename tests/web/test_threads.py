@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,10 @@ from anyio import to_thread
 from tests.web.virtual import run
 from tests.web.world import World, turns, until
 
+from tonnage.governor.admission import Request
+from tonnage.governor.costs import KNOWN_AFTER
 from tonnage.units import MIB
+from tonnage.web.gate import SAMPLE_EVERY
 from tonnage.web.meter import current_request
 from tonnage.web.respond import Scope
 from tonnage.web.threads import PULSE_SECONDS, AnyioThreads, MeteredExecutor
@@ -119,6 +123,32 @@ def test_what_a_request_has_left_behind_works_for_itself() -> None:
         await left_behind[0]
 
     run(story())
+
+
+def test_a_sampled_request_is_not_kept_for_what_its_thread_held() -> None:
+    """Small requests do not come to the desk, which would let go of them."""
+
+    async def story() -> None:
+        world = World()
+        world.install()
+
+        async def handle(world: World, scope: Scope) -> None:
+            await asyncio.to_thread(int)
+
+        world.handlers["/sampled"] = handle
+        for _ in range(6 * SAMPLE_EVERY):
+            (task,) = world.start("/sampled")
+            await task
+        assert world.cost("/sampled").is_small
+        assert world.cost("/sampled").total_observations > KNOWN_AFTER
+
+        await asyncio.sleep(4 * PULSE_SECONDS)  # a pulse keeps the context it was started in
+        gc.collect()
+        there = [each for each in gc.get_objects() if isinstance(each, Request)]
+        assert not [each for each in there if "/sampled" in each.route.name]
+
+    # The virtual loop keeps timers that are over.
+    asyncio.run(story())
 
 
 def test_work_handed_in_by_a_thread_is_left_to_that_thread() -> None:

@@ -54,7 +54,7 @@ class InThreads:
         """Share what has grown while no step was running."""
         members = frozenset(self._find())
         if members == self._members:
-            if delta_bytes:
+            if delta_bytes and (members or self._left):
                 self._change(delta_bytes)
             return
         # Whoever leaves is charged with its share until it comes again or ends, as it may hold a
@@ -87,11 +87,12 @@ class InThreads:
         if abs(delta_bytes) < SMALL_BYTES:
             return delta_bytes
         members = set(self._find())
-        works_in_threads = request.was_in_thread or request in members
-        if not members - {request}:
+        in_threads = members - {request}
+        if not in_threads and not self._left - {request}:
             return delta_bytes
         if delta_bytes > 0:
-            theirs = delta_bytes if works_in_threads else 0
+            works_in_threads = request.was_in_thread or request in members
+            theirs = delta_bytes if in_threads and works_in_threads else 0
         else:
             own_bytes = int(request.taken_bytes()) - request.shared_bytes
             theirs = min(0, max(0, own_bytes) + delta_bytes)
