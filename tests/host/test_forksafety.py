@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.descriptors import close_garbage
 
 from tonnage.host.descriptors import open_descriptors
 from tonnage.host.forksafety import sockets_opened, why_not_fork
@@ -47,6 +48,7 @@ def test_connections_that_were_opened_are_named() -> None:
     """With their other end; what was open before does not count, nor do files."""
     with socket.create_server(("127.0.0.1", 0)) as door, open(os.devnull, "rb"):
         port = door.getsockname()[1]
+        close_garbage()
         known = open_descriptors()
         assert sockets_opened(known) == []
 
@@ -57,6 +59,7 @@ def test_connections_that_were_opened_are_named() -> None:
 
 def test_sockets_without_another_end_are_named_too() -> None:
     """One that listens, and one of a pair, which has no address."""
+    close_garbage()
     known = open_descriptors()
     with socket.create_server(("127.0.0.1", 0)) as door:
         assert sockets_opened(known) == [f"a socket (descriptor {door.fileno()})"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 
 import pytest
+from tests.support.descriptors import open_descriptors
 
 from tonnage.errors import JobRaisedError, JobTooLargeError, RequestRefusedError
 from tonnage.jobs import wire
@@ -43,14 +43,14 @@ def test_values_arrive_as_they_were(ends: Ends, value: object) -> None:
 
 def test_nothing_is_left_open(ends: Ends) -> None:
     """Neither what was sent, nor what was not."""
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     for _ in range(3):
         wire.pack(b"x" * 100_000, 2**20, "it").send(ends[0], wire.Kind.ITEM)
         wire.receive(ends[1])[1].load()
         wire.pack(b"x" * 100_000, 2**20, "it").close()
     with pytest.raises(JobTooLargeError):
         wire.pack(b"x" * 2**20, 2**20, "it")
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 def test_what_is_too_large_is_given_up_on_the_way() -> None:

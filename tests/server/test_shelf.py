@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.descriptors import open_descriptors
 from tests.support.server import run_to_end
 
 from tonnage.errors import ConfigError
@@ -102,7 +103,7 @@ def test_a_directory_of_a_reports_name_is_no_report(tmp_path: Path) -> None:
     (report,) = shelf.listing()
     (tmp_path / f"{report.name}.json").unlink()
     (tmp_path / f"{report.name}.json").mkdir()
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
 
     assert shelf.read(report.name) is None
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before

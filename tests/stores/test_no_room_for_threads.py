@@ -10,6 +10,7 @@ import pytest
 from tests.stores.spool.disks import drained, spool_in
 from tests.stores.writer.sinks import Kept
 from tests.support.clock import Clock
+from tests.support.descriptors import open_descriptors
 from tests.support.disk import on_a_disk
 from tests.support.forking import fork, status_of
 from tests.support.threadroom import ThreadRoom
@@ -80,11 +81,11 @@ def test_the_loop_beside_requests_leaves_nothing_open_that_could_not_begin() -> 
 
     def story() -> None:
         room = ThreadRoom()
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         for _ in range(3):
             with pytest.raises(MemoryError):
                 background()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert open_descriptors() == before
         room.is_there = True
         assert background().start(asyncio.sleep(0, "begun")).result(10) == "begun"
 
